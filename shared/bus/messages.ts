@@ -1,0 +1,325 @@
+/**
+ * Every message that crosses from one process to another, in one place.
+ *
+ * `busMessages` travel over unix stream sockets between workers (and commands): who may send it, who may
+ * receive it, its fields, its answer if it is a request, and how long the sender waits for that answer.
+ * `lifeMessages` travel over the private channel between mcp and each worker it forked.
+ *
+ * Both ends are typed from these tables and check every field at run time; a message in the wrong direction, of
+ * unknown name or of wrong shape ends the connection of the peer that sent it, loudly.
+ * Next: `peer.ts` (one connection), `link.ts` (dial and redial), `hub.ts` (accept).
+ */
+import {
+  anything,
+  boolean,
+  bytes,
+  type Infer,
+  type InferFields,
+  integer,
+  list,
+  measure,
+  nullable,
+  oneOf,
+  optional,
+  record,
+  type Shape,
+  string,
+  struct,
+  union,
+} from '../base/shape.ts'
+import { envelopeShape } from '../message/envelope.ts'
+import { outcomeShape, replyShape } from '../message/outcome.ts'
+import { routeShape, targetShape } from '../message/route.ts'
+
+export type Role = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'command'
+
+type Fields = Record<string, Shape<unknown>>
+
+interface EventMessage<F extends Fields> {
+  from: readonly Role[]
+  to: readonly Role[]
+  fields: F
+}
+interface RequestMessage<F extends Fields, A> extends EventMessage<F> {
+  answer: Shape<A>
+  /** Milliseconds until the sender gives up; 0: as long as the connection lives. */
+  deadline: number
+}
+
+function event<F extends Fields>(from: readonly Role[], to: readonly Role[], fields: F): EventMessage<F> {
+  return { from, to, fields }
+}
+function request<F extends Fields, A>(
+  from: readonly Role[],
+  to: readonly Role[],
+  fields: F,
+  answer: Shape<A>,
+  deadline: number,
+): RequestMessage<F, A> {
+  return { from, to, fields, answer, deadline }
+}
+
+const SECOND = 1000
+
+/** What `posthorn queue` selects by; all given parts must match. Texts may hold `*`. */
+export const queueFilterShape = struct({
+  ids: optional(list(integer)),
+  sender: optional(string),
+  recipient: optional(string),
+  destination: optional(string),
+  state: optional(oneOf('active', 'deferred', 'held')),
+})
+export type QueueFilter = Infer<typeof queueFilterShape>
+
+/** One recipient of one queued message, as `posthorn queue list` shows it. */
+export const queueEntryShape = struct({
+  id: integer,
+  sender: string,
+  recipient: string,
+  size: integer,
+  receivedAt: integer,
+  state: oneOf('active', 'deferred', 'held'),
+  attempts: integer,
+  /** Milliseconds since 1970; null while active or held. */
+  nextAttemptAt: nullable(integer),
+  destination: string,
+  lastReply: nullable(replyShape),
+})
+export type QueueEntry = Infer<typeof queueEntryShape>
+
+export const processStatusShape = struct({
+  name: string,
+  role: string,
+  pid: nullable(integer),
+  state: oneOf('starting', 'ready', 'draining', 'backing-off', 'stopped', 'given-up'),
+  uid: nullable(integer),
+  startedAt: nullable(integer),
+  restarts: integer,
+  lastExit: nullable(string),
+  /** The worker's own figures, from its last heartbeat. */
+  figures: record(measure),
+})
+export type ProcessStatus = Infer<typeof processStatusShape>
+
+export const busMessages = {
+  /** First message on every connection, and the only one accepted before its answer. */
+  hello: request(
+    ['smtpd', 'smtpc', 'resolver', 'qmgr', 'lda', 'command'],
+    ['qmgr', 'resolver', 'mcp'],
+    { role: string, name: string, pid: integer, build: string, epoch: integer },
+    /** serial: for the ids this worker makes, see `base/ids.ts`; 0 from anyone but qmgr. */
+    union({ welcome: { epoch: integer, serial: integer }, refused: { reason: string } }),
+    10 * SECOND,
+  ),
+
+  // --- intake: smtpd <-> qmgr
+  'session-open': request(
+    ['smtpd'],
+    ['qmgr'],
+    { session: string, listener: string, client: string, uid: optional(integer) },
+    union({ go: {}, refused: { reply: replyShape } }),
+    10 * SECOND,
+  ),
+  'session-close': event(['smtpd'], ['qmgr'], { session: string }),
+  /** How qmgr sees its resources; sent on welcome and at each change. smtpd acts on it without asking. */
+  load: event(['qmgr'], ['smtpd'], {
+    intake: oneOf('go', 'wait', 'refuse'),
+    /** The resource that is short, for the reply and the log. */
+    reason: string,
+  }),
+  /** The whole message: everything smtpd knows of it, and its content unless that was streamed before. */
+  submit: request(
+    ['smtpd'],
+    ['qmgr'],
+    { envelope: envelopeShape, content: nullable(bytes) },
+    /** accepted: content and envelope are on stable storage, and the message is qmgr's. */
+    union({ accepted: {}, refused: { reply: replyShape } }),
+    300 * SECOND,
+  ),
+  'content-abort': event(['smtpd'], ['qmgr'], { stream: integer }),
+
+  // --- content in pieces, in both directions; a sender starts with CONTENT_WINDOW octets of credit
+  'content-chunk': event(['smtpd', 'qmgr'], ['qmgr', 'smtpc', 'lda'], {
+    /** The transaction's id on the way in, the attempt's id on the way out. */
+    stream: integer,
+    data: bytes,
+    last: optional(boolean),
+  }),
+  'content-credit': event(['qmgr', 'smtpc', 'lda'], ['smtpd', 'qmgr'], { stream: integer, octets: integer }),
+
+  // --- routing: smtpd, qmgr -> resolver
+  resolve: request(
+    ['smtpd', 'qmgr'],
+    ['resolver'],
+    { address: string },
+    union({
+      /** remote: only for clients with the right to relay. */
+      found: { class: oneOf('local', 'relay', 'remote'), zone: string, targets: list(targetShape) },
+      /** Never: unknown user, null MX, no such domain. */
+      refused: { reply: replyShape },
+      /** Our trouble or DNS's: ask again later. */
+      later: { reply: replyShape },
+    }),
+    60 * SECOND,
+  ),
+
+  // --- delivery: qmgr -> smtpc, lda
+  deliver: request(
+    ['qmgr'],
+    ['smtpc', 'lda'],
+    {
+      attempt: integer,
+      message: integer,
+      sender: string,
+      recipients: list(
+        struct({
+          n: integer,
+          address: string,
+          original: optional(string),
+          notify: optional(string),
+          orcpt: optional(string),
+        }),
+      ),
+      size: integer,
+      body: oneOf('7bit', '8bitmime', 'binarymime'),
+      smtputf8: boolean,
+      ret: optional(oneOf('full', 'hdrs')),
+      envid: optional(string),
+      route: routeShape,
+      /** Null when it follows in content-chunk messages, as credit is given. */
+      content: nullable(bytes),
+    },
+    struct({
+      outcomes: list(struct({ n: integer, outcome: outcomeShape })),
+      /** For the log: who answered, over what. */
+      host: string,
+      address: string,
+      tls: string,
+    }),
+    0,
+  ),
+  /** qmgr no longer wants the attempt (drain, removal): stop if the final dot has not been sent. */
+  'deliver-cancel': event(['qmgr'], ['smtpc', 'lda'], { attempt: integer }),
+
+  // --- queue control: command -> qmgr
+  'queue-list': request(
+    ['command'],
+    ['qmgr'],
+    /** Pages in order of (id, recipient); `after` is the last answer's `next`. */
+    { filter: queueFilterShape, after: nullable(string), limit: integer },
+    struct({ entries: list(queueEntryShape), next: nullable(string) }),
+    30 * SECOND,
+  ),
+  'queue-show': request(
+    ['command'],
+    ['qmgr'],
+    { id: integer },
+    union({
+      found: { envelope: envelopeShape, entries: list(queueEntryShape), header: bytes },
+      missing: {},
+    }),
+    30 * SECOND,
+  ),
+  'queue-act': request(
+    ['command'],
+    ['qmgr'],
+    { act: oneOf('flush', 'hold', 'release', 'remove'), filter: queueFilterShape },
+    struct({ recipients: integer }),
+    120 * SECOND,
+  ),
+  'queue-status': request(
+    ['command'],
+    ['qmgr'],
+    {},
+    struct({
+      active: integer,
+      deferred: integer,
+      held: integer,
+      octets: integer,
+      sessions: integer,
+      accepted: integer,
+      delivered: integer,
+      intake: oneOf('go', 'wait', 'refuse'),
+      reason: string,
+    }),
+    10 * SECOND,
+  ),
+
+  // --- life: command -> mcp
+  status: request(
+    ['command'],
+    ['mcp'],
+    {},
+    struct({
+      build: string,
+      epoch: integer,
+      configFile: string,
+      startedAt: integer,
+      processes: list(processStatusShape),
+      /** Guarantees that are off here, one sentence each (no root, no setpriv, no Landlock). */
+      missing: list(string),
+    }),
+    10 * SECOND,
+  ),
+  reload: request(
+    ['command'],
+    ['mcp'],
+    {},
+    /** problems: printed as `posthorn check` prints them; the old config runs on. */
+    union({ done: { epoch: integer }, refused: { problems: string } }),
+    60 * SECOND,
+  ),
+  stop: request(['command'], ['mcp'], {}, struct({}), 10 * SECOND),
+} as const satisfies Record<string, EventMessage<Fields> | RequestMessage<Fields, unknown>>
+
+/** Octets a sender of content-chunk may have under way before the first content-credit. */
+export const CONTENT_WINDOW = 1 << 20
+/** The largest content-chunk. */
+export const CONTENT_CHUNK = 1 << 16
+
+/** The channel between mcp and a worker; both directions are fire and forget. */
+export const lifeMessages = {
+  configure: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {
+    role: string,
+    name: string,
+    build: string,
+    epoch: integer,
+    severity: oneOf('debug', 'info', 'warn', 'error', 'fatal'),
+    /** The worker's part of the config, of the type that `config/slices.ts` has for its role. */
+    slice: anything,
+    /** Descriptors handed over, by what they are: a listener's name, `bus`, `queue`. */
+    descriptors: record(integer),
+    /** Where the buses listen. */
+    buses: struct({ qmgr: string, resolver: string }),
+    /** Whom to become before anything else is done; null when mcp is not root or runs everything as its caller. */
+    become: nullable(struct({ user: string, uid: integer, gid: integer })),
+  }),
+  reconfigure: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {
+    epoch: integer,
+    slice: anything,
+  }),
+  ping: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], { n: integer }),
+  drain: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {}),
+  /** Carries the bus connection of a new lda as its handle. */
+  'lda-started': event(['mcp'], ['qmgr'], { uid: integer, name: string }),
+  'lda-refused': event(['mcp'], ['qmgr'], { uid: integer, reason: string }),
+
+  ready: event(['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], ['mcp'], {}),
+  pong: event(['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], ['mcp'], {
+    n: integer,
+    figures: record(measure),
+  }),
+  'lda-wanted': event(['qmgr'], ['mcp'], { uid: integer, gid: integer, user: string }),
+} as const satisfies Record<string, EventMessage<Fields>>
+
+type Table = typeof busMessages
+export type BusName = keyof Table
+export type RequestName = { [N in BusName]: Table[N] extends { answer: unknown } ? N : never }[BusName]
+export type EventName = Exclude<BusName, RequestName>
+export type Payload<N extends BusName> = InferFields<Table[N]['fields']>
+export type Answer<N extends RequestName> = Infer<Table[N]['answer']>
+
+type LifeTable = typeof lifeMessages
+export type LifeName = keyof LifeTable
+export type LifePayload<N extends LifeName> = InferFields<LifeTable[N]['fields']>
+export type Configure = LifePayload<'configure'>

@@ -1,0 +1,262 @@
+/**
+ * One connection of the bus: frames on a stream socket, turned into typed messages and back.
+ *
+ * A frame is a 4-byte big-endian length and a msgpack array `[name index, request id, body]`. Name index
+ * `ANSWER` marks an answer, whose request id says to what. What is sent during one turn of the event loop
+ * leaves in one write. Everything that arrives is checked: size, name, direction, each field. A peer that
+ * fails a check is closed and `onTrouble` says why; nothing it sent after that is looked at.
+ *
+ * Fails: `request` rejects with `BusLost` when the connection ends and with `BusTimeout` past the message's
+ * deadline. Limits: frames up to MAX_FRAME; a peer that does not read MAX_UNREAD octets is closed.
+ */
+import type { Socket } from 'node:net'
+import { Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr'
+import { type Shape, struct } from '../base/shape.ts'
+import {
+  type Answer,
+  type BusName,
+  busMessages,
+  type EventName,
+  type Payload,
+  type RequestName,
+  type Role,
+} from './messages.ts'
+
+export const MAX_FRAME = 32 << 20
+const MAX_UNREAD = 256 << 20
+const LENGTH_OCTETS = 4
+const ANSWER = 255
+const FAILED = 254
+const SWEEP_INTERVAL_MS = 1000
+
+export class BusLost extends Error {
+  override name = 'BusLost'
+}
+export class BusTimeout extends Error {
+  override name = 'BusTimeout'
+}
+
+type EventHandlers = { [N in EventName]?: (payload: Payload<N>, peer: Peer) => void }
+type RequestHandlers = {
+  [N in RequestName]?: (payload: Payload<N>, peer: Peer) => Answer<N> | Promise<Answer<N>>
+}
+export type Handlers = EventHandlers & RequestHandlers
+
+/** What a worker says of itself in `hello`. */
+export interface Identity {
+  role: Role
+  name: string
+  pid: number
+  build: string
+  epoch: number
+}
+
+export interface PeerOptions {
+  socket: Socket
+  self: Role
+  handlers: Handlers
+  /** Once, when the connection is over; `trouble` is '' for an ordinary end. */
+  onEnd: (trouble: string) => void
+  /** An exception in one of our own handlers: our bug, the connection lives on. */
+  onPanic: (error: unknown, message: string) => void
+}
+
+interface Waiting {
+  name: RequestName
+  until: number
+  resolve: (answer: never) => void
+  reject: (error: Error) => void
+}
+
+type Handler = (payload: unknown, peer: Peer) => unknown
+interface Entry {
+  name: BusName
+  from: readonly Role[]
+  to: readonly Role[]
+  shape: Shape<unknown>
+  answer: Shape<unknown> | null
+  deadline: number
+}
+
+const entries: readonly Entry[] = Object.entries(busMessages).map(([name, message]) => ({
+  name: name as BusName,
+  from: message.from,
+  to: message.to,
+  shape: struct(message.fields),
+  answer: 'answer' in message ? (message.answer as Shape<unknown>) : null,
+  deadline: 'deadline' in message ? message.deadline : 0,
+}))
+const indexOf = new Map<string, number>(entries.map((entry, index) => [entry.name, index]))
+const packr = new Packr({ useRecords: false })
+const unpackr = new Unpackr({ useRecords: false })
+
+export class Peer {
+  /** Who is at the other end; null until its hello was accepted (or, for the dialling side, from the start). */
+  identity: Identity | null = null
+  readonly #options: PeerOptions
+  readonly #waiting = new Map<number, Waiting>()
+  #remoteRole: Role | null = null
+  #lastRequest = 0
+  #out: Uint8Array[] = []
+  #partial: Buffer | null = null
+  #sweeper: NodeJS.Timeout | null = null
+  #ended = false
+
+  constructor(options: PeerOptions) {
+    this.#options = options
+    const { socket } = options
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('error', () => undefined) // 'close' follows and tells the rest
+    socket.on('close', () => this.#finish(''))
+  }
+
+  /** From now on only messages that this role may send are accepted. */
+  setRemoteRole(role: Role): void {
+    this.#remoteRole = role
+  }
+
+  get remoteRole(): Role | null {
+    return this.#remoteRole
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  send<N extends EventName>(name: N, payload: Payload<N>): void {
+    this.#write([indexOf.get(name), 0, payload])
+  }
+
+  request<N extends RequestName>(name: N, payload: Payload<N>): Promise<Answer<N>> {
+    if (this.#ended) return Promise.reject(new BusLost(`${name}: no connection`))
+    const deadline = busMessages[name].deadline
+    const id = ++this.#lastRequest
+    this.#write([indexOf.get(name), id, payload])
+    return new Promise<Answer<N>>((resolve, reject) => {
+      const until = deadline === 0 ? Number.POSITIVE_INFINITY : Date.now() + deadline
+      this.#waiting.set(id, { name, until, resolve: resolve as (answer: never) => void, reject })
+      this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref()
+    })
+  }
+
+  /** Sends what is waiting, then ends the connection. */
+  close(): void {
+    this.#flush()
+    this.#options.socket.end()
+  }
+
+  destroy(trouble: string): void {
+    this.#options.socket.destroy()
+    this.#finish(trouble)
+  }
+
+  #write(message: readonly unknown[]): void {
+    if (this.#ended) return
+    const frame = packr.pack(message, RESERVE_START_SPACE + LENGTH_OCTETS)
+    frame.writeUInt32BE(frame.length - LENGTH_OCTETS, 0)
+    if (this.#out.length === 0) setImmediate(() => this.#flush())
+    this.#out.push(frame)
+  }
+
+  #flush(): void {
+    const { socket } = this.#options
+    if (this.#out.length === 0 || this.#ended) return
+    const batch = this.#out
+    this.#out = []
+    if (socket.writableLength > MAX_UNREAD) return this.destroy('the peer does not read')
+    socket.write(batch.length === 1 ? (batch[0] as Uint8Array) : Buffer.concat(batch))
+  }
+
+  #read(chunk: Buffer): void {
+    let data = this.#partial ? Buffer.concat([this.#partial, chunk]) : chunk
+    this.#partial = null
+    while (data.length >= LENGTH_OCTETS && !this.#ended) {
+      const length = data.readUInt32BE(0)
+      if (length > MAX_FRAME) return this.destroy(`a frame of ${length} octets`)
+      if (data.length < LENGTH_OCTETS + length) break
+      this.#frame(data.subarray(LENGTH_OCTETS, LENGTH_OCTETS + length))
+      data = data.subarray(LENGTH_OCTETS + length)
+    }
+    if (data.length > 0 && !this.#ended) this.#partial = data
+  }
+
+  #frame(frame: Buffer): void {
+    let message: unknown
+    try {
+      message = unpackr.unpack(frame)
+    } catch {
+      return this.destroy('a frame that is not msgpack')
+    }
+    if (!Array.isArray(message) || message.length !== 3) return this.destroy('a frame of unknown form')
+    const [index, id, body] = message as [unknown, unknown, unknown]
+    if (typeof id !== 'number') return this.destroy('a frame of unknown form')
+    if (index === ANSWER || index === FAILED) return this.#answered(index, id, body)
+    const entry = typeof index === 'number' ? entries[index] : undefined
+    if (!entry) return this.destroy(`a message of unknown name ${String(index)}`)
+    this.#dispatch(entry, id, body)
+  }
+
+  #dispatch(entry: Entry, id: number, body: unknown): void {
+    const trouble = this.#whyRefused(entry, body)
+    if (trouble) return this.destroy(trouble)
+    const handler = this.#options.handlers[entry.name] as Handler | undefined
+    if (!handler) return this.destroy(`${entry.name}: nobody here takes it`)
+    try {
+      const result = handler(body, this)
+      if (!entry.answer) return
+      if (result instanceof Promise) {
+        result.then(
+          (answer: unknown) => this.#write([ANSWER, id, answer]),
+          (error: unknown) => this.#panicked(entry.name, id, error),
+        )
+      } else this.#write([ANSWER, id, result])
+    } catch (error) {
+      this.#panicked(entry.name, id, error)
+    }
+  }
+
+  #panicked(name: BusName, id: number, error: unknown): void {
+    this.#options.onPanic(error, name)
+    if (id !== 0) this.#write([FAILED, id, String(error)])
+  }
+
+  #whyRefused(entry: Entry, body: unknown): string {
+    const role = this.#remoteRole
+    if (role === null && entry.name !== 'hello') return `${entry.name} before hello`
+    if (role !== null && !entry.from.includes(role)) return `${entry.name} is not for ${role} to send`
+    if (!entry.to.includes(this.#options.self)) return `${entry.name} is not for ${this.#options.self}`
+    return entry.shape.accepts(body) ? '' : entry.shape.explain(body, entry.name)
+  }
+
+  #answered(index: number, id: number, body: unknown): void {
+    const waiting = this.#waiting.get(id)
+    if (!waiting) return // its deadline has passed
+    this.#waiting.delete(id)
+    if (index === FAILED) return waiting.reject(new BusLost(`${waiting.name}: failed there: ${String(body)}`))
+    const shape = busMessages[waiting.name].answer as Shape<unknown>
+    if (shape.accepts(body)) return waiting.resolve(body as never)
+    const trouble = shape.explain(body, `${waiting.name} answer`)
+    waiting.reject(new BusLost(trouble))
+    this.destroy(trouble)
+  }
+
+  #sweep(): void {
+    const now = Date.now()
+    for (const [id, waiting] of this.#waiting) {
+      if (waiting.until > now) continue
+      this.#waiting.delete(id)
+      waiting.reject(new BusTimeout(`${waiting.name}: no answer in time`))
+    }
+  }
+
+  #finish(trouble: string): void {
+    if (this.#ended) return
+    this.#ended = true
+    if (this.#sweeper) clearInterval(this.#sweeper)
+    for (const waiting of this.#waiting.values()) {
+      waiting.reject(new BusLost(`${waiting.name}: the connection ended${trouble ? `: ${trouble}` : ''}`))
+    }
+    this.#waiting.clear()
+    this.#options.onEnd(trouble)
+  }
+}

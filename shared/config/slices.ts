@@ -1,0 +1,194 @@
+/**
+ * What each process is told of the configuration, and nothing else: the types of the slices that mcp sends in
+ * `configure`. `shared/config/slice.ts` makes them from the checked config tree; the option table says which
+ * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
+ */
+
+/** An address match list, BIND's: the first element that matches decides; `negated` turns it into a no. */
+export interface AddressMatch {
+  negated: boolean
+  /** `192.0.2.0/24`, `2001:db8::/32`; a single address is /32 or /128. 'any' matches everything, 'local' the unix socket. */
+  network: string
+}
+export type AddressMatchList = AddressMatch[]
+
+export interface TlsContextSlice {
+  name: string
+  /** Paths; read by the smtpd that ends the TLS, at start and when the files change. */
+  certificate: string
+  key: string
+}
+
+export type ListenerKind = 'mx' | 'submission' | 'local'
+
+export interface ListenerSlice {
+  name: string
+  /** mx: from strangers; submission: from users, with fix-ups; local: the unix socket, with fix-ups and a uid. */
+  kind: ListenerKind
+  /** Bound by mcp; the descriptor comes under the listener's name. */
+  endpoint: { kind: 'tcp'; address: string; port: number } | { kind: 'unix'; path: string; mode: number }
+  tls: { mode: 'none' | 'starttls' | 'required' | 'implicit'; context: TlsContextSlice | null }
+  /** Clients that may send to zones that are not ours. */
+  relay: AddressMatchList
+  /** Clients that may connect at all. */
+  allow: AddressMatchList
+  greetingDelay: number
+  messageSizeLimit: number
+  recipientLimit: number
+  sessionLimit: number
+  errorLimit: number
+  /** Server side idle time, RFC 5321 section 4.5.3.2.7. */
+  commandTimeout: number
+  /** Bare CR or LF in content: refuse with 550 5.6.11, or make it CRLF. */
+  bareNewline: 'refuse' | 'normalise'
+}
+
+export interface SmtpdSlice {
+  hostname: string
+  listeners: ListenerSlice[]
+  /** Completes unqualified addresses on submission and local listeners. */
+  qualifyDomain: string
+}
+
+export interface ServerSlice {
+  /** The `server` block's name, matched against the destination's host names; `*` allowed. */
+  match: string
+  maxConnections: number | null
+  /** Deliveries per `ratePeriod`; null: no limit. */
+  rate: { count: number; period: number } | null
+}
+
+export interface QmgrSlice {
+  hostname: string
+  /** Holds `queue.db` and `content/`. */
+  spool: string
+  activeEntries: number
+  activeOctets: number
+  /** Content up to this many octets lives in the database; larger content in a file of its own. */
+  inlineLimit: number
+  messageSizeLimit: number
+  /** Waits before the second, third, … attempt; the last one repeats. */
+  retry: number[]
+  lifetime: number
+  bounceLifetime: number
+  delayWarning: number
+  /** Connections to one destination: at first, and at most. */
+  initialConcurrency: number
+  maxConcurrency: number
+  /** Recipients of one transaction. */
+  recipientsPerTransaction: number
+  /** Below this much free space new mail gets 452. */
+  minFreeSpace: number
+  sessionLimit: number
+  ldaLimit: number
+  ldaIdle: number
+  servers: ServerSlice[]
+  /** Who may use the queue control socket for more than looking at own messages, besides root and qmgr's own uid. */
+  controlUids: number[]
+  /** Who may join the bus as which role; null (no root): only our own uid, any role. */
+  busUids: Record<string, number> | null
+}
+
+export interface SmtpcSlice {
+  hostname: string
+  /** Opportunistic TLS is on unless the destination's name matches here. */
+  tls: 'none' | 'opportunistic'
+  /** An idle connection is kept this long for the next transaction. */
+  connectionIdle: number
+  transactionsPerConnection: number
+  /** RFC 5321 section 4.5.3.2, by phase. */
+  timeouts: {
+    connect: number
+    greeting: number
+    helo: number
+    mail: number
+    rcpt: number
+    dataInitiation: number
+    dataBlock: number
+    dataTermination: number
+    quit: number
+  }
+}
+
+export interface ZoneSlice {
+  /** A domain in A-label form, lower case; '.' is everything else; '*.example.org' all below. */
+  name: string
+  type: 'local' | 'relay' | 'remote'
+  /** local: where the users are: the system's, or this file (`user:uid:gid:home` and so on, see the manual). */
+  users: { kind: 'system'; minimumUid: number } | { kind: 'file'; path: string } | null
+  /** local: aliases files, asked in order. */
+  aliases: string[]
+  /** local: a Maildir, relative to the home where it begins with `~/`. */
+  maildir: string | null
+  /** relay: the next hops in order. */
+  hosts: { host: string; port: number; protocol: 'smtp' | 'lmtp' }[]
+}
+
+export interface ResolverSlice {
+  hostname: string
+  zones: ZoneSlice[]
+  /** Addresses with ports (`127.0.0.1:53`, `[::1]:53`); empty: from `/etc/resolv.conf`. */
+  nameservers: string[]
+  dnsTimeout: number
+  dnsAttempts: number
+  cacheEntries: number
+  /** Port for MX destinations: 25, another one in tests. */
+  smtpPort: number
+  /** Separates user and detail (`+`), or '' for none. */
+  recipientDelimiter: string
+  /** May join the bus as which role; null: only our own uid. */
+  busUids: Record<string, number> | null
+  /** Own uid and gid for mailboxes when not root: only the caller's own mailbox can be delivered to. */
+  unprivileged: { uid: number; gid: number } | null
+}
+
+export interface LdaSlice {
+  hostname: string
+  idle: number
+}
+
+export interface RestartPolicy {
+  /** Restarts within `window` before a worker is given up. */
+  budget: number
+  window: number
+  firstDelay: number
+  longestDelay: number
+}
+
+export interface LogChannel {
+  name: string
+  target: { kind: 'stderr' } | { kind: 'file'; path: string; size: number | null; versions: number }
+  severity: 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+}
+
+export interface McpSlice {
+  hostname: string
+  directory: string
+  /** Holds pid file, buses, control sockets. */
+  runDirectory: string
+  pidFile: string
+  controlSocket: string
+  queueSocket: string
+  controlMode: number
+  listeners: ListenerSlice[]
+  smtpdProcesses: number
+  /** System users by role; used only when mcp is root. */
+  users: { qmgr: string; smtpd: string; smtpc: string; resolver: string }
+  group: string
+  minimumUid: number
+  restart: RestartPolicy
+  heartbeat: { interval: number; patience: number }
+  drainTimeout: number
+  channels: LogChannel[]
+  severity: 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+}
+
+/** Everything, as the checker hands it to mcp; mcp sends each worker its own part. */
+export interface Slices {
+  mcp: McpSlice
+  qmgr: QmgrSlice
+  smtpd: SmtpdSlice
+  smtpc: SmtpcSlice
+  resolver: ResolverSlice
+  lda: LdaSlice
+}

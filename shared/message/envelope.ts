@@ -1,0 +1,53 @@
+/**
+ * The envelope of a message as qmgr owns it (RFC 5321 section 2.3.1): reverse-path, recipients, and the facts
+ * of the transaction that must outlive it. Addresses are bare (`user@example.org`, no angle brackets), the
+ * domain lower-cased in A-label form, the local part as received; the null reverse-path is ''.
+ */
+import { boolean, type Infer, integer, list, oneOf, optional, string, struct } from '../base/shape.ts'
+import { routeShape } from './route.ts'
+
+export const recipientShape = struct({
+  address: string,
+  /** What RCPT said, when an alias or a rewrite made `address` of it. */
+  original: optional(string),
+  /** RFC 3461 section 4.1, the words joined by commas: `SUCCESS,FAILURE`, `NEVER`; absent: the default. */
+  notify: optional(string),
+  /** RFC 3461 section 4.2, as received (`rfc822;…`, xtext). */
+  orcpt: optional(string),
+  route: optional(routeShape),
+})
+export type Recipient = Infer<typeof recipientShape>
+
+export const originShape = struct({
+  /** The listener's name in the config; 'dsn' for our own reports. */
+  listener: string,
+  session: string,
+  /** Client address, or '' for the local socket. */
+  client: string,
+  helo: optional(string),
+  /** Kernel-proven uid of a local caller. */
+  uid: optional(integer),
+  /** Authenticated user. */
+  user: optional(string),
+})
+export type Origin = Infer<typeof originShape>
+
+export const envelopeShape = struct({
+  /** The transaction's id, and from now on the message's; printed by `formatId('T', id)`. */
+  id: integer,
+  sender: string,
+  recipients: list(recipientShape),
+  /** Octets of the content as stored. */
+  size: integer,
+  /** BODY of MAIL (RFC 6152, RFC 3030). */
+  body: oneOf('7bit', '8bitmime', 'binarymime'),
+  /** SMTPUTF8 of MAIL (RFC 6531). */
+  smtputf8: boolean,
+  /** RET and ENVID of MAIL (RFC 3461). */
+  ret: optional(oneOf('full', 'hdrs')),
+  envid: optional(string),
+  /** Milliseconds since 1970, when the transaction began. */
+  receivedAt: integer,
+  origin: originShape,
+})
+export type Envelope = Infer<typeof envelopeShape>

@@ -1,0 +1,50 @@
+/**
+ * A route: where the resolver says a recipient's copy goes next. It is decided at RCPT time, travels with the
+ * envelope for the first attempt, and is asked for again before every later one, so that a mended config or
+ * DNS record heals queued mail.
+ *
+ * `destination` names the group that shares connections and limits in qmgr: the sorted MX hosts of a remote
+ * domain, the host list of a relay zone, `local:<uid>` for mailboxes.
+ */
+import { type Infer, integer, list, oneOf, optional, string, struct, union } from '../base/shape.ts'
+
+/** One next hop: a name for logs and TLS, addresses to connect to in order (IP literals, no brackets). */
+export const hostShape = struct({
+  name: string,
+  addresses: list(string, 64),
+  port: integer,
+  /** MX preference, RFC 5321 section 5.1: lower is tried first, equal ones in random order. */
+  preference: integer,
+})
+export type Host = Infer<typeof hostShape>
+
+export const mailboxShape = struct({
+  /** The system user that owns the mailbox; lda runs as this uid and gid and as nothing else. */
+  user: string,
+  uid: integer,
+  gid: integer,
+  home: string,
+  format: oneOf('maildir'),
+  /** Absolute path of the Maildir. */
+  path: string,
+})
+export type Mailbox = Infer<typeof mailboxShape>
+
+export const routeShape = union({
+  smtp: {
+    zone: string,
+    destination: string,
+    protocol: oneOf('smtp', 'lmtp'),
+    hosts: list(hostShape, 200),
+  },
+  local: { zone: string, destination: string, mailbox: mailboxShape },
+})
+export type Route = Infer<typeof routeShape>
+
+/** One final recipient that an address stands for: itself, or what an alias made of it. */
+export const targetShape = struct({
+  address: string,
+  /** Absent when DNS could not answer in time: accepted now, routed before the first attempt. */
+  route: optional(routeShape),
+})
+export type Target = Infer<typeof targetShape>
