@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { silentLog } from '../../shared/base/log.ts'
@@ -65,22 +66,31 @@ export async function playHub(
 
 export interface TestWorker {
   child: ChildProcess
+  /** Our end of descriptor 4: lda's bus connection, when `descriptors: { bus: 4 }` says so. */
+  pair: Socket
   send: (name: LifeName, payload: unknown) => void
   /** All that the worker has written to standard output: its log lines. */
   output: () => string
   drain: () => Promise<number | null>
 }
 
-/** Resolves when the worker says ready; rejects with its output when it leaves before. */
+/**
+ * Resolves when the worker says ready; rejects with its output when it leaves before. `onPair` gets our end of
+ * descriptor 4 at once, for a worker that is not ready before it has been welcomed there.
+ */
 export function startWorker<R extends WorkerRole>(
   role: R,
   slice: Slices[R],
   rig: Rig,
   more: Partial<Configure> = {},
+  onPair: (pair: Socket) => void = () => undefined,
 ): Promise<TestWorker> {
   const child = fork(join(root, `dist/services/${role}/main.js`), [], {
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
   })
+  const pair = child.stdio[4] as Socket
+  pair.on('error', () => undefined) // the worker may leave before it has read everything
+  onPair(pair)
   let output = ''
   child.stdout?.on('data', (chunk) => {
     output += String(chunk)
@@ -108,7 +118,7 @@ export function startWorker<R extends WorkerRole>(
   }
   return new Promise((done, fail) => {
     child.on('message', (message: { name?: string }) => {
-      if (message.name === 'ready') done({ child, send, output: () => output, drain })
+      if (message.name === 'ready') done({ child, pair, send, output: () => output, drain })
     })
     child.once('exit', (code) => fail(new Error(`${role} left with ${code}: ${output}`)))
   })

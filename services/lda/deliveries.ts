@@ -1,0 +1,243 @@
+/**
+ * Delivery attempts that qmgr hands over, from `deliver` to its answer.
+ *
+ * Content comes with the request, or follows in pieces that are written as they come; credit for a piece goes
+ * back when it is written, so at most CONTENT_WINDOW octets of a message are ever in memory. All copies of a
+ * message are written side by side and each is settled by itself: one that fails leaves the others alone.
+ *
+ * Fails: never throws and never answers `never`; see `failure.ts`. An attempt for a mailbox of another uid is
+ * refused loudly: somebody upstream is wrong, and writing as the wrong user is what this process must not do.
+ */
+
+import { formatId } from '../../shared/base/ids.ts'
+import type { Log } from '../../shared/base/log.ts'
+import type { Answer, Payload } from '../../shared/bus/messages.ts'
+import type { Outcome } from '../../shared/message/outcome.ts'
+import type { Mailbox } from '../../shared/message/route.ts'
+import { errorCode, failureOutcome, oursOutcome } from './failure.ts'
+import { type Copy, Maildir } from './maildir.ts'
+import { toUnix, UnixNewlines } from './newline.ts'
+import { type CopyPlan, planCopies, traceHeader } from './trace-header.ts'
+
+type Deliver = Payload<'deliver'>
+type Delivered = Answer<'deliver'>
+
+export interface DeliveriesOptions {
+  uid: number
+  log: Log
+  now: () => number
+  /** A name that no other file in the Maildir has, nor will have. */
+  name: (now: number) => string
+  credit: (stream: number, octets: number) => void
+}
+
+/** One copy and what became of it so far. */
+interface Slot {
+  plan: CopyPlan
+  copy: Copy | null
+  outcome: Outcome | null
+  error: unknown
+}
+
+/** Content that is still coming. */
+interface Intake {
+  slots: Slot[]
+  newlines: UnixNewlines
+  end: (how: 'whole' | 'off') => void
+}
+
+export class Deliveries {
+  readonly #options: DeliveriesOptions
+  readonly #maildirs = new Map<string, Maildir>()
+  readonly #intakes = new Map<number, Intake>()
+  #inHand = 0
+  #delivered = 0
+  #lastWork: number
+  #closed = false
+  #onDone: (() => void) | null = null
+
+  constructor(options: DeliveriesOptions) {
+    this.#options = options
+    this.#lastWork = options.now()
+  }
+
+  get inHand(): number {
+    return this.#inHand
+  }
+
+  /** When the last attempt was answered. */
+  get lastWork(): number {
+    return this.#lastWork
+  }
+
+  figures(): Record<string, number> {
+    return { inHand: this.#inHand, delivered: this.#delivered }
+  }
+
+  async deliver(request: Deliver): Promise<Delivered> {
+    this.#inHand++
+    try {
+      return await this.#attempt(request)
+    } finally {
+      this.#inHand--
+      this.#lastWork = this.#options.now()
+      if (this.#inHand === 0) this.#onDone?.()
+    }
+  }
+
+  /** From now on nothing is taken; resolves when nothing is in hand. */
+  close(): Promise<void> {
+    this.#closed = true
+    if (this.#inHand === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onDone = resolve
+    })
+  }
+
+  piece({ stream, data, last }: Payload<'content-chunk'>): void {
+    const intake = this.#intakes.get(stream)
+    if (!intake) return // answered already: it failed, or was called off
+    writeAll(intake.slots, intake.newlines.push(data))
+    if (last) writeAll(intake.slots, intake.newlines.end())
+    const someOpen = intake.slots.some((slot) => slot.copy)
+    if (last || !someOpen) intake.end('whole')
+    else this.#options.credit(stream, data.length)
+  }
+
+  /** Stops an attempt whose content is still coming; what came whole goes through. */
+  cancel(attempt: number): void {
+    this.#intakes.get(attempt)?.end('off')
+  }
+
+  /** The bus is gone and no more pieces will come: nothing half-written stays. */
+  cancelAll(): void {
+    for (const intake of [...this.#intakes.values()]) intake.end('off')
+  }
+
+  /** Runs to its first wait at once: pieces of content may come right behind the request. */
+  async #attempt(request: Deliver): Promise<Delivered> {
+    const slots = this.#begin(request)
+    if (request.content) writeAll(slots, toUnix(request.content))
+    else if (slots.some((slot) => slot.copy)) await this.#receive(request.attempt, slots)
+    await Promise.all(slots.map(commit))
+    this.#report(request, slots)
+    return answer(request, slots)
+  }
+
+  #begin(request: Deliver): Slot[] {
+    const slots = planCopies(request.recipients).map(emptySlot)
+    const { route } = request
+    if (this.#closed) return failAll(slots, oursOutcome('the delivery agent is leaving'))
+    if (route.kind !== 'local') return failAll(slots, oursOutcome('not a route to a mailbox'))
+    if (route.mailbox.uid !== this.#options.uid) {
+      const facts = { ...idsOf(request), wanted: route.mailbox.uid, uid: this.#options.uid }
+      this.#options.log.error(facts, 'delivery for another user refused')
+      return failAll(slots, oursOutcome('the delivery came to a process of another user'))
+    }
+    try {
+      const maildir = this.#open(route.mailbox)
+      for (const slot of slots) this.#start(slot, maildir, request.sender)
+      return slots
+    } catch (error) {
+      return failAll(slots, failureOutcome(error), error)
+    }
+  }
+
+  #open(mailbox: Mailbox): Maildir {
+    const { uid, log, now } = this.#options
+    const known = this.#maildirs.get(mailbox.path)
+    const maildir = known ?? new Maildir(mailbox.path)
+    try {
+      maildir.check(uid)
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw error
+      if (maildir.create(mailbox.home)) log.info({ maildir: mailbox.path }, 'maildir made')
+      maildir.check(uid)
+    }
+    if (known) return known
+    const swept = maildir.sweep(now())
+    if (swept > 0) log.info({ maildir: mailbox.path, swept }, 'stale files removed')
+    this.#maildirs.set(mailbox.path, maildir)
+    return maildir
+  }
+
+  #start(slot: Slot, maildir: Maildir, sender: string): void {
+    try {
+      slot.copy = maildir.begin(this.#options.name(this.#options.now()))
+    } catch (error) {
+      return fail(slot, failureOutcome(error), error)
+    }
+    write(slot, traceHeader(sender, slot.plan))
+  }
+
+  async #receive(attempt: number, slots: Slot[]): Promise<void> {
+    const how = await new Promise<'whole' | 'off'>((end) => {
+      this.#intakes.set(attempt, { slots, newlines: new UnixNewlines(), end })
+    })
+    this.#intakes.delete(attempt)
+    if (how === 'off') failAll(slots, oursOutcome('the attempt was called off'))
+  }
+
+  /** One line for each copy. */
+  #report(request: Deliver, slots: readonly Slot[]): void {
+    const { log } = this.#options
+    for (const { plan, outcome, error } of slots) {
+      const facts = { ...idsOf(request), to: plan.address, size: request.size }
+      if (outcome?.kind === 'sent') {
+        this.#delivered++
+        log.info(facts, 'delivered')
+      } else log.warn({ ...facts, reply: outcome?.reply.text, why: String(error ?? '') }, 'not delivered')
+    }
+  }
+}
+
+function emptySlot(plan: CopyPlan): Slot {
+  return { plan, copy: null, outcome: null, error: null }
+}
+
+function writeAll(slots: readonly Slot[], octets: Uint8Array): void {
+  for (const slot of slots) write(slot, octets)
+}
+
+function write(slot: Slot, octets: Uint8Array): void {
+  try {
+    slot.copy?.write(octets)
+  } catch (error) {
+    fail(slot, failureOutcome(error), error)
+  }
+}
+
+async function commit(slot: Slot): Promise<void> {
+  if (!slot.copy) return
+  try {
+    await slot.copy.commit()
+    slot.outcome = { kind: 'sent', reply: { code: 250, enhanced: '2.0.0', text: 'delivered', host: '' } }
+  } catch (error) {
+    slot.outcome = failureOutcome(error)
+    slot.error = error
+  }
+}
+
+function failAll(slots: Slot[], outcome: Outcome, error: unknown = null): Slot[] {
+  for (const slot of slots) if (!slot.outcome) fail(slot, outcome, error)
+  return slots
+}
+
+function fail(slot: Slot, outcome: Outcome, error: unknown): void {
+  slot.copy?.discard()
+  slot.copy = null
+  slot.outcome = outcome
+  slot.error = error
+}
+
+function answer(request: Deliver, slots: readonly Slot[]): Delivered {
+  const outcomes = slots.flatMap(({ plan, outcome }) =>
+    plan.settles.map((n) => ({ n, outcome: outcome ?? oursOutcome('the attempt was not finished') })),
+  )
+  const address = request.route.kind === 'local' ? request.route.mailbox.path : ''
+  return { outcomes, host: '', address, tls: '' }
+}
+
+function idsOf(request: Deliver): { attempt: string; message: string } {
+  return { attempt: formatId('A', request.attempt), message: formatId('T', request.message) }
+}

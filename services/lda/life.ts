@@ -1,0 +1,63 @@
+/**
+ * How an lda ends: nothing to do for a while, told to drain, or qmgr gone. In each case what is in hand is
+ * settled first and its answers are out before the connection closes, so qmgr learns the truth about every
+ * attempt. When qmgr is gone there is nobody to answer: content that was still coming is dropped, what came
+ * whole is stored (qmgr, back again, will send it once more: a double is better than a loss).
+ */
+import type { Socket } from 'node:net'
+import type { Log } from '../../shared/base/log.ts'
+import type { Link } from '../../shared/bus/link.ts'
+import type { Deliveries } from './deliveries.ts'
+
+export interface LifeOptions {
+  deliveries: Deliveries
+  link: Link
+  socket: Socket
+  log: Log
+  now: () => number
+  /** Milliseconds without work after which to leave. */
+  idle: () => number
+  exit: () => void
+}
+
+/** @returns what `drain` has to do. */
+export function watchLife(options: LifeOptions): () => Promise<void> {
+  const { deliveries, socket, log, exit } = options
+  let leaving: Promise<void> | null = null
+  const finish = () => {
+    leaving ??= settle(options)
+    return leaving
+  }
+  const leave = (why: string) => {
+    log.info({ why, ...deliveries.figures() }, 'leaving')
+    return finish().then(exit)
+  }
+  socket.once('close', () => {
+    deliveries.cancelAll()
+    if (!leaving) void leave('the queue manager is gone')
+  })
+  watchIdle(options, () => void leave('nothing to do'))
+  return finish
+}
+
+async function settle({ deliveries, link, socket }: LifeOptions): Promise<void> {
+  await deliveries.close()
+  await new Promise((resolve) => setImmediate(resolve)) // the last answers reach the link
+  const sent = new Promise<void>((resolve) => {
+    socket.once('finish', resolve)
+    socket.once('close', () => resolve())
+    if (socket.destroyed) resolve()
+  })
+  link.close()
+  await sent
+}
+
+/** One timer for the whole life, however many deliveries come: it looks when the last one was. */
+function watchIdle({ deliveries, now, idle }: LifeOptions, onIdle: () => void): void {
+  const look = () => {
+    const rest = deliveries.lastWork + idle() - now()
+    if (deliveries.inHand > 0 || rest > 0) setTimeout(look, Math.max(rest, 100)).unref()
+    else onIdle()
+  }
+  setTimeout(look, idle()).unref()
+}
