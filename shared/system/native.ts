@@ -1,0 +1,54 @@
+/**
+ * The door to the C library: the few calls that Node does not offer, through koffi.
+ *
+ * koffi is loaded at the first call and not before (about 4 MiB and 15 ms), so that a process that never asks
+ * never pays. Where it cannot be loaded, or the platform is none we know the constants of, `nativeCalls` is null
+ * and `whyNoNative` says why in one sentence; callers then do without, and say so. Nothing here throws.
+ * Next: `credentials.ts`, `lock.ts`, which give these calls meaning.
+ */
+import { createRequire } from 'node:module'
+
+export interface NativeCalls {
+  /** 0, or -1 with `errno`. `length` holds the size of `value`, and then what the kernel filled in. */
+  getsockopt: (fd: number, level: number, option: number, value: Uint8Array, length: [number]) => number
+  flock: (fd: number, operation: number) => number
+  errno: () => number
+}
+
+interface Library {
+  func: (declaration: string) => (...values: never[]) => number
+}
+interface Koffi {
+  /** Null loads the symbols that the running program has already: its C library. */
+  load: (path: null) => Library
+  errno: () => number
+}
+
+let loaded: { calls: NativeCalls | null; trouble: string } | null = null
+
+export function nativeCalls(): NativeCalls | null {
+  loaded ??= load()
+  return loaded.calls
+}
+
+/** One sentence, or '' where the calls work. */
+export function whyNoNative(): string {
+  loaded ??= load()
+  return loaded.trouble
+}
+
+function load(): { calls: NativeCalls | null; trouble: string } {
+  if (process.platform !== 'linux') return { calls: null, trouble: `no native calls on ${process.platform}` }
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as Koffi
+    const library = koffi.load(null)
+    const getsockopt = library.func(
+      'int getsockopt(int fd, int level, int option, _Out_ uint8_t *value, _Inout_ uint32_t *length)',
+    ) as NativeCalls['getsockopt']
+    const flock = library.func('int flock(int fd, int operation)') as NativeCalls['flock']
+    return { calls: { getsockopt, flock, errno: () => koffi.errno() }, trouble: '' }
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error)
+    return { calls: null, trouble: `native calls cannot be loaded (${text.split('\n', 1)[0]})` }
+  }
+}
