@@ -1,0 +1,118 @@
+/**
+ * One delivery attempt, from qmgr's request to its answer: find a connection, run the transaction, report.
+ *
+ * A kept connection to the destination is used when there is one. When it proves stale, or there is none, the
+ * hosts of the route are tried in order until one gives a session (`hosts.ts`); from then on what happens in
+ * the transaction is the outcome. Ends exactly once, by `report`.
+ */
+import type { Answer } from '../../shared/bus/messages.ts'
+import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Route } from '../../shared/message/route.ts'
+import type { Delivery } from './commands.ts'
+import type { Connection, Tenant } from './connection.ts'
+import { type Content, ContentStream } from './content.ts'
+import { Dial, type Dialled } from './dial.ts'
+import { orderTargets, type Target, whenAllFailed } from './hosts.ts'
+import type { Pool } from './pool.ts'
+
+export type SmtpRoute = Extract<Route, { kind: 'smtp' }>
+export type Report = Answer<'deliver'>
+
+export class Attempt implements Tenant {
+  readonly content: Content
+  readonly #delivery: Delivery
+  readonly #route: SmtpRoute
+  readonly #pool: Pool
+  readonly #report: (report: Report) => void
+  #targets: Target[] = []
+  #failures: Reply[] = []
+  #dial: Dial | null = null
+  #connection: Connection | null = null
+  #at: { host: string; address: string; tls: string } = { host: '', address: '', tls: '' }
+  #over = false
+
+  constructor(
+    delivery: Delivery,
+    route: SmtpRoute,
+    content: Content,
+    pool: Pool,
+    report: (report: Report) => void,
+  ) {
+    this.#delivery = delivery
+    this.#route = route
+    this.content = content
+    this.#pool = pool
+    this.#report = report
+  }
+
+  start(): void {
+    const kept = this.#pool.take(this.#key, this.#route.hosts)
+    if (kept) this.#run(kept)
+    else this.#dialFirst()
+  }
+
+  /** Nobody wants it any more: stops it unless the final dot is out. */
+  cancel(reply: Reply): void {
+    if (this.#over) return
+    if (this.#connection) return void this.#connection.interrupt(reply)
+    this.#dial?.cancel()
+    this.#settleAll({ kind: 'later', reply, blame: 'ours' })
+  }
+
+  onSettled(outcomes: Outcome[]): void {
+    if (this.#over) return
+    this.#over = true
+    if (this.content instanceof ContentStream) this.content.release()
+    const { recipients } = this.#delivery
+    this.#report({
+      outcomes: outcomes.flatMap((outcome, at) => {
+        const recipient = recipients[at]
+        return recipient ? [{ n: recipient.n, outcome }] : []
+      }),
+      ...this.#at,
+    })
+  }
+
+  onStale(): void {
+    this.#connection = null
+    if (!this.#over) this.#dialFirst()
+  }
+
+  get #lmtp(): boolean {
+    return this.#route.protocol === 'lmtp'
+  }
+
+  get #key(): string {
+    return `${this.#route.protocol} ${this.#route.destination}`
+  }
+
+  #run(connection: Connection): void {
+    this.#connection = connection
+    const { target, tls } = connection
+    this.#at = { host: target.name, address: target.address, tls }
+    connection.run(this.#delivery, this.content, this, this.#pool.slice.timeouts)
+  }
+
+  #dialFirst(): void {
+    this.#targets = orderTargets(this.#route.hosts, Math.random)
+    this.#dialNext()
+  }
+
+  #dialNext(): void {
+    const target = this.#targets.shift()
+    if (!target) return this.#settleAll(whenAllFailed(this.#failures))
+    this.#at = { host: target.name, address: target.address, tls: '' }
+    this.#dial = new Dial(target, this.#pool.slice, this.#lmtp, (dialled) => this.#dialled(dialled))
+  }
+
+  #dialled(dialled: Dialled): void {
+    this.#dial = null
+    if (dialled.kind === 'up') return this.#run(this.#pool.adopt(this.#key, dialled.session, this.#lmtp))
+    this.#failures.push(dialled.reply)
+    this.#dialNext()
+  }
+
+  #settleAll(outcome: Outcome): void {
+    this.onSettled(this.#delivery.recipients.map(() => outcome))
+  }
+}

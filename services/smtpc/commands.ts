@@ -1,0 +1,71 @@
+/**
+ * The commands of a transaction as text, with the parameters that the server offers (RFC 5321 section 4.1.1),
+ * and the reasons why a message cannot go to a server that lacks an extension.
+ *
+ * An address or parameter with a control character would be a command of its own: such an address is refused
+ * here, such a parameter left out. smtpd lets none in; this is the second lock.
+ */
+import { isAscii } from 'node:buffer'
+import type { Payload } from '../../shared/bus/messages.ts'
+import type { Reply } from '../../shared/message/outcome.ts'
+import type { Offers } from './offers.ts'
+
+export type Delivery = Payload<'deliver'>
+export type Addressee = Delivery['recipients'][number]
+
+const UNSAFE = /\p{Cc}/u
+const BEYOND_ASCII = /\P{ASCII}/u
+/** What an esmtp-value may hold, RFC 5321 section 4.1.2. */
+const VALUE = /^[\u0021-\u003c\u003e-\u007e]+$/
+
+/** Whether content holds an octet above 127; null when only the stream will tell. */
+export function hasEightBit(content: Uint8Array | null): boolean | null {
+  return content ? !isAscii(content) : null
+}
+
+/** Why this message must not be offered to this server at all, as our own final reply; null when it may. */
+export function whyUnfit(delivery: Delivery, offers: Offers): Reply | null {
+  // RFC 6531 section 3.2: an internationalised message goes only where SMTPUTF8 is offered; there is no downgrade.
+  if (delivery.smtputf8 && !offers.smtputf8) return own(550, '5.6.7', 'the next host does not take SMTPUTF8')
+  // RFC 6152 section 3 and RFC 3030 section 3: convert or return; we do not convert.
+  if (delivery.body === 'binarymime') return own(554, '5.6.3', 'the next host cannot be given BINARYMIME')
+  if (delivery.body === '8bitmime' && !offers.eightBitMime && hasEightBit(delivery.content) !== false)
+    return own(554, '5.6.3', 'the next host does not take 8BITMIME')
+  return whyBadAddress(delivery.sender, delivery.smtputf8, '5.1.7')
+}
+
+/** Why this address cannot be put into a command; null when it can. */
+export function whyBadAddress(address: string, smtputf8: boolean, enhanced: '5.1.3' | '5.1.7'): Reply | null {
+  if (UNSAFE.test(address)) return own(553, enhanced, 'a control character in the address')
+  if (!smtputf8 && BEYOND_ASCII.test(address))
+    return own(553, '5.6.7', 'an address beyond ASCII in a message without SMTPUTF8')
+  return null
+}
+
+export function mailCommand(delivery: Delivery, offers: Offers): string {
+  let command = `MAIL FROM:<${delivery.sender}>`
+  if (offers.size) command += ` SIZE=${delivery.size}` // RFC 1870 section 6
+  if (offers.eightBitMime && (delivery.body === '8bitmime' || hasEightBit(delivery.content)))
+    command += ' BODY=8BITMIME'
+  if (delivery.smtputf8) command += ' SMTPUTF8'
+  if (!offers.dsn) return `${command}\r\n`
+  // RFC 3461 sections 4.3 and 4.4; section 5.2.1: passed on as they came.
+  if (delivery.ret) command += ` RET=${delivery.ret === 'full' ? 'FULL' : 'HDRS'}`
+  if (delivery.envid && VALUE.test(delivery.envid)) command += ` ENVID=${delivery.envid}`
+  return `${command}\r\n`
+}
+
+export function rcptCommand(recipient: Addressee, offers: Offers): string {
+  let command = `RCPT TO:<${recipient.address}>`
+  if (offers.dsn) {
+    // RFC 3461 sections 4.1 and 4.2
+    if (recipient.notify && VALUE.test(recipient.notify)) command += ` NOTIFY=${recipient.notify}`
+    if (recipient.orcpt && VALUE.test(recipient.orcpt)) command += ` ORCPT=${recipient.orcpt}`
+  }
+  return `${command}\r\n`
+}
+
+/** A reply of our own making: no host said it. */
+export function own(code: number, enhanced: string, text: string): Reply {
+  return { code, enhanced, text, host: '' }
+}

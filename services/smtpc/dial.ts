@@ -1,0 +1,206 @@
+/**
+ * From a target to an SMTP session that is ready for MAIL: connect, greeting, EHLO or LHLO (HELO where EHLO is
+ * not known), STARTTLS where it is offered. nodemailer's SMTPConnection drives the dialogue on a socket of ours;
+ * once the session stands its listeners come off and the socket is handed over.
+ *
+ * The engine's own timers cover neither phase exactly, so there is one of ours, armed anew for each phase
+ * (RFC 5321 section 4.5.3.2). Fails with a reply for the next host or for the log: what the server said, or our
+ * words for what became of the connection. TLS is opportunistic (RFC 3207, RFC 7435): certificates are not
+ * verified, a refused STARTTLS goes on in clear, a handshake that fails is tried once more in clear.
+ */
+import { connect, isIP, type Socket } from 'node:net'
+import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
+import SMTPConnection from 'nodemailer/lib/smtp-connection'
+import type { SmtpcSlice } from '../../shared/config/slices.ts'
+import type { Reply } from '../../shared/message/outcome.ts'
+import { own } from './commands.ts'
+import type { Target } from './hosts.ts'
+import { NO_OFFERS, type Offers, readOffers } from './offers.ts'
+import { MAX_REPLY, parseReply } from './replies.ts'
+
+export interface Session {
+  socket: Socket
+  target: Target
+  offers: Offers
+  /** `TLSv1.3 TLS_AES_256_GCM_SHA384`, or '' in clear. */
+  tls: string
+}
+
+export type Dialled = { kind: 'up'; session: Session } | { kind: 'failed'; reply: Reply }
+
+/** What nodemailer 10.6.0 keeps to itself and we need; pinned exactly, checked by a test. */
+export interface EngineInside {
+  _socket: Socket | false
+  _remainder: string
+  _responseQueue: string[]
+  _ehloLines?: string[]
+  _onSocketData: (chunk: Buffer) => void
+  _onSocketError: (error: Error) => void
+  _onSocketClose: () => void
+  _onSocketEnd: () => void
+  _onSocketTimeout: () => void
+  _actionGreeting: (text: string) => void
+  on: SMTPConnection['on']
+  close: () => void
+  connect: () => void
+  upgrading?: boolean | undefined
+}
+
+/** The engine must never be the first to lose patience: `Dial` is. */
+const ENGINE_PATIENCE_MS = 2 ** 31 - 1
+
+let secureContext: SecureContext | null = null
+
+/** One attempt to reach one target; `cancel` ends it without an answer. */
+export class Dial {
+  readonly #target: Target
+  readonly #slice: SmtpcSlice
+  readonly #lmtp: boolean
+  readonly #answer: (dialled: Dialled) => void
+  #phase: keyof SmtpcSlice['timeouts'] = 'connect'
+  #timer: NodeJS.Timeout | null = null
+  #socket: Socket | null = null
+  #engine: EngineInside | null = null
+  #clear: boolean
+  #over = false
+
+  constructor(target: Target, slice: SmtpcSlice, lmtp: boolean, answer: (dialled: Dialled) => void) {
+    this.#target = target
+    this.#slice = slice
+    this.#lmtp = lmtp
+    this.#answer = answer
+    this.#clear = slice.tls === 'none'
+    this.#connect()
+  }
+
+  cancel(): void {
+    this.#over = true
+    this.#drop()
+  }
+
+  #connect(): void {
+    this.#enter('connect')
+    const socket = connect({ host: this.#target.address, port: this.#target.port, noDelay: true })
+    this.#socket = socket
+    socket.on('error', (error: NodeJS.ErrnoException) => this.#broken(error))
+    socket.once('connect', () => {
+      this.#enter('greeting')
+      this.#startEngine(socket)
+    })
+  }
+
+  #startEngine(socket: Socket): void {
+    const { name } = this.#target
+    const engine = new SMTPConnection({
+      connection: socket,
+      host: name,
+      ...(isIP(name) === 0 ? { servername: name } : {}),
+      port: this.#target.port,
+      secure: false,
+      name: this.#slice.hostname,
+      lmtp: this.#lmtp,
+      ignoreTLS: this.#clear,
+      opportunisticTLS: true,
+      logger: false,
+      connectionTimeout: ENGINE_PATIENCE_MS,
+      greetingTimeout: ENGINE_PATIENCE_MS,
+      socketTimeout: ENGINE_PATIENCE_MS,
+      maxResponseSize: MAX_REPLY,
+      tls: { secureContext: tlsContext(), rejectUnauthorized: false },
+    }) as unknown as EngineInside
+    this.#engine = engine
+    const greeted = engine._actionGreeting
+    engine._actionGreeting = (text) => {
+      this.#enter('helo')
+      greeted.call(engine, text)
+    }
+    engine.on('error', (error: Error & { response?: string }) => this.#broken(error))
+    engine.on('end', () => this.#broken(new Error('connection closed')))
+    engine.on('connect', () => this.#ready(engine))
+    engine.connect()
+  }
+
+  #enter(phase: keyof SmtpcSlice['timeouts']): void {
+    this.#phase = phase
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = setTimeout(
+      () => this.#broken(new Error(`no progress in phase ${phase}`)),
+      this.#slice.timeouts[phase],
+    )
+  }
+
+  #ready(engine: EngineInside): void {
+    if (this.#over) return
+    const { _socket: socket } = engine
+    if (!socket || engine._remainder !== '' || engine._responseQueue.length > 0)
+      return this.#broken(new Error('the server spoke out of turn'))
+    detach(engine, socket)
+    this.#over = true
+    if (this.#timer) clearTimeout(this.#timer)
+    const session = {
+      socket,
+      target: this.#target,
+      offers: engine._ehloLines ? readOffers(engine._ehloLines) : NO_OFFERS,
+      tls: describeTls(socket),
+    }
+    this.#answer({ kind: 'up', session })
+  }
+
+  #broken(error: NodeJS.ErrnoException & { response?: string }): void {
+    if (this.#over) return
+    const handshakeFailed = this.#engine?.upgrading === true
+    this.#drop()
+    if (handshakeFailed && !this.#clear) {
+      this.#clear = true
+      return this.#connect()
+    }
+    this.#over = true
+    this.#answer({ kind: 'failed', reply: this.#explain(error) })
+  }
+
+  /** The server's word where it said one, ours otherwise (RFC 3463 section 3.5: 4.4.1 no answer, 4.4.2 bad connection). */
+  #explain(error: NodeJS.ErrnoException & { response?: string }): Reply {
+    const { name, address, port } = this.#target
+    const said = error.response ? parseReply(error.response, name) : null
+    if (said && said.code >= 400) return said
+    const where = `${name}[${address}]:${port}`
+    const code = this.#phase === 'connect' ? '4.4.1' : '4.4.2'
+    return own(451, code, `${where}: ${error.message.split('\n')[0] ?? ''}`)
+  }
+
+  #drop(): void {
+    if (this.#timer) clearTimeout(this.#timer)
+    const engine = this.#engine
+    const plain = this.#socket
+    this.#engine = null
+    this.#socket = null
+    // the engine lets go of its listeners and says `end`, which must not be taken for news
+    const wasOver = this.#over
+    this.#over = true
+    const inner = engine?._socket
+    engine?.close()
+    if (inner) inner.destroy()
+    plain?.destroy()
+    this.#over = wasOver
+  }
+}
+
+function detach(engine: EngineInside, socket: Socket): void {
+  socket.removeListener('data', engine._onSocketData)
+  socket.removeListener('timeout', engine._onSocketTimeout)
+  socket.removeListener('close', engine._onSocketClose)
+  socket.removeListener('end', engine._onSocketEnd)
+  socket.setTimeout(0)
+  socket.removeListener('error', engine._onSocketError)
+}
+
+function tlsContext(): SecureContext {
+  secureContext ??= createSecureContext()
+  return secureContext
+}
+
+function describeTls(socket: Socket): string {
+  const secured = socket as Partial<TLSSocket>
+  if (!secured.encrypted || !secured.getProtocol || !secured.getCipher) return ''
+  return `${secured.getProtocol() ?? 'TLS'} ${secured.getCipher().name}`
+}

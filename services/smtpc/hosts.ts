@@ -1,0 +1,55 @@
+/**
+ * In which order the hosts of a route are tried (RFC 5321 section 5.1), and what it means when all have failed.
+ *
+ * Lower preference first, equal ones in random order, each host's addresses as the resolver gave them, at most
+ * MAX_TRIES connections in one attempt. A host that cannot be reached, or greets with anything but 220, passes
+ * the attempt on to the next. When none is left the destination is in trouble and the mail stays queued: a 554
+ * greeting is as often said to us (a block list) as of the host. Only when every host says 521, "never takes
+ * mail" (RFC 7504 section 3), does the mail return.
+ */
+import { isIP } from 'node:net'
+import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Host } from '../../shared/message/route.ts'
+import { own } from './commands.ts'
+
+/** RFC 5321 section 5.1 asks for at least two. */
+export const MAX_TRIES = 16
+
+export interface Target {
+  name: string
+  address: string
+  port: number
+}
+
+/** @param random gives numbers in [0, 1). */
+export function orderTargets(hosts: readonly Host[], random: () => number): Target[] {
+  const keyed = hosts.map((host) => ({ host, order: random() }))
+  keyed.sort((a, b) => a.host.preference - b.host.preference || a.order - b.order)
+  return keyed
+    .flatMap(({ host }) => host.addresses.map((address) => ({ name: host.name, address, port: host.port })))
+    .filter(isReachable)
+    .slice(0, MAX_TRIES)
+}
+
+/** A name instead of an address, or a port that is none, would make the system ask DNS or throw. */
+function isReachable(target: Target): boolean {
+  return isIP(target.address) !== 0 && target.port > 0 && target.port < 65536
+}
+
+/** Whether a kept connection still leads to a host of the route. */
+export function leadsTo(hosts: readonly Host[], target: Target): boolean {
+  for (const host of hosts) {
+    if (host.port === target.port && host.addresses.includes(target.address)) return true
+  }
+  return false
+}
+
+/** @param failures what each target tried gave, in order. */
+export function whenAllFailed(failures: readonly Reply[]): Outcome {
+  const last = failures[failures.length - 1]
+  if (!last)
+    return { kind: 'later', reply: own(451, '4.4.4', 'the route has no address'), blame: 'destination' }
+  if (failures.every((reply) => reply.code === 521 && reply.host !== ''))
+    return { kind: 'never', reply: last }
+  return { kind: 'later', reply: last, blame: 'destination' }
+}
