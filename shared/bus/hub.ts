@@ -8,15 +8,9 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Log } from '../base/log.ts'
 import type { Role } from './messages.ts'
-import { type Handlers, type Identity, Peer } from './peer.ts'
+import { type Credentials, type Handlers, type Identity, Peer } from './peer.ts'
 
 const HELLO_PATIENCE_MS = 10_000
-
-export interface Credentials {
-  pid: number
-  uid: number
-  gid: number
-}
 
 export type Admission =
   | { kind: 'welcome'; epoch: number; serial: number }
@@ -89,6 +83,7 @@ function accept(options: HubOptions, peers: Set<Peer>, socket: Socket, known: Cr
     },
     onPanic: (error, message) => options.log.error({ err: error, message }, 'bus handler failed'),
   })
+  peer.credentials = credentials
   const welcome = (identity: Identity) => {
     peer.identity = identity
     peer.setRemoteRole(identity.role)

@@ -42,6 +42,13 @@ type RequestHandlers = {
 }
 export type Handlers = EventHandlers & RequestHandlers
 
+/** What the kernel says of a peer (SO_PEERCRED), or mcp when it made the connection. */
+export interface Credentials {
+  pid: number
+  uid: number
+  gid: number
+}
+
 /** What a worker says of itself in `hello`. */
 export interface Identity {
   role: Role
@@ -93,6 +100,8 @@ const unpackr = new Unpackr({ useRecords: false })
 export class Peer {
   /** Who is at the other end; null until its hello was accepted (or, for the dialling side, from the start). */
   identity: Identity | null = null
+  /** Null where the kernel cannot tell. */
+  credentials: Credentials | null = null
   readonly #options: PeerOptions
   readonly #waiting = new Map<number, Waiting>()
   #remoteRole: Role | null = null

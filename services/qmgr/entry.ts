@@ -1,0 +1,86 @@
+/**
+ * One message in the active queue: its envelope, its content if that is at hand, and a slot for each recipient
+ * that is being worked on. A slot goes `routing -> queued -> trying` and ends `done`; who must wait leaves the
+ * entry for a row of the store (`waiting` counts those). An entry with no open slot leaves the active queue.
+ */
+import type { Envelope, Recipient } from '../../shared/message/envelope.ts'
+import type { Reply } from '../../shared/message/outcome.ts'
+import type { RecipientRow } from './store.ts'
+
+export type SlotState = 'routing' | 'queued' | 'trying' | 'done'
+
+export interface Slot {
+  n: number
+  recipient: Recipient
+  state: SlotState
+  attempts: number
+  warned: boolean
+  /** The store has a row for it, marked active. */
+  hasRow: boolean
+}
+
+export interface Entry {
+  id: number
+  envelope: Envelope
+  /** Null when it is a file, or was left in the store to save memory. */
+  content: Uint8Array | null
+  /** The content is a file of its own. */
+  filed: boolean
+  slots: Slot[]
+  open: number
+  /** Recipients that wait in rows of the store. */
+  waiting: number
+  /** Attempts that ended because a worker of ours died. */
+  crashes: number
+}
+
+/** A message fresh from intake: everybody is to be tried now. */
+export function freshEntry(envelope: Envelope, content: Uint8Array | null): Entry {
+  const slots = envelope.recipients.map((recipient, n) => newSlot(n, recipient))
+  return {
+    id: envelope.id,
+    envelope,
+    content: content && tight(content),
+    filed: content === null,
+    slots,
+    open: slots.length,
+    waiting: 0,
+    crashes: 0,
+  }
+}
+
+export function newSlot(n: number, recipient: Recipient): Slot {
+  return { n, recipient, state: 'routing', attempts: 0, warned: false, hasRow: false }
+}
+
+export function slotOfRow(envelope: Envelope, row: RecipientRow): Slot {
+  const recipient = envelope.recipients[row.n] ?? { address: row.address }
+  return { n: row.n, recipient, state: 'routing', attempts: row.attempts, warned: row.warned, hasRow: true }
+}
+
+export function rowOf(
+  entry: Entry,
+  slot: Slot,
+  wait: { state: 'deferred' | 'held'; at: number; reply: Reply | null; warned: boolean },
+): RecipientRow {
+  const { envelope } = entry
+  return {
+    message: entry.id,
+    n: slot.n,
+    state: wait.state,
+    nextAttemptAt: wait.at,
+    attempts: slot.attempts,
+    warned: wait.warned,
+    address: slot.recipient.address,
+    sender: envelope.sender,
+    destination: slot.recipient.route?.destination ?? '',
+    octets: envelope.size,
+    receivedAt: envelope.receivedAt,
+    reply: wait.reply,
+  }
+}
+
+/** A small view would keep the whole slab it was read into alive: copy it then. */
+function tight(content: Uint8Array): Uint8Array {
+  return content.buffer.byteLength > 2 * content.length ? new Uint8Array(content) : content
+}

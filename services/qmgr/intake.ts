@@ -1,0 +1,161 @@
+/**
+ * Mail on its way in: sessions counted, content streams taken, and the one moment that matters: `submit` answers
+ * `accepted` only when content and envelope are on stable storage (design rule D1).
+ *
+ * Refuses with 452 what the disk cannot take, with 421 sessions above the limit, and with 451 what does not add
+ * up (content of another size than announced: a bug or a broken stream, nothing to acknowledge).
+ */
+import { formatId } from '../../shared/base/ids.ts'
+import type { Log } from '../../shared/base/log.ts'
+import type { Answer, Payload } from '../../shared/bus/messages.ts'
+import type { Peer } from '../../shared/bus/peer.ts'
+import type { Envelope } from '../../shared/message/envelope.ts'
+import type { Reply } from '../../shared/message/outcome.ts'
+import type { ActiveQueue } from './active-queue.ts'
+import type { ContentFiles, IncomingFile } from './content-files.ts'
+import { freshEntry, rowOf } from './entry.ts'
+import { encodeEnvelope } from './envelope-codec.ts'
+import type { Journal } from './journal.ts'
+import type { Load } from './load.ts'
+import { type Change, StoreTrouble } from './store.ts'
+
+export interface IntakeOptions {
+  journal: Journal
+  files: ContentFiles
+  queue: ActiveQueue
+  load: () => Load
+  limits: () => { sessionLimit: number; messageSizeLimit: number }
+  log: Log
+  /** Messages that went straight to disk because the active queue is full. */
+  onSpill: () => void
+}
+
+interface Stream {
+  file: IncomingFile
+  peer: Peer
+}
+
+const SERVICE: Reply = { code: 421, enhanced: '4.3.2', text: 'too many sessions, try again later', host: '' }
+
+export class Intake {
+  readonly #options: IntakeOptions
+  readonly #sessions = new Map<Peer, Set<string>>()
+  readonly #streams = new Map<number, Stream>()
+  #open = 0
+  accepted = 0
+
+  constructor(options: IntakeOptions) {
+    this.#options = options
+  }
+
+  get sessions(): number {
+    return this.#open
+  }
+
+  openSession({ session }: Payload<'session-open'>, peer: Peer): Answer<'session-open'> {
+    if (this.#open >= this.#options.limits().sessionLimit) return { kind: 'refused', reply: SERVICE }
+    const sessions = this.#sessions.get(peer) ?? new Set()
+    this.#sessions.set(peer, sessions)
+    if (!sessions.has(session)) this.#open++
+    sessions.add(session)
+    return { kind: 'go' }
+  }
+
+  closeSession({ session }: Payload<'session-close'>, peer: Peer): void {
+    if (this.#sessions.get(peer)?.delete(session)) this.#open--
+  }
+
+  /** An smtpd is gone: its sessions, and what it was in the middle of. */
+  peerLeft(peer: Peer): void {
+    this.#open -= this.#sessions.get(peer)?.size ?? 0
+    this.#sessions.delete(peer)
+    for (const [id, stream] of this.#streams) if (stream.peer === peer) this.#abandon(id)
+  }
+
+  chunk({ stream: id, data }: Payload<'content-chunk'>, peer: Peer): void {
+    let stream = this.#streams.get(id)
+    if (!stream) {
+      stream = { file: this.#options.files.create(id), peer }
+      this.#streams.set(id, stream)
+    }
+    // Credit comes back when the disk has the piece, so that a slow disk slows the client and memory stays bounded.
+    void stream.file.append(data).then(() => peer.send('content-credit', { stream: id, octets: data.length }))
+  }
+
+  abort({ stream }: Payload<'content-abort'>): void {
+    this.#abandon(stream)
+  }
+
+  async submit({ envelope, content }: Payload<'submit'>): Promise<Answer<'submit'>> {
+    const stream = this.#streams.get(envelope.id)
+    this.#streams.delete(envelope.id)
+    const refusal = this.#whyRefused(envelope, content, stream)
+    if (refusal) {
+      void stream?.file.abandon()
+      return this.#refused(envelope, refusal)
+    }
+    try {
+      await stream?.file.seal()
+      await this.#commit(envelope, content)
+    } catch (error) {
+      if (stream) void this.#options.files.remove(envelope.id)
+      return this.#refused(envelope, replyFor(error))
+    }
+    return { kind: 'accepted' }
+  }
+
+  async #commit(envelope: Envelope, content: Uint8Array | null): Promise<void> {
+    const { journal, queue, onSpill } = this.#options
+    const entry = freshEntry(envelope, content)
+    const stored = { id: envelope.id, envelope: encodeEnvelope(envelope), content }
+    if (queue.full) {
+      await journal.insert(stored, spill(entry))
+      onSpill()
+    } else {
+      await journal.insert(stored)
+      queue.admit(entry)
+    }
+    this.accepted++
+  }
+
+  #whyRefused(envelope: Envelope, content: Uint8Array | null, stream: Stream | undefined): Reply | null {
+    const { load, limits } = this.#options
+    const { intake, reason } = load()
+    if (intake === 'refuse')
+      return { code: 452, enhanced: '4.3.1', text: `no room now (${reason})`, host: '' }
+    if (envelope.size > limits().messageSizeLimit) {
+      return { code: 552, enhanced: '5.3.4', text: 'the message is too large', host: '' }
+    }
+    const octets = content?.length ?? stream?.file.octets
+    if (octets !== envelope.size || envelope.recipients.length === 0) {
+      return { code: 451, enhanced: '4.3.0', text: 'the message did not arrive whole', host: '' }
+    }
+    return null
+  }
+
+  #refused(envelope: Envelope, reply: Reply): Answer<'submit'> {
+    this.#options.log.warn({ message: formatId('T', envelope.id), reply }, 'message refused')
+    return { kind: 'refused', reply }
+  }
+
+  #abandon(id: number): void {
+    const stream = this.#streams.get(id)
+    this.#streams.delete(id)
+    void stream?.file.abandon()
+  }
+}
+
+/** All recipients wait from the start, due at once. */
+function spill(entry: ReturnType<typeof freshEntry>): Change[] {
+  const rows = entry.slots.map((slot): Change => {
+    const wait = { state: 'deferred' as const, at: entry.envelope.receivedAt, reply: null, warned: false }
+    return { kind: 'wait', row: rowOf(entry, slot, wait) }
+  })
+  return [...rows, { kind: 'park', message: entry.id }]
+}
+
+function replyFor(error: unknown): Reply {
+  const full = error instanceof StoreTrouble && error.trouble === 'full'
+  if (full) return { code: 452, enhanced: '4.3.1', text: 'no room now (disk full)', host: '' }
+  return { code: 451, enhanced: '4.3.0', text: 'the queue cannot be written now', host: '' }
+}

@@ -1,0 +1,181 @@
+/**
+ * Group commit: whatever finished while the disk was busy goes into one batch, and the disk is never idle while
+ * something waits. A client that is alone gets a batch of its own at once; under load batches fill by themselves.
+ *
+ * `insert` is for mail from outside: it resolves when the message is on stable storage, and rejects with
+ * `StoreTrouble` when it is not and never will be. `record` is for results of deliveries, with the reports they
+ * cause in the same transaction; it never fails: what a failed batch held of it goes with a later one. On `full`
+ * results without reports go first and the reserve pays for them; on `broken` the store is opened anew (design
+ * rules D5, D6).
+ */
+import type { Log } from '../../shared/base/log.ts'
+import { type Batch, type Change, type StoredMessage, StoreTrouble, type Trouble } from './store.ts'
+import type { StorePort } from './store-port.ts'
+
+/** What is committed together or not at all. */
+interface Unit {
+  messages: readonly StoredMessage[]
+  changes: readonly Change[]
+  done: () => void
+  /** Set for mail from outside: a unit that may be refused instead of tried again. */
+  refuse: ((trouble: StoreTrouble) => void) | null
+}
+
+const RETRY_MS = 500
+const nothing = () => undefined
+
+export type Health = 'good' | Trouble
+
+export class Journal {
+  readonly #port: Pick<StorePort, 'apply' | 'call'>
+  readonly #log: Log
+  readonly #onHealth: (health: Health) => void
+  #units: Unit[] = []
+  #busy = false
+  #health: Health = 'good'
+  #idle: (() => void)[] = []
+  #behind: (() => Promise<void>)[] = []
+  /** For figures: batches, and messages in them. */
+  batches = 0
+  committed = 0
+
+  constructor(port: Pick<StorePort, 'apply' | 'call'>, log: Log, onHealth: (health: Health) => void) {
+    this.#port = port
+    this.#log = log
+    this.#onHealth = onHealth
+  }
+
+  get health(): Health {
+    return this.#health
+  }
+
+  insert(message: StoredMessage, changes: readonly Change[] = []): Promise<void> {
+    if (this.#health !== 'good')
+      return Promise.reject(new StoreTrouble(this.#health, 'the queue store is in trouble'))
+    return new Promise((resolve, reject) =>
+      this.#add({ messages: [message], changes, done: resolve, refuse: reject }),
+    )
+  }
+
+  /** @param done runs once everything is durable: for files to be unlinked, reports to be sent. */
+  record(
+    changes: readonly Change[],
+    reports: readonly StoredMessage[] = [],
+    done: () => void = nothing,
+  ): void {
+    this.#add({ messages: reports, changes, done, refuse: null })
+  }
+
+  /**
+   * Calls the store right behind everything recorded so far, so that `call` sees all of it and nothing of what is
+   * recorded later. Rejects at once while the store is in trouble: its order cannot be kept then.
+   */
+  behind<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#health !== 'good')
+      return Promise.reject(new StoreTrouble(this.#health, 'the queue store is in trouble'))
+    return new Promise((resolve, reject) => {
+      this.#behind.push(() => call().then(resolve, reject))
+      this.#start()
+    })
+  }
+
+  /** Resolves when nothing waits for the store any more. */
+  settled(): Promise<void> {
+    if (!this.#busy && this.#units.length === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
+  #add(unit: Unit): void {
+    this.#units.push(unit)
+    this.#start()
+  }
+
+  #start(): void {
+    if (this.#busy) return
+    this.#busy = true
+    // What else arrives in this turn of the event loop joins the batch.
+    setImmediate(() => void this.#commit())
+  }
+
+  async #commit(): Promise<void> {
+    const units = this.#choose()
+    try {
+      const applied = units.length > 0 ? this.#port.apply(batchOf(units)) : Promise.resolve()
+      for (const call of this.#behind.splice(0)) void call()
+      await applied
+      this.#succeeded(units)
+    } catch (error) {
+      await this.#failed(error, units)
+    }
+    if (this.#units.length > 0 || this.#behind.length > 0) return void setImmediate(() => void this.#commit())
+    this.#busy = false
+    for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  /** On a full disk, first what needs the least room. */
+  #choose(): Unit[] {
+    const all = this.#units
+    const small = this.#health === 'full' ? all.filter((unit) => unit.messages.length === 0) : []
+    if (small.length === 0 || small.length === all.length) {
+      this.#units = []
+      return all
+    }
+    this.#units = all.filter((unit) => unit.messages.length > 0)
+    return small
+  }
+
+  #succeeded(units: Unit[]): void {
+    this.batches++
+    if (this.#health === 'broken') this.#setHealth('good')
+    for (const unit of units) {
+      this.committed += unit.messages.length
+      unit.done()
+    }
+  }
+
+  async #failed(error: unknown, units: Unit[]): Promise<void> {
+    const trouble = error instanceof StoreTrouble ? error : new StoreTrouble('broken', String(error))
+    this.#log.error({ err: trouble, units: units.length }, 'commit failed')
+    for (const unit of units) unit.refuse?.(trouble)
+    this.#units = [...units.filter((unit) => !unit.refuse), ...this.#units]
+    const first = this.health === 'good'
+    this.#setHealth(trouble.trouble)
+    if (first) this.#heal()
+    // A full disk has just given up its reserve: the results may fit now, so the first retry is at once.
+    if (!first || trouble.trouble === 'broken') await pause(RETRY_MS)
+  }
+
+  /** Every half second until the store is good again. */
+  #heal(): void {
+    const timer = setInterval(
+      () => void this.#tryToHeal().then((healed) => healed && clearInterval(timer)),
+      RETRY_MS,
+    )
+  }
+
+  async #tryToHeal(): Promise<boolean> {
+    if (this.#health === 'good') return true
+    try {
+      if (this.#health === 'broken') await this.#port.call('reopen')
+      if (await this.#port.call('probe')) this.#setHealth('good')
+    } catch (error) {
+      this.#log.error({ err: error }, 'the queue store does not heal')
+    }
+    return this.health === 'good'
+  }
+
+  #setHealth(health: Health): void {
+    if (health === this.#health) return
+    this.#log.warn({ from: this.#health, to: health }, 'queue store')
+    this.#health = health
+    this.#onHealth(health)
+  }
+}
+
+function batchOf(units: readonly Unit[]): Batch {
+  return { inserts: units.flatMap((unit) => unit.messages), changes: units.flatMap((unit) => unit.changes) }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds))
+}

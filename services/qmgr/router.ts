@@ -1,0 +1,129 @@
+/**
+ * Gives slots their routes: what came with the envelope for the first attempt, else what the resolver says now.
+ * An address that has become several (an alias changed, or a report goes to a list) rewrites the envelope.
+ *
+ * The resolver being away or in doubt is our own trouble: the recipient waits, it never fails for that.
+ */
+import type { Log } from '../../shared/base/log.ts'
+import type { Answer } from '../../shared/bus/messages.ts'
+import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { ActiveQueue } from './active-queue.ts'
+import { type Entry, newSlot, type Slot } from './entry.ts'
+import { encodeEnvelope } from './envelope-codec.ts'
+import type { Journal } from './journal.ts'
+
+export interface RouterOptions {
+  resolve: (address: string) => Promise<Answer<'resolve'>>
+  /** Slots that have a route now and are marked queued. */
+  onRouted: (entry: Entry, slots: Slot[]) => void
+  queue: () => ActiveQueue
+  journal: Journal
+  log: Log
+}
+
+export class Router {
+  readonly #options: RouterOptions
+
+  constructor(options: RouterOptions) {
+    this.#options = options
+  }
+
+  route(entry: Entry, slots: readonly Slot[]): void {
+    const ready: Slot[] = []
+    const missing: Slot[] = []
+    for (const slot of slots) {
+      if (slot.recipient.route) {
+        slot.state = 'queued'
+        ready.push(slot)
+      } else missing.push(slot)
+    }
+    if (ready.length > 0) this.#options.onRouted(entry, ready)
+    for (const slot of missing) void this.#ask(entry, slot)
+  }
+
+  async #ask(entry: Entry, slot: Slot): Promise<void> {
+    const { resolve, queue } = this.#options
+    let outcome: Outcome | null
+    try {
+      outcome = this.#answered(entry, slot, await resolve(slot.recipient.address))
+    } catch (error) {
+      outcome = {
+        kind: 'later',
+        blame: 'ours',
+        reply: ourReply(`routing is not possible now: ${String(error)}`),
+      }
+    }
+    if (outcome) queue().conclude(entry, [{ slot, outcome }])
+  }
+
+  #answered(entry: Entry, slot: Slot, answer: Answer<'resolve'>): Outcome | null {
+    switch (answer.kind) {
+      case 'refused':
+        return { kind: 'never', reply: answer.reply }
+      case 'later':
+        return { kind: 'later', blame: 'ours', reply: answer.reply }
+      case 'found':
+        return this.#found(entry, slot, answer.targets)
+      default: {
+        const never: never = answer
+        throw new Error(`unknown answer ${String(never)}`)
+      }
+    }
+  }
+
+  #found(
+    entry: Entry,
+    slot: Slot,
+    targets: Extract<Answer<'resolve'>, { kind: 'found' }>['targets'],
+  ): Outcome | null {
+    const [first, ...others] = targets
+    if (!first)
+      return { kind: 'never', reply: { code: 550, enhanced: '5.1.1', text: 'no recipient', host: '' } }
+    if (others.length > 0) this.#split(entry, slot, targets)
+    else if (first.address !== slot.recipient.address) this.#rename(slot, first.address)
+    if (!first.route) return { kind: 'later', blame: 'ours', reply: ourReply('no route yet') }
+    slot.recipient = { ...slot.recipient, route: first.route }
+    slot.state = 'queued'
+    this.#options.onRouted(entry, [slot])
+    return null
+  }
+
+  #rename(slot: Slot, address: string): void {
+    slot.recipient = {
+      ...slot.recipient,
+      original: slot.recipient.original ?? slot.recipient.address,
+      address,
+    }
+  }
+
+  /** The first target takes the slot; the others become recipients of their own, on disk before they are tried. */
+  #split(entry: Entry, slot: Slot, targets: { address: string }[]): void {
+    const [first, ...others] = targets
+    if (!first) return
+    const asked = slot.recipient.address
+    if (first.address !== asked) this.#rename(slot, first.address)
+    const added = others.map(({ address }) => ({
+      ...slot.recipient,
+      original: slot.recipient.original ?? asked,
+      address,
+    }))
+    const from = entry.envelope.recipients.length
+    const recipients = entry.envelope.recipients.map((recipient, n) =>
+      n === slot.n ? slot.recipient : recipient,
+    )
+    entry.envelope = { ...entry.envelope, recipients: [...recipients, ...added] }
+    const slots = added.map((recipient, index) => newSlot(from + index, recipient))
+    entry.slots.push(...slots)
+    entry.open += slots.length
+    this.#options.journal.record(
+      [{ kind: 'rewrite', message: entry.id, envelope: encodeEnvelope(entry.envelope) }],
+      [],
+      () => this.route(entry, slots),
+    )
+  }
+}
+
+/** RFC 3463: other or undefined network or routing status, temporary. */
+export function ourReply(text: string): Reply {
+  return { code: 451, enhanced: '4.4.0', text, host: '' }
+}

@@ -1,0 +1,243 @@
+/**
+ * The queue store on SQLite: one file `queue.db`, one writer, WAL, `synchronous=FULL` (design rule D7: an
+ * existing WAL database opens at NORMAL, which forgets acknowledged mail at power loss, so the pragma is set and
+ * read back on every open).
+ *
+ * Trouble: ENOSPC and the quota errors are `full`; a failed sync or any other I/O error is `broken`, and after it
+ * the connection is not used again (rule D5): `reopen` opens a new one and empties the log into the database
+ * before anything is promised. A reserve file is given up when the disk is full so that results of deliveries
+ * can still be written, and made again when there is room (rule D6).
+ * The schema has a version: an older one is migrated in place, a newer one refused by name (rule D8).
+ */
+import { statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import type { QueueFilter } from '../../shared/bus/messages.ts'
+import { migrate } from './schema.ts'
+import { pageKey, pageOf, type RawRow, readRow, whereOf } from './sqlite-rows.ts'
+import { applyBatch, applyChange, prepare, type Statements } from './sqlite-statements.ts'
+import {
+  type Batch,
+  type Discarded,
+  type Due,
+  type Page,
+  type QueueStore,
+  type RecipientRow,
+  type Recovered,
+  type StoredMessage,
+  StoreTrouble,
+  type Totals,
+} from './store.ts'
+
+/** The write-ahead log is folded into the database when it has grown by this many pages. */
+const CHECKPOINT_PAGES = 4000
+const RESERVE_OCTETS = 4 << 20
+
+export class SqliteStore implements QueueStore {
+  readonly #directory: string
+  #database: Database.Database
+  #statements: Statements
+  #transact: (batch: Batch) => void
+
+  /** @throws Error when the directory cannot be used or the file is of a newer version. */
+  constructor(directory: string) {
+    this.#directory = directory
+    const opened = open(directory)
+    this.#database = opened.database
+    this.#statements = opened.statements
+    this.#transact = opened.transact
+    this.#keepReserve()
+  }
+
+  /** The pragma this connection runs at: 2 is FULL. */
+  get synchronous(): unknown {
+    return this.#database.pragma('synchronous', { simple: true })
+  }
+
+  apply(batch: Batch): void {
+    try {
+      this.#transact(batch)
+    } catch (error) {
+      const trouble = troubleOf(error)
+      if (trouble === 'full') this.#spendReserve()
+      throw new StoreTrouble(trouble, String(error))
+    }
+  }
+
+  recover(): Recovered[] {
+    this.#statements.resetActive.run()
+    return (this.#statements.intake.all() as StoredMessage[]).map((message) => {
+      const waiting = this.rows(message.id).map((row) => row.n)
+      const settled = this.#statements.settled.pluck().all(message.id) as number[]
+      return { ...message, done: [...settled, ...waiting], waiting: waiting.length }
+    })
+  }
+
+  take(now: number, limit: number): Due[] {
+    const found = this.#statements.due.all(now, limit) as RawRow[]
+    const byMessage = new Map<number, RecipientRow[]>()
+    for (const raw of found) {
+      const row = { ...readRow(raw), state: 'active' as const }
+      const rows = byMessage.get(row.message)
+      if (rows) rows.push(row)
+      else byMessage.set(row.message, [row])
+    }
+    this.#database.transaction(() => {
+      for (const raw of found) this.#statements.activate.run(raw.message, raw.n)
+    })()
+    return [...byMessage].flatMap(([id, rows]) => {
+      const message = this.load(id)
+      return message ? [{ ...message, rows, waiting: this.#waiting(id) }] : []
+    })
+  }
+
+  nextDue(): number | null {
+    return (this.#statements.nextDue.pluck().get() as number | null) ?? null
+  }
+
+  load(id: number): StoredMessage | null {
+    return (this.#statements.load.get(id, id) as StoredMessage | undefined) ?? null
+  }
+
+  rows(message: number): RecipientRow[] {
+    return (this.#statements.rows.all(message) as RawRow[]).map(readRow)
+  }
+
+  list(filter: QueueFilter, after: string | null, limit: number): Page {
+    const where = whereOf(filter)
+    const { message, n } = pageKey(after)
+    const raw = this.#database
+      .prepare(
+        `SELECT * FROM recipient WHERE (message, n) > (?, ?) AND ${where.sql} ORDER BY message, n LIMIT ?`,
+      )
+      .all(message, n, ...where.values, limit) as RawRow[]
+    return pageOf(raw.map(readRow), limit)
+  }
+
+  shift(filter: QueueFilter, to: 'hold' | 'release' | 'flush', now: number): number {
+    const where = whereOf(filter)
+    const set = to === 'hold' ? 'state = 1' : 'state = 0, next_attempt = ?'
+    const from = to === 'release' ? 1 : 0
+    const values = to === 'hold' ? [] : [now]
+    const statement = this.#database.prepare(
+      `UPDATE recipient SET ${set} WHERE state = ${from} AND ${where.sql}`,
+    )
+    return statement.run(...values, ...where.values).changes
+  }
+
+  discard(filter: QueueFilter): Discarded[] {
+    const where = whereOf(filter)
+    const found = this.#database
+      .prepare(`SELECT message, n FROM recipient WHERE state <> 2 AND ${where.sql}`)
+      .all(...where.values) as { message: number; n: number }[]
+    const counts = new Map<number, number>()
+    this.#database.transaction(() => {
+      for (const { message, n } of found) {
+        applyChange(this.#statements, { kind: 'settle', message, n })
+        counts.set(message, (counts.get(message) ?? 0) + 1)
+      }
+    })()
+    return [...counts].map(([message, recipients]) => ({
+      message,
+      recipients,
+      removed: this.#removeEmpty(message),
+    }))
+  }
+
+  totals(): Totals {
+    return this.#statements.totals.get() as Totals
+  }
+
+  filed(): number[] {
+    return this.#statements.filed.pluck().all() as number[]
+  }
+
+  reserveSerials(count: number): number {
+    const first = this.#statements.serial.pluck().get() as number
+    this.#statements.setSerial.run(first + count)
+    return first
+  }
+
+  reopen(): void {
+    try {
+      this.#database.close()
+    } catch {
+      // a connection that failed may fail to close; it is not used again either way
+    }
+    const opened = open(this.#directory)
+    opened.database.pragma('wal_checkpoint(TRUNCATE)')
+    this.#database = opened.database
+    this.#statements = opened.statements
+    this.#transact = opened.transact
+    this.#keepReserve()
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+
+  #waiting(message: number): number {
+    return this.#statements.waiting.pluck().get(message) as number
+  }
+
+  /** Intake messages are somebody's who is under way; only deferred ones with no row at all are empty. */
+  #removeEmpty(message: number): boolean {
+    if (this.rows(message).length > 0) return false
+    const removed = this.#statements.removeDeferred.run(message).changes > 0
+    if (removed) this.#statements.removeSettled.run(message)
+    return removed
+  }
+
+  probe(): boolean {
+    return this.#keepReserve()
+  }
+
+  /** True when the reserve stands, complete and synced. */
+  #keepReserve(): boolean {
+    const path = join(this.#directory, 'reserve')
+    try {
+      if (statSync(path, { throwIfNoEntry: false })?.size === RESERVE_OCTETS) return true
+      writeFileSync(path, Buffer.alloc(RESERVE_OCTETS), { mode: 0o600, flush: true })
+      return true
+    } catch {
+      this.#spendReserve()
+      return false
+    }
+  }
+
+  #spendReserve(): void {
+    try {
+      unlinkSync(join(this.#directory, 'reserve'))
+    } catch {
+      // spent before
+    }
+  }
+}
+
+interface Opened {
+  database: Database.Database
+  statements: Statements
+  transact: (batch: Batch) => void
+}
+
+function open(directory: string): Opened {
+  const database = new Database(join(directory, 'queue.db'))
+  database.pragma('journal_mode = WAL')
+  database.pragma('synchronous = FULL')
+  if (database.pragma('synchronous', { simple: true }) !== 2)
+    throw new Error('SQLite does not keep synchronous=FULL')
+  database.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
+  database.pragma('temp_store = MEMORY')
+  migrate(database)
+  const statements = prepare(database)
+  return {
+    database,
+    statements,
+    transact: database.transaction((batch: Batch) => applyBatch(statements, batch)),
+  }
+}
+
+function troubleOf(error: unknown): 'full' | 'broken' {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return code === 'SQLITE_FULL' ? 'full' : 'broken'
+}

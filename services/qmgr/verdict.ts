@@ -1,0 +1,86 @@
+/**
+ * What to do with a recipient after an attempt: a pure function of the outcome, the recipient's history, the
+ * retry policy and the time (RFC 5321 section 4.5.4.1: retry for days, at growing intervals).
+ *
+ * Our own trouble is never a reason to give up (design rule D4): it is retried soon, for ever, and not counted.
+ */
+import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+
+export interface RetryPolicy {
+  /** Milliseconds before the second, third, … attempt; the last one repeats. */
+  retry: readonly number[]
+  lifetime: number
+  bounceLifetime: number
+  delayWarning: number
+}
+
+export interface History {
+  /** Attempts before this one. */
+  attempts: number
+  receivedAt: number
+  warned: boolean
+  /** The null reverse-path: a report, for which nobody is to be told. */
+  isReport: boolean
+}
+
+export type Verdict =
+  | { kind: 'done' }
+  | { kind: 'fail'; reply: Reply; expired: boolean }
+  | { kind: 'wait'; at: number; attempts: number; warn: boolean; reply: Reply }
+
+const OURS_MS = 30_000
+const JITTER = 0.1
+
+/** @param random 0 to 1, for the jitter that keeps retries from marching in step. */
+export function judge(
+  outcome: Outcome,
+  history: History,
+  policy: RetryPolicy,
+  now: number,
+  random: number,
+): Verdict {
+  switch (outcome.kind) {
+    case 'sent':
+      return { kind: 'done' }
+    case 'never':
+      return { kind: 'fail', reply: outcome.reply, expired: false }
+    case 'later':
+      return later(outcome, history, policy, now, random)
+    default: {
+      const never: never = outcome
+      throw new Error(`unknown outcome ${String(never)}`)
+    }
+  }
+}
+
+function later(
+  outcome: Extract<Outcome, { kind: 'later' }>,
+  history: History,
+  policy: RetryPolicy,
+  now: number,
+  random: number,
+): Verdict {
+  const { reply } = outcome
+  const first = policy.retry[0] ?? OURS_MS
+  if (outcome.blame === 'ours') {
+    return {
+      kind: 'wait',
+      at: now + Math.min(first, OURS_MS),
+      attempts: history.attempts,
+      warn: false,
+      reply,
+    }
+  }
+  const ends = history.receivedAt + (history.isReport ? policy.bounceLifetime : policy.lifetime)
+  if (now >= ends) return { kind: 'fail', reply, expired: true }
+  const wait = policy.retry[Math.min(history.attempts, policy.retry.length - 1)] ?? first
+  const at = now + Math.round(wait * (1 + JITTER * (2 * random - 1)))
+  const warn = !history.warned && !history.isReport && now >= history.receivedAt + policy.delayWarning
+  return {
+    kind: 'wait',
+    at: Math.min(at, Math.max(ends, now + 1000)),
+    attempts: history.attempts + 1,
+    warn,
+    reply,
+  }
+}
