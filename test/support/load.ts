@@ -2,8 +2,8 @@
  * Load that keeps books: many sessions send specimens until told to stop, through every broken connection, and
  * the ledger says of each what the server promised.
  *
- * accepted: 250 after the dot, so it must arrive. doubtful: the dot went out and no reply came back, so it may
- * arrive once. refused: a 4xx or 5xx, so it must not arrive. Anything else was never sent.
+ * accepted: 250 after the dot, so it must arrive. doubtful: no reply came back, or a 4xx, which a server that loses
+ * its queue in mid-commit must say of mail it may yet find; it may arrive once. refused: a 5xx, must not arrive.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { openSession, type SmtpClient, type Target, transact } from './client.ts'
@@ -15,7 +15,7 @@ const AFTER_TROUBLE_MS = 30
 export interface LoadOptions {
   target: Target
   sessions: number
-  octets: number
+  octets: (n: number) => number
   from?: string
   /** Recipients of the n-th message. */
   to: (n: number) => string[]
@@ -101,13 +101,14 @@ async function sendOne(
   state: State,
   client: SmtpClient,
 ): Promise<void> {
-  const { mark, content } = makeSpecimen(options.octets)
-  const mail = { from: options.from ?? 'load@client.example', to: options.to(state.n++), content }
+  const n = state.n++
+  const { mark, content } = makeSpecimen(options.octets(n))
+  const mail = { from: options.from ?? 'load@client.example', to: options.to(n), content }
   ledger.doubtful.add(mark)
   const reply = await transact(client, mail)
-  ledger.doubtful.delete(mark)
+  if (reply.code < 400 || reply.code >= 500) ledger.doubtful.delete(mark)
   if (reply.code === 250) return void ledger.accepted.add(mark)
-  ledger.refused.add(mark)
+  if (reply.code >= 500) ledger.refused.add(mark)
   count(ledger, `${reply.code} ${reply.text}`.replace(/ [STA][0-9A-Z]{6,}/g, ' ID'))
   if (reply.code !== 421) await client.say('RSET')
 }

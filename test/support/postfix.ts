@@ -1,6 +1,7 @@
 /**
  * A real Postfix beside Posthorn: Debian's binaries, a config and queue of its own in a temporary folder, one
- * port on loopback, everything relayed to one next hop. Needs root, as Postfix does.
+ * port on loopback, everything relayed to one next hop; anna@postfix.example is anna@local.example by alias, so
+ * that mail can go there and come back. Needs root, as Postfix does.
  *
  * Fails: `startPostfix` gives null where it cannot run, and says why on standard error.
  */
@@ -17,7 +18,7 @@ export interface Postfix {
   stop: () => void
 }
 
-export async function startPostfix(nextHop: number): Promise<Postfix | null> {
+export async function startPostfix(port: number, nextHop: number): Promise<Postfix | null> {
   const programs = process.getuid?.() === 0 ? debianPrograms('postfix') : null
   if (!programs) {
     process.stderr.write('\n!!! no Postfix here: it needs root and its Debian package\n')
@@ -25,7 +26,6 @@ export async function startPostfix(nextHop: number): Promise<Postfix | null> {
   }
   const folder = mkdtempSync('/tmp/posthorn-postfix-')
   chmodSync(folder, 0o755)
-  const port = await freePort()
   writeConfig(folder, programs, port, nextHop)
   const control = (verb: string) =>
     spawnSync('postfix', ['-c', join(folder, 'etc'), verb], { env: programs.env, encoding: 'utf8' })
@@ -41,7 +41,7 @@ export async function startPostfix(nextHop: number): Promise<Postfix | null> {
 }
 
 /** Postfix cannot choose a port by itself; between this and its start somebody else might, and the test fails. */
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   const server = createServer()
   return new Promise((resolve) => {
     server.listen(0, '127.0.0.1', () => {
@@ -80,6 +80,8 @@ function writeConfig(folder: string, { env, folder: root }: Programs, port: numb
     alias_maps: '',
     alias_database: '',
     local_recipient_maps: '',
+    virtual_alias_domains: 'postfix.example',
+    virtual_alias_maps: 'inline:{ {anna@postfix.example = anna@local.example} }',
     smtputf8_enable: 'no',
   }
   const lines = Object.entries(main).map(([name, value]) => `${name} = ${value}`)

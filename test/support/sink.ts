@@ -10,7 +10,7 @@ import { EventEmitter, once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { within } from './wait.ts'
 
-const KEPT = 256 * 1024
+const KEPT = 1 << 20
 const PATIENCE_MS = 60_000
 
 export type Stage = 'connect' | 'ehlo' | 'mail' | 'rcpt' | 'data' | 'dot' | 'rset' | 'quit'

@@ -1,0 +1,100 @@
+/**
+ * The tricks that spammers try on a server to have it relay: each must end in a refusal, and nothing may reach
+ * the next hop or the queue.
+ */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { connectTo, openSession } from '../support/client.ts'
+import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
+import { openSink, type Sink } from '../support/sink.ts'
+import { testConfig } from '../support/test-config.ts'
+
+let sink: Sink
+let posthorn: Posthorn
+const timeout = 120_000
+
+before(
+  async () => {
+    sink = await openSink()
+    posthorn = await startPosthorn({
+      config: (paths) =>
+        testConfig(paths, { more: `zone "." { type relay; hosts { "127.0.0.1" port ${sink.port}; }; };` }),
+      users: ['anna'],
+    })
+  },
+  { timeout },
+)
+
+after(
+  async () => {
+    await posthorn.stop()
+    await sink.close()
+  },
+  { timeout },
+)
+
+const OURS = 'mx.posthorn.example'
+
+/** What goes into MAIL and RCPT, as written on the wire. */
+const TRICKS: readonly (readonly [name: string, from: string, to: string])[] = [
+  ['a stranger to a stranger', '<spam@evil.example>', '<victim@far.example>'],
+  ['the sender pretends to be ours', '<anna@local.example>', '<victim@far.example>'],
+  ['the null sender', '<>', '<victim@far.example>'],
+  ['the sender is postmaster at our host', `<postmaster@${OURS}>`, '<victim@far.example>'],
+  ['the sender is local without a domain', '<anna>', '<victim@far.example>'],
+  ['percent hack', '<spam@evil.example>', '<victim%far.example@local.example>'],
+  ['percent hack at our host', '<spam@evil.example>', `<victim%far.example@${OURS}>`],
+  ['quoted address inside', '<spam@evil.example>', '<"victim@far.example"@local.example>'],
+  ['quoted percent', '<spam@evil.example>', '<"victim%far.example"@local.example>'],
+  ['bang path', '<spam@evil.example>', '<far.example!victim@local.example>'],
+  ['bang path without domain', '<spam@evil.example>', '<far.example!victim>'],
+  ['source route through us', '<spam@evil.example>', '<@local.example:victim@far.example>'],
+  ['source route through our host', '<spam@evil.example>', `<@${OURS}:victim@far.example>`],
+  ['two at signs', '<spam@evil.example>', '<victim@far.example@local.example>'],
+  ['far and ours the other way round', '<spam@evil.example>', '<victim@local.example@far.example>'],
+  ['our address as literal', '<spam@evil.example>', '<victim%far.example@[127.0.0.1]>'],
+  ['a far literal', '<spam@evil.example>', '<victim@[192.0.2.1]>'],
+  ['without brackets', '<spam@evil.example>', 'victim@far.example'],
+  ['a dot at the end', '<spam@evil.example>', '<victim@far.example.>'],
+  ['a subdomain of ours', '<spam@evil.example>', '<victim@sub.local.example>'],
+  ['the end of our domain', '<spam@evil.example>', '<victim@evil-local.example>'],
+]
+
+for (const [name, from, to] of TRICKS) {
+  test(name, { timeout }, async () => {
+    const session = await openSession(posthorn.ports['mx'] ?? 0, 'evil.example')
+    const mail = await session.say(`MAIL FROM:${from}`)
+    const rcpt = await session.say(`RCPT TO:${to}`)
+    assert.ok(rcpt.code >= 500, `MAIL ${mail.lines}, RCPT ${rcpt.lines}`)
+    if (name === 'a stranger to a stranger') assert.deepEqual([rcpt.code, rcpt.enhanced], [550, '5.7.1'])
+    const data = await session.say('DATA')
+    assert.ok(data.code >= 500, `DATA ${data.lines}`)
+    await session.quit()
+  })
+}
+
+test('HELO as one of ours opens nothing', { timeout }, async () => {
+  const session = await connectTo(posthorn.ports['mx'] ?? 0)
+  await session.reply()
+  for (const name of ['local.example', OURS, 'localhost', '[127.0.0.1]']) {
+    assert.equal((await session.say(`HELO ${name}`)).code, 250)
+    await session.say('MAIL FROM:<anna@local.example>')
+    assert.equal((await session.say('RCPT TO:<victim@far.example>')).code, 550, name)
+    await session.say('RSET')
+  }
+  await session.quit()
+})
+
+test('an allowed recipient does not carry a forbidden one', { timeout }, async () => {
+  const session = await openSession(posthorn.ports['mx'] ?? 0, 'evil.example')
+  await session.say('MAIL FROM:<spam@evil.example>')
+  assert.equal((await session.say('RCPT TO:<anna@local.example>')).code, 250)
+  assert.equal((await session.say('RCPT TO:<victim@far.example>')).code, 550)
+  await session.say('RSET')
+  await session.quit()
+})
+
+test('nothing of all this got through', { timeout }, async () => {
+  await posthorn.queueEmpty()
+  assert.equal(sink.connections(), 0)
+})
