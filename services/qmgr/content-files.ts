@@ -15,7 +15,9 @@ import { StoreTrouble } from './store.ts'
 
 export class ContentFiles {
   readonly #directory: string
-  #directorySync: Promise<void> | null = null
+  /** Not begun yet: who comes now is served by it. */
+  #nextSync: Promise<void> | null = null
+  #runningSync: Promise<void> = Promise.resolve()
 
   constructor(spool: string) {
     this.#directory = join(spool, 'content')
@@ -66,15 +68,15 @@ export class ContentFiles {
 
   /** One sync of the directory serves every file that was made before it began. */
   #syncDirectory(): Promise<void> {
-    const running = this.#directorySync
-    const next = (running ?? Promise.resolve())
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#directorySync === next) this.#directorySync = null
-        return syncDirectory(this.#directory)
-      })
-    this.#directorySync ??= next
-    return running ? this.#directorySync : next
+    if (this.#nextSync) return this.#nextSync
+    const next = this.#runningSync.then(() => {
+      this.#nextSync = null
+      const running = syncDirectory(this.#directory)
+      this.#runningSync = running.catch(() => undefined) // who waits for `next` is told
+      return running
+    })
+    this.#nextSync = next
+    return next
   }
 }
 
