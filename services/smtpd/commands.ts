@@ -1,0 +1,195 @@
+/**
+ * The commands of SMTP (RFC 5321 section 4.1.1): one table, and nothing beside it. HELP is printed from it, EHLO
+ * from the table of extensions below.
+ *
+ * A command that comes in the wrong phase is refused with 503, one that must wait for TLS with 530. Handlers are
+ * pure; `session.ts` finds them, counts errors and closes.
+ */
+import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
+import { hello, help, replies, withReason } from './replies.ts'
+import type { Hello, Moment, Phase, PhaseName, Setting, State, Step, Transaction } from './state.ts'
+import { hangUp, move, say, stay } from './step.ts'
+import { answerAtOnce, askFor, openTransaction, pay } from './transaction.ts'
+
+export interface Scene {
+  setting: Setting
+  state: State
+  now: Moment
+}
+
+interface Command {
+  /** For HELP. */
+  syntax: string
+  when: readonly PhaseName[]
+  /** RFC 3207 section 4: legal before TLS where TLS is demanded. */
+  beforeTls: boolean
+  /** May be taken while earlier commands still wait for their replies. */
+  overlaps: boolean
+  /** RFC 2920 section 3.1: ends a group of commands, so replies leave before more input is looked at. */
+  last: boolean
+  run: (scene: Scene, argument: string) => Step
+}
+
+type In<P extends PhaseName> = Extract<Phase, { at: P }>
+
+/** Binds a handler to the phases it is legal in; `session.ts` has checked them. */
+function on<P extends PhaseName>(
+  when: readonly P[],
+  syntax: string,
+  run: (scene: Scene, phase: In<P>, argument: string) => Step,
+  traits: Partial<Pick<Command, 'beforeTls' | 'overlaps' | 'last'>> = {},
+): Command {
+  return {
+    syntax,
+    when,
+    beforeTls: false,
+    overlaps: false,
+    last: false,
+    ...traits,
+    run: (scene, argument) => run(scene, scene.state.phase as In<P>, argument),
+  }
+}
+
+const ANY = ['start', 'ready', 'mail'] as const
+const IDLE = { beforeTls: true, last: true }
+
+export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
+  ['EHLO', on(ANY, 'EHLO domain', (scene, _, argument) => greet(scene, argument, true), IDLE)],
+  ['HELO', on(ANY, 'HELO domain', (scene, _, argument) => greet(scene, argument, false), IDLE)],
+  ['MAIL', on(['ready'], 'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME] [SMTPUTF8]', mail)],
+  ['RCPT', on(['mail'], 'RCPT TO:<address>', rcpt, { overlaps: true })],
+  ['DATA', on(['mail'], 'DATA', data, { last: true })],
+  ['RSET', on(ANY, 'RSET', reset, { beforeTls: true })],
+  ['STARTTLS', on(ANY, 'STARTTLS', startTls, IDLE)],
+  ['NOOP', on(ANY, 'NOOP [text]', (scene) => stay(scene.state, say(replies.ok)), IDLE)],
+  ['VRFY', on(ANY, 'VRFY name', (scene) => stay(scene.state, say(replies.cannotVerify)), { last: true })],
+  ['EXPN', on(ANY, 'EXPN name', (scene) => stay(scene.state, say(replies.notImplemented)), { last: true })],
+  ['HELP', on(ANY, 'HELP', (scene) => stay(scene.state, say(help(syntaxes()))), IDLE)],
+  ['QUIT', on(ANY, 'QUIT', (scene) => hangUp(scene.state, replies.closing), IDLE)],
+])
+
+function syntaxes(): string[] {
+  return [...commands.values()].map((command) => command.syntax)
+}
+
+/** What EHLO offers (RFC 5321 section 4.1.1.1), and when. */
+const extensions: readonly ((setting: Setting, state: State) => string | null)[] = [
+  () => 'PIPELINING', // RFC 2920
+  (setting) => `SIZE ${setting.messageSizeLimit}`, // RFC 1870
+  () => '8BITMIME', // RFC 6152
+  () => 'SMTPUTF8', // RFC 6531
+  () => 'ENHANCEDSTATUSCODES', // RFC 2034
+  (setting, state) => (setting.starttls !== 'none' && !state.secure ? 'STARTTLS' : null), // RFC 3207
+]
+
+/** A domain or an address literal, with the liberties that are common (underscores, bare addresses). */
+const HELLO_NAME = /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]*|\[[A-Za-z0-9.:-]+\])$/
+const LONGEST_NAME = 255
+
+// RFC 5321 section 4.1.4: a later EHLO ends the transaction, as RSET does
+function greet({ setting, state }: Scene, argument: string, extended: boolean): Step {
+  if (argument.length > LONGEST_NAME || !HELLO_NAME.test(argument))
+    return stay(state, say(replies.helloSyntax))
+  const keywords = extended ? extensions.flatMap((extension) => extension(setting, state) ?? []) : []
+  const phase: Phase = { at: 'ready', hello: { name: argument, extended } }
+  return move(state, phase, say(hello(setting.hostname, keywords)))
+}
+
+function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: string): Step {
+  const asked = splitArgument(argument, 'FROM')
+  if (!asked) return stay(state, say(replies.mailSyntax))
+  const parameters = readMailParameters(asked.rest)
+  if ('code' in parameters) return stay(state, say(parameters))
+  const sender = readAddress(setting, asked.path, parameters.smtputf8, true)
+  if (typeof sender !== 'string') return stay(state, say(sender))
+  // RFC 1870 section 6.1
+  if (parameters.size > setting.messageSizeLimit) return stay(state, say(replies.tooLarge))
+  const trouble = whyNotNow(now)
+  if (trouble) return stay(state, say(trouble))
+  const id = now.takeId()
+  if (id === null) return stay(state, say(replies.queueLost))
+  const transaction = openTransaction(id, sender, parameters, now.time)
+  return move(state, { at: 'mail', hello: phase.hello, transaction }, say(replies.senderOk))
+}
+
+function whyNotNow({ intake }: Moment): SmtpReply | null {
+  switch (intake.state) {
+    case 'go':
+      return null
+    case 'wait':
+      return withReason(replies.intakeWaits, intake.reason)
+    case 'refuse':
+      return withReason(replies.intakeRefused, intake.reason)
+    case 'down':
+      return replies.queueLost
+    default:
+      return intake.state satisfies never
+  }
+}
+
+/** The bare address, or why it is none. */
+function readAddress(setting: Setting, path: string, utf8: boolean, isSender: boolean): string | SmtpReply {
+  const { qualifyDomain } = setting
+  const parsed = parsePath(path, { allowNull: isSender, utf8, unqualified: qualifyDomain !== '' })
+  if (!parsed.ok) {
+    // RFC 6531 section 3.5
+    if (parsed.problem === 'needs-utf8') return replies.utf8NotAsked
+    return isSender ? replies.badSender : replies.badRecipient
+  }
+  const { local, domain } = parsed.address
+  if (domain !== '' || local === '') return formatAddress(parsed.address)
+  // RFC 6409 section 8.1: a submitted address without a domain gets ours
+  if (qualifyDomain !== '') return formatAddress({ local, domain: qualifyDomain })
+  // RFC 5321 section 4.5.1: only a recipient may be <postmaster> alone
+  return isSender ? replies.badSender : local
+}
+
+function rcpt({ setting, state }: Scene, phase: In<'mail'>, argument: string): Step {
+  const { transaction } = phase
+  const address = readRecipient(setting, transaction, argument)
+  if (typeof address !== 'string') {
+    const paid = pay(answerAtOnce(transaction, '', address))
+    return move(state, { ...phase, transaction: paid.transaction }, ...paid.effects)
+  }
+  const asked = askFor(transaction, address)
+  return move(state, { ...phase, transaction: asked }, { kind: 'resolve', n: transaction.asked, address })
+}
+
+function readRecipient(setting: Setting, transaction: Transaction, argument: string): string | SmtpReply {
+  const asked = splitArgument(argument, 'TO')
+  if (!asked) return replies.rcptSyntax
+  const trouble = readRcptParameters(asked.rest)
+  if (trouble) return trouble
+  // RFC 5321 section 4.5.3.1.10: 452, and what was accepted stays so
+  if (transaction.agreed + transaction.owed.length >= setting.recipientLimit) return replies.tooManyRecipients
+  return readAddress(setting, asked.path, transaction.smtputf8, false)
+}
+
+function data({ state }: Scene, phase: In<'mail'>, argument: string): Step {
+  if (argument !== '') return stay(state, say(replies.noParameters))
+  if (phase.transaction.agreed === 0) return stay(state, say(replies.noRecipients))
+  const { hello: heard, transaction } = phase
+  return move(state, { ...phase, at: 'data' }, say(replies.sendContent), {
+    kind: 'receive',
+    transaction,
+    hello: heard,
+  })
+}
+
+function reset({ state }: Scene, phase: In<(typeof ANY)[number]>, argument: string): Step {
+  if (argument !== '') return stay(state, say(replies.noParameters))
+  return move(state, afterReset(phase), say(replies.ok))
+}
+
+function afterReset(phase: In<(typeof ANY)[number]>): Phase {
+  return phase.at === 'mail' ? { at: 'ready', hello: phase.hello satisfies Hello } : phase
+}
+
+function startTls({ setting, state }: Scene, _: Phase, argument: string): Step {
+  if (setting.starttls === 'none') return stay(state, say(replies.notImplemented))
+  if (argument !== '') return stay(state, say(replies.noParameters))
+  if (state.secure) return stay(state, say(replies.tlsAlready))
+  return move(state, { at: 'securing' }, say(replies.readyForTls), { kind: 'secure' })
+}

@@ -1,0 +1,208 @@
+/**
+ * One message's content on its way from a client to qmgr, never a whole large one in memory.
+ *
+ * Up to INLINE_LIMIT octets are gathered and travel inside `submit`. Beyond that the content goes out in chunks
+ * while it comes in, at most CONTENT_WINDOW octets ahead of qmgr's credit; `blocked` tells the reader to pause.
+ * Content that will be refused (too large, bare newlines, too many hops, no qmgr left) is read to its end and
+ * dropped. The header is looked at once, in what is gathered: hops are counted, and a submission gets the fields
+ * it lacks.
+ *
+ * The gathering buffers go round: what `finish` returns is good until `release`.
+ */
+import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
+import { DataParser } from './data.ts'
+import { countHops, MOST_HOPS } from './received.ts'
+import type { Verdict } from './state.ts'
+import { missingFields, type Submission } from './submission.ts'
+
+/** Content up to this size is kept whole and sent within the envelope's frame. */
+export const INLINE_LIMIT = 128 * 1024
+const FIRST_BUFFER = 16 * 1024
+const MOST_SPARE = 64
+/** One read from a socket is at most a chunk, at most doubled by making newlines whole, and a chunk is pending. */
+const LEAST_CREDIT = 4 * CONTENT_CHUNK
+
+export interface Outlet {
+  chunk(stream: number, data: Uint8Array, last: boolean): void
+  abort(stream: number): void
+}
+
+export interface ContentPlan {
+  stream: number
+  sizeLimit: number
+  bareNewline: 'refuse' | 'normalise'
+  /** Put in front, as it is. */
+  received: string
+  /** Only for submissions: completes the header. */
+  submission: Submission | null
+}
+
+type Doom = Exclude<Verdict['kind'], 'whole'>
+
+const spare: Buffer[] = []
+const HEADER_END = Buffer.from('\r\n\r\n')
+
+export class Content {
+  readonly stream: number
+  readonly #plan: ContentPlan
+  readonly #outlet: Outlet
+  readonly #parser: DataParser
+  #buffer: Buffer
+  #used: number
+  /** Where the client's header begins. */
+  readonly #header: number
+  /** Octets of the client's content. */
+  #octets = 0
+  /** Octets handed to the outlet. */
+  #sent = 0
+  #streaming = false
+  #credit = CONTENT_WINDOW
+  #doom: Doom | null = null
+
+  constructor(plan: ContentPlan, outlet: Outlet) {
+    this.stream = plan.stream
+    this.#plan = plan
+    this.#outlet = outlet
+    this.#buffer = spare.pop() ?? Buffer.allocUnsafeSlow(FIRST_BUFFER)
+    this.#used = this.#buffer.write(plan.received)
+    this.#header = this.#used
+    this.#parser = new DataParser(plan.bareNewline === 'normalise', (chunk, from, to) =>
+      this.#take(chunk, from, to),
+    )
+  }
+
+  /** Takes octets as they come; returns where the commands go on, or -1 while there is no end. */
+  push(chunk: Buffer, from: number): number {
+    const end = this.#parser.push(chunk, from)
+    if (this.#parser.bare && this.#plan.bareNewline === 'refuse') this.#fail('bare-newline')
+    return end
+  }
+
+  /** qmgr is behind: read no more until `giveCredit`. */
+  get blocked(): boolean {
+    return this.#streaming && this.#credit < LEAST_CREDIT && this.#doom === null
+  }
+
+  giveCredit(octets: number): void {
+    this.#credit += octets
+  }
+
+  /** qmgr is gone, and what it had with it. */
+  lose(): void {
+    if (this.#streaming) this.#fail('queue-lost')
+  }
+
+  /** After the end of data. `inline` is null when the content has been streamed. */
+  finish(): { verdict: Verdict; inline: Buffer | null } {
+    if (!this.#streaming && this.#doom === null) this.#inspect()
+    if (this.#doom !== null) return { verdict: { kind: this.#doom }, inline: null }
+    const size = this.#sent + this.#used
+    if (!this.#streaming)
+      return { verdict: { kind: 'whole', size }, inline: this.#buffer.subarray(0, this.#used) }
+    this.#flush(true)
+    return { verdict: { kind: 'whole', size }, inline: null }
+  }
+
+  /** The client went away: what has been streamed is of no use. */
+  abandon(): void {
+    if (this.#doom === null && this.#streaming) this.#outlet.abort(this.stream)
+    this.#doom ??= 'queue-lost'
+    this.release()
+  }
+
+  release(): void {
+    if (this.#buffer.length === FIRST_BUFFER && spare.length < MOST_SPARE) spare.push(this.#buffer)
+    this.#buffer = NONE
+    this.#used = 0
+  }
+
+  #take(chunk: Buffer, from: number, to: number): void {
+    this.#octets += to - from
+    if (this.#octets > this.#plan.sizeLimit) this.#fail('too-large')
+    if (this.#doom !== null) return
+    if (!this.#streaming && this.#used + to - from > INLINE_LIMIT) this.#startStream()
+    if (this.#doom !== null) return
+    if (this.#streaming) this.#forward(chunk, from, to)
+    else this.#gather(chunk, from, to)
+  }
+
+  #gather(chunk: Buffer, from: number, to: number): void {
+    const needed = this.#used + to - from
+    if (needed > this.#buffer.length) this.#grow(needed)
+    chunk.copy(this.#buffer, this.#used, from, to)
+    this.#used = needed
+  }
+
+  #grow(needed: number): void {
+    let size = this.#buffer.length
+    while (size < needed) size *= 2
+    const bigger = Buffer.allocUnsafeSlow(size)
+    const used = this.#used
+    this.#buffer.copy(bigger, 0, 0, used)
+    this.release()
+    this.#buffer = bigger
+    this.#used = used
+  }
+
+  #startStream(): void {
+    this.#inspect()
+    if (this.#doom !== null) return
+    this.#streaming = true
+    const gathered = this.#buffer
+    const { length } = gathered.subarray(0, this.#used)
+    this.#buffer = Buffer.allocUnsafeSlow(CONTENT_CHUNK)
+    this.#used = 0
+    this.#forward(gathered, 0, length)
+  }
+
+  #forward(chunk: Buffer, from: number, to: number): void {
+    for (let at = from; at < to; ) {
+      const piece = Math.min(to - at, CONTENT_CHUNK - this.#used)
+      chunk.copy(this.#buffer, this.#used, at, at + piece)
+      this.#used += piece
+      at += piece
+      if (this.#used === CONTENT_CHUNK) this.#flush(false)
+    }
+  }
+
+  #flush(last: boolean): void {
+    this.#outlet.chunk(this.stream, this.#buffer.subarray(0, this.#used), last)
+    this.#sent += this.#used
+    this.#credit -= this.#used
+    this.#used = 0
+  }
+
+  #fail(doom: Doom): void {
+    if (this.#doom !== null) return
+    this.#doom = doom
+    if (this.#streaming && doom !== 'queue-lost') this.#outlet.abort(this.stream)
+    this.release()
+  }
+
+  /** Looks at the header while it is all here. */
+  #inspect(): void {
+    const start = this.#header
+    const header = headerText(this.#buffer.subarray(start, this.#used))
+    if (countHops(header) > MOST_HOPS) return this.#fail('looping')
+    if (!this.#plan.submission) return
+    const fields = Buffer.from(missingFields(header, this.#plan.submission))
+    if (fields.length > 0) this.#insert(fields, start)
+  }
+
+  #insert(fields: Buffer, at: number): void {
+    const needed = this.#used + fields.length
+    if (needed > this.#buffer.length) this.#grow(needed)
+    this.#buffer.copyWithin(at + fields.length, at, this.#used)
+    fields.copy(this.#buffer, at)
+    this.#used = needed
+  }
+}
+
+const NONE = Buffer.alloc(0)
+
+function headerText(content: Buffer): string {
+  // a message may begin with the empty line that ends its header
+  if (content[0] === 13 && content[1] === 10) return ''
+  const found = content.indexOf(HEADER_END)
+  return content.toString('latin1', 0, found < 0 ? content.length : found + 2)
+}

@@ -1,0 +1,110 @@
+/**
+ * The content after DATA (RFC 5321 section 4.5.2): takes away the doubled dots and finds the end.
+ *
+ * The one end of data is CRLF.CRLF; a dot between bare CRs or LFs ends nothing, which is what keeps two servers
+ * from seeing two different messages. `bare` tells whether there was a bare CR or LF (RFC 5321 section 2.3.8);
+ * with `normalise` each is handed on as CRLF, without it as it came.
+ *
+ * Content goes to `sink` as ranges of the chunk that was pushed, in order, without copying; what was held back
+ * at the end of a chunk comes as a range of a constant. Nothing is kept between chunks but one of five states,
+ * so the same octets give the same content at every split.
+ */
+
+export type Sink = (chunk: Buffer, from: number, to: number) => void
+
+const LF = 10
+const CR = 13
+const DOT = 46
+const LOWEST_PLAIN = 14
+const CR_OCTETS = Buffer.from('\r')
+const CRLF_OCTETS = Buffer.from('\r\n')
+const LF_OCTETS = Buffer.from('\n')
+
+/** Where in a line: inside, after CR, at its start, after its first dot (held back), after that dot and CR. */
+const INSIDE = 0
+const AFTER_CR = 1
+const START = 2
+const AFTER_DOT = 3
+const AFTER_DOT_CR = 4
+
+export class DataParser {
+  /** A bare CR or LF was seen. */
+  bare = false
+  #state = START
+  readonly #normalise: boolean
+  readonly #sink: Sink
+
+  constructor(normalise: boolean, sink: Sink) {
+    this.#normalise = normalise
+    this.#sink = sink
+  }
+
+  /** Takes octets from `from` on; returns where the commands go on, or -1 when the data do not end here. */
+  push(chunk: Buffer, from: number): number {
+    const { length } = chunk
+    let state = this.#state
+    let begin = from
+    for (let at = from; at < length; at++) {
+      const octet = chunk[at] as number
+      if (state === INSIDE) {
+        if (octet >= LOWEST_PLAIN) continue
+        if (octet === CR) state = AFTER_CR
+        else if (octet === LF) begin = this.#bareLf(chunk, begin, at)
+      } else if (state === AFTER_CR) {
+        if (octet === LF) {
+          state = START
+          continue
+        }
+        begin = this.#bareCr(chunk, begin, at)
+        state = INSIDE
+        at-- // looked at again as the first octet after the bare CR
+      } else if (state === START) {
+        state = octet === DOT ? AFTER_DOT : INSIDE
+        if (state === INSIDE) at--
+        else begin = this.#hold(chunk, begin, at)
+      } else if (state === AFTER_DOT) {
+        state = octet === CR ? AFTER_DOT_CR : INSIDE
+        if (state === INSIDE) at--
+        else begin = at + 1
+      } else {
+        if (octet === LF) return this.#end(at)
+        this.#sink(CR_OCTETS, 0, 1)
+        begin = this.#bareCr(chunk, at, at)
+        state = INSIDE
+        at--
+      }
+    }
+    if (begin < length) this.#sink(chunk, begin, length)
+    this.#state = state
+    return -1
+  }
+
+  /** The dot at `at` is not content: hands on what came before it. */
+  #hold(chunk: Buffer, begin: number, at: number): number {
+    if (at > begin) this.#sink(chunk, begin, at)
+    return at + 1
+  }
+
+  #end(at: number): number {
+    this.#state = START
+    return at + 1
+  }
+
+  /** A bare LF at `at`. */
+  #bareLf(chunk: Buffer, begin: number, at: number): number {
+    this.bare = true
+    if (!this.#normalise) return begin
+    if (at > begin) this.#sink(chunk, begin, at)
+    this.#sink(CRLF_OCTETS, 0, 2)
+    return at + 1
+  }
+
+  /** A bare CR before `at`, itself handed on or about to be. */
+  #bareCr(chunk: Buffer, begin: number, at: number): number {
+    this.bare = true
+    if (!this.#normalise) return begin
+    if (at > begin) this.#sink(chunk, begin, at)
+    this.#sink(LF_OCTETS, 0, 1)
+    return at
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * The arguments of MAIL and RCPT (RFC 5321 section 4.1.2): a path in angle brackets, then parameters.
+ *
+ * `splitArgument` finds where the path ends, quoted local parts considered; `readMailParameters` and
+ * `readRcptParameters` take the rest apart. A parameter that is unknown is refused with 555 (section 4.1.1.11),
+ * a malformed or repeated one with 501. The path itself is for `shared/smtp/address.ts`.
+ */
+import { measurePath } from '../../shared/smtp/address.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { replies } from './replies.ts'
+
+export interface Argument {
+  /** With its angle brackets. */
+  path: string
+  rest: string
+}
+
+/** `argument` is what follows the verb; null when it is not `KEYWORD:<…>`. Blanks before `<` are forgiven. */
+export function splitArgument(argument: string, keyword: 'FROM' | 'TO'): Argument | null {
+  const colon = keyword.length
+  if (argument.charAt(colon) !== ':' || argument.slice(0, colon).toUpperCase() !== keyword) return null
+  const text = argument.slice(colon + 1).trimStart()
+  const end = measurePath(text)
+  if (end < 0) return null
+  const rest = text.slice(end)
+  if (rest !== '' && rest.charAt(0) !== ' ') return null
+  return { path: text.slice(0, end), rest }
+}
+
+export interface MailParameters {
+  /** RFC 1870: what the client says the message will have, or 0. */
+  size: number
+  /** RFC 6152. */
+  body: '7bit' | '8bitmime'
+  /** RFC 6531. */
+  smtputf8: boolean
+}
+
+const NO_MAIL_PARAMETERS: MailParameters = { size: 0, body: '7bit', smtputf8: false }
+const KEYWORD = /^[A-Za-z0-9][A-Za-z0-9-]*$/
+/** RFC 1870 section 3: at most 20 digits. */
+const SIZE_VALUE = /^[0-9]{1,20}$/
+
+export function readMailParameters(rest: string): MailParameters | SmtpReply {
+  const given = split(rest)
+  if ('code' in given) return given
+  if (given.size === 0) return NO_MAIL_PARAMETERS
+  const found = { ...NO_MAIL_PARAMETERS }
+  for (const [keyword, value] of given) {
+    const trouble = setMailParameter(found, keyword, value)
+    if (trouble) return trouble
+  }
+  return found
+}
+
+function setMailParameter(found: MailParameters, keyword: string, value: string | null): SmtpReply | null {
+  switch (keyword) {
+    case 'SIZE':
+      if (value === null || !SIZE_VALUE.test(value)) return replies.parameterSyntax
+      found.size = Number(value)
+      return null
+    case 'BODY': {
+      const body = value?.toLowerCase()
+      if (body !== '7bit' && body !== '8bitmime') return replies.parameterSyntax
+      found.body = body
+      return null
+    }
+    case 'SMTPUTF8':
+      if (value !== null) return replies.parameterSyntax
+      found.smtputf8 = true
+      return null
+    default:
+      return replies.unknownParameter
+  }
+}
+
+/** RCPT has no parameter yet: null when there is none. */
+export function readRcptParameters(rest: string): SmtpReply | null {
+  const given = split(rest)
+  if ('code' in given) return given
+  return given.size === 0 ? null : replies.unknownParameter
+}
+
+const NONE: ReadonlyMap<string, string | null> = new Map()
+
+function split(rest: string): ReadonlyMap<string, string | null> | SmtpReply {
+  if (rest === '') return NONE
+  const found = new Map<string, string | null>()
+  for (const word of rest.split(' ')) {
+    if (word === '') continue
+    const equals = word.indexOf('=')
+    const keyword = (equals < 0 ? word : word.slice(0, equals)).toUpperCase()
+    if (!KEYWORD.test(keyword) || equals === word.length - 1) return replies.parameterSyntax
+    if (found.has(keyword)) return replies.parameterTwice
+    found.set(keyword, equals < 0 ? null : word.slice(equals + 1))
+  }
+  return found
+}

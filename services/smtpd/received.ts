@@ -1,0 +1,46 @@
+/**
+ * The trace header that smtpd puts on top of each message (RFC 5321 section 4.4, RFC 3848 for the protocol
+ * names, RFC 6531 section 4.3 for the UTF8 ones), and the count of those that are there already.
+ */
+import { formatId } from '../../shared/base/ids.ts'
+import { formatDate } from './date.ts'
+import type { Hello, Setting, Transaction } from './state.ts'
+
+export function receivedHeader(
+  setting: Setting,
+  hello: Hello,
+  transaction: Transaction,
+  secure: boolean,
+): string {
+  const protocol = protocolName(hello, transaction.smtputf8, secure)
+  // RFC 5321 section 7.6: with more than one recipient none is named
+  const recipient = transaction.agreed === 1 ? `\r\n\tfor <${transaction.first}>` : ''
+  return (
+    `Received: from ${hello.name} (${origin(setting)})\r\n` +
+    `\tby ${setting.hostname} (Posthorn) with ${protocol} id ${formatId('T', transaction.id)}${recipient};\r\n` +
+    `\t${formatDate(transaction.startedAt)}\r\n`
+  )
+}
+
+function origin(setting: Setting): string {
+  if (setting.client === '') return setting.uid === undefined ? 'local' : `uid ${setting.uid}`
+  // RFC 5321 section 4.1.3
+  return setting.client.includes(':') ? `[IPv6:${setting.client}]` : `[${setting.client}]`
+}
+
+function protocolName(hello: Hello, utf8: boolean, secure: boolean): string {
+  if (!hello.extended) return secure ? 'ESMTPS' : 'SMTP'
+  return `${utf8 ? 'UTF8SMTP' : 'ESMTP'}${secure ? 'S' : ''}`
+}
+
+/** RFC 5321 section 6.3: a message that has come this far is going round in circles. */
+export const MOST_HOPS = 100
+
+const RECEIVED = /^received[ \t]*:/gim
+
+export function countHops(header: string): number {
+  RECEIVED.lastIndex = 0
+  let hops = 0
+  while (RECEIVED.test(header)) hops++
+  return hops
+}

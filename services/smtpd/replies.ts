@@ -1,0 +1,90 @@
+/**
+ * Every reply that smtpd says of its own accord, by name. Others come from qmgr (refused sessions, refused
+ * messages) and resolver (refused recipients) and pass through unchanged.
+ *
+ * RFC 5321 section 4.2.3 for the codes, RFC 3463 for the enhanced ones; a test checks that they are unique.
+ */
+import { defineReply, type SmtpReply } from '../../shared/smtp/reply.ts'
+
+export const replies = {
+  closing: defineReply(221, '2.0.0', 'Bye'),
+  readyForTls: defineReply(220, '2.0.0', 'Go ahead with TLS'),
+  ok: defineReply(250, '2.0.0', 'Ok'),
+  senderOk: defineReply(250, '2.1.0', 'Sender ok'),
+  recipientOk: defineReply(250, '2.1.5', 'Recipient ok'),
+  // RFC 5321 section 3.5.3: we neither confirm nor deny
+  cannotVerify: defineReply(252, '2.5.0', 'Send some mail, and we shall see'),
+  sendContent: defineReply(354, '', 'End with <CRLF>.<CRLF>'),
+
+  shuttingDown: defineReply(421, '4.3.2', 'Shutting down, try again in a moment'),
+  notWorking: defineReply(421, '4.3.2', 'The queue cannot be reached, try again later'),
+  tooManySessions: defineReply(421, '4.7.0', 'Too many sessions, try again later'),
+  idleTooLong: defineReply(421, '4.4.2', 'Waited too long for you'),
+  tooManyErrors: defineReply(421, '4.7.0', 'Too many errors'),
+  endlessLine: defineReply(421, '4.7.0', 'Lines end at some point'),
+  notHttp: defineReply(421, '4.7.0', 'This is a mail server'),
+
+  queueLost: defineReply(451, '4.3.0', 'The queue cannot be reached, try again later'),
+  resolverLost: defineReply(451, '4.4.3', 'The recipient cannot be looked up now, try again later'),
+  intakeWaits: defineReply(451, '4.3.2', 'Too busy, try again later'),
+  intakeRefused: defineReply(452, '4.3.1', 'Short of resources, try again later'),
+  tooManyRecipients: defineReply(452, '4.5.3', 'Too many recipients in one transaction'),
+
+  unknownCommand: defineReply(500, '5.5.2', 'Command not recognized'),
+  lineTooLong: defineReply(500, '5.5.6', 'Line too long'),
+  bareNewlineInCommand: defineReply(500, '5.5.2', 'A line ends with CR and LF together'),
+  controlInCommand: defineReply(500, '5.5.2', 'No control characters in commands'),
+  notUtf8: defineReply(500, '5.5.2', 'Neither ASCII nor UTF-8'),
+  noParameters: defineReply(501, '5.5.4', 'No parameters allowed'),
+  helloSyntax: defineReply(501, '5.5.4', 'Syntax: EHLO domain or address literal'),
+  mailSyntax: defineReply(501, '5.5.4', 'Syntax: MAIL FROM:<address> [parameters]'),
+  rcptSyntax: defineReply(501, '5.5.4', 'Syntax: RCPT TO:<address> [parameters]'),
+  parameterSyntax: defineReply(501, '5.5.4', 'Malformed parameter'),
+  parameterTwice: defineReply(501, '5.5.4', 'A parameter is given twice'),
+  notImplemented: defineReply(502, '5.5.1', 'Command not implemented'),
+  helloFirst: defineReply(503, '5.5.1', 'EHLO first'),
+  mailFirst: defineReply(503, '5.5.1', 'MAIL first'),
+  mailTwice: defineReply(503, '5.5.1', 'A transaction is open already'),
+  noRecipients: defineReply(503, '5.5.1', 'No valid recipients'),
+  tlsAlready: defineReply(503, '5.5.1', 'TLS is on already'),
+  // RFC 3207 section 4
+  tlsFirst: defineReply(530, '5.7.0', 'Must issue a STARTTLS command first'),
+  // RFC 6531 section 3.5
+  utf8NotAsked: defineReply(553, '5.6.7', 'An internationalized address needs SMTPUTF8 in MAIL'),
+  badSender: defineReply(553, '5.1.7', 'That is not an address'),
+  badRecipient: defineReply(553, '5.1.3', 'That is not an address'),
+  unknownParameter: defineReply(555, '5.5.4', 'Parameter not recognized'),
+  relayDenied: defineReply(550, '5.7.1', 'Relaying denied'),
+  bareNewline: defineReply(550, '5.6.11', 'The message has a bare CR or LF'),
+  // RFC 1870 section 6.1
+  tooLarge: defineReply(552, '5.3.4', 'The message is larger than we take'),
+  clientRefused: defineReply(554, '5.7.1', 'You may not connect here'),
+  earlyTalker: defineReply(554, '5.7.1', 'You spoke before the greeting'),
+  // RFC 5321 section 6.3
+  looping: defineReply(554, '5.4.6', 'Too many hops: the message is looping'),
+} as const satisfies Record<string, SmtpReply>
+
+export type ReplyName = keyof typeof replies
+
+// RFC 5321 section 4.3.1: the greeting begins with our name
+export function greeting(hostname: string): SmtpReply {
+  return defineReply(220, '', `${hostname} ESMTP Posthorn`)
+}
+
+// RFC 5321 section 4.1.1.1
+export function hello(hostname: string, keywords: readonly string[]): SmtpReply {
+  return defineReply(250, '', [hostname, ...keywords].join('\n'))
+}
+
+export function help(verbs: readonly string[]): SmtpReply {
+  return defineReply(214, '2.0.0', `Commands:\n${verbs.join('\n')}`)
+}
+
+export function accepted(id: string): SmtpReply {
+  return defineReply(250, '2.0.0', `${id} queued`)
+}
+
+/** What qmgr is short of, for the client that has to wait. */
+export function withReason(reply: SmtpReply, reason: string): SmtpReply {
+  return reason ? { ...reply, text: `${reply.text} (${reason})` } : reply
+}

@@ -1,0 +1,238 @@
+/**
+ * The session's state machine: (setting, state, event, now) to (state, effects), without sockets, timers or a bus.
+ *
+ * Events that no longer matter (an answer that comes after the client is gone) change nothing. Every path ends in
+ * a reply or a close. The shell must ask `mayTake` before it feeds a command: only RCPT runs while earlier RCPTs
+ * wait for the resolver, and only so many.
+ * Next: `commands.ts` for what each command does, `connection.ts` for the shell.
+ */
+import { formatId } from '../../shared/base/ids.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { commands } from './commands.ts'
+import type { BadLine } from './line-reader.ts'
+import { accepted, greeting, replies } from './replies.ts'
+import type {
+  Effect,
+  Event,
+  Moment,
+  Phase,
+  PhaseName,
+  Setting,
+  State,
+  Step,
+  Transaction,
+  Verdict,
+} from './state.ts'
+import { hangUp, move, say, stay } from './step.ts'
+import { makeEnvelope, pay, settle } from './transaction.ts'
+
+/** RCPTs of one session that may wait for the resolver at the same time. */
+const MOST_OWED = 64
+
+export function openSession(secure: boolean): State {
+  return { phase: { at: 'connect' }, secure, errors: 0, draining: false }
+}
+
+/** Whether a command line may be fed now; if not, after the next event. */
+export function mayTake(state: State, text: string): boolean {
+  switch (state.phase.at) {
+    case 'connect':
+    case 'delay':
+    case 'securing':
+    case 'data':
+    case 'commit':
+      return false
+    case 'start':
+    case 'ready':
+    case 'closed':
+      return true
+    case 'mail': {
+      const waiting = state.phase.transaction.owed.length
+      if (waiting === 0) return true
+      return waiting < MOST_OWED && (commands.get(verbOf(text))?.overlaps ?? false)
+    }
+    default:
+      return state.phase satisfies never
+  }
+}
+
+/** Whether replies must leave before more input is looked at. */
+export function endsGroup(text: string): boolean {
+  return commands.get(verbOf(text))?.last ?? true
+}
+
+export function step(setting: Setting, state: State, event: Event, now: Moment): Step {
+  if (state.phase.at === 'closed') return stay(state)
+  const next = decide(setting, state, event, now)
+  const counted = event.kind === 'content' || event.kind === 'settled' ? next : countErrors(setting, next)
+  return counted.state.draining ? leaveWhenIdle(counted) : counted
+}
+
+function decide(setting: Setting, state: State, event: Event, now: Moment): Step {
+  switch (event.kind) {
+    case 'line':
+      return obey(setting, state, event.text, now)
+    case 'resolved':
+      return resolved(setting, state, event)
+    case 'content':
+      return received(setting, state, event.verdict)
+    case 'settled':
+      return settled(state, event.answer)
+    case 'bad-line':
+      return complain(state, event.why)
+    case 'opened':
+    case 'unavailable':
+    case 'delay-over':
+    case 'early':
+      return begin(setting, state, event)
+    case 'secured':
+      // RFC 3207 section 4.2: nothing that was said before counts
+      return move({ ...state, secure: true }, { at: 'start' })
+    case 'timeout':
+      return awaitsUs(state.phase) ? stay(state) : hangUp(state, replies.idleTooLong)
+    case 'drain':
+      return drain(state)
+    case 'gone':
+      return gone(state)
+    default:
+      return event satisfies never
+  }
+}
+
+type Opening = Extract<Event, { kind: 'opened' | 'unavailable' | 'delay-over' | 'early' }>
+
+function begin(setting: Setting, state: State, event: Opening): Step {
+  const { at } = state.phase
+  if (at !== 'connect' && at !== 'delay') return stay(state)
+  switch (event.kind) {
+    case 'unavailable':
+      return hangUp(state, replies.notWorking)
+    // RFC 5321 section 4.3.1: a client must wait for the greeting
+    case 'early':
+      return setting.greetingDelay > 0 ? hangUp(state, replies.earlyTalker) : stay(state)
+    case 'opened':
+      if (event.answer.kind === 'refused') return hangUp(state, event.answer.reply)
+      if (setting.greetingDelay > 0) return move(state, { at: 'delay' }, { kind: 'delay' })
+      return move(state, { at: 'start' }, say(greeting(setting.hostname)))
+    case 'delay-over':
+      return move(state, { at: 'start' }, say(greeting(setting.hostname)))
+    default:
+      return event satisfies never
+  }
+}
+
+function verbOf(text: string): string {
+  const space = text.indexOf(' ')
+  return (space < 0 ? text : text.slice(0, space)).toUpperCase()
+}
+
+/** A web page that makes a browser post to a mail server. */
+const HTTP = /^(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|TRACE|CONNECT|PATCH) .* HTTP\/\d/
+
+function obey(setting: Setting, state: State, text: string, now: Moment): Step {
+  const verb = verbOf(text)
+  const command = commands.get(verb)
+  if (!command)
+    return HTTP.test(text) ? hangUp(state, replies.notHttp) : stay(state, say(replies.unknownCommand))
+  if (setting.starttls === 'required' && !state.secure && !command.beforeTls)
+    return stay(state, say(replies.tlsFirst))
+  const misplaced = command.when.includes(state.phase.at) ? null : outOfOrder(state.phase.at)
+  if (misplaced) return stay(state, say(misplaced))
+  return command.run({ setting, state, now }, text.slice(verb.length).trim())
+}
+
+/** What a command is told that comes in phase `at` and may not. */
+function outOfOrder(at: PhaseName): SmtpReply {
+  if (at === 'start') return replies.helloFirst
+  return at === 'mail' ? replies.mailTwice : replies.mailFirst
+}
+
+const complaints: Readonly<Record<BadLine, SmtpReply>> = {
+  'too-long': replies.lineTooLong,
+  endless: replies.endlessLine,
+  'bare-newline': replies.bareNewlineInCommand,
+  control: replies.controlInCommand,
+  'not-utf8': replies.notUtf8,
+}
+
+function complain(state: State, why: BadLine): Step {
+  const reply = complaints[why]
+  return reply.code === 421 ? hangUp(state, reply) : stay(state, say(reply))
+}
+
+function resolved(setting: Setting, state: State, event: Extract<Event, { kind: 'resolved' }>): Step {
+  const { phase } = state
+  if (phase.at !== 'mail') return stay(state)
+  const paid = pay(settle(phase.transaction, event.n, event.answer, setting.mayRelay))
+  return move(state, { ...phase, transaction: paid.transaction }, ...paid.effects)
+}
+
+const verdicts: Readonly<Record<Exclude<Verdict['kind'], 'whole'>, SmtpReply>> = {
+  'bare-newline': replies.bareNewline,
+  'too-large': replies.tooLarge,
+  looping: replies.looping,
+  'queue-lost': replies.queueLost,
+}
+
+function received(setting: Setting, state: State, verdict: Verdict): Step {
+  const { phase } = state
+  if (phase.at !== 'data') return stay(state)
+  if (verdict.kind !== 'whole') return finish(state, phase, verdicts[verdict.kind])
+  const envelope = makeEnvelope(setting, phase.hello, phase.transaction, verdict.size)
+  return move(state, { ...phase, at: 'commit' }, { kind: 'submit', envelope })
+}
+
+function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answer']): Step {
+  const { phase } = state
+  if (phase.at !== 'commit') return stay(state)
+  if (answer === null) return finish(state, phase, replies.queueLost)
+  const reply = answer.kind === 'accepted' ? accepted(formatId('T', phase.transaction.id)) : answer.reply
+  return finish(state, phase, reply)
+}
+
+function finish(state: State, phase: Extract<Phase, { at: 'data' | 'commit' }>, reply: SmtpReply): Step {
+  return move(state, { at: 'ready', hello: phase.hello }, say(reply), ended(phase.transaction, reply))
+}
+
+function ended(transaction: Transaction, reply: SmtpReply): Effect {
+  return { kind: 'ended', transaction, reply }
+}
+
+/** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
+function awaitsUs(phase: Phase): boolean {
+  if (phase.at === 'mail') return phase.transaction.owed.length > 0
+  return phase.at === 'connect' || phase.at === 'delay' || phase.at === 'commit'
+}
+
+/** A transaction in hand is finished first. */
+function drain(state: State): Step {
+  const { at } = state.phase
+  if (at === 'securing') return hangUp(state)
+  if (at === 'connect' || at === 'delay') return hangUp(state, replies.shuttingDown)
+  return stay({ ...state, draining: true })
+}
+
+function leaveWhenIdle(next: Step): Step {
+  const { at } = next.state.phase
+  if (at !== 'start' && at !== 'ready') return next
+  const end = hangUp(next.state, replies.shuttingDown)
+  return { state: end.state, effects: [...next.effects, ...end.effects] }
+}
+
+const VANISHED: SmtpReply = { code: 0, enhanced: '', text: 'client vanished' }
+
+function gone(state: State): Step {
+  const { phase } = state
+  const lost = phase.at === 'mail' || phase.at === 'data' || phase.at === 'commit'
+  return move(state, { at: 'closed' }, ...(lost ? [ended(phase.transaction, VANISHED)] : []))
+}
+
+function countErrors(setting: Setting, next: Step): Step {
+  let { errors } = next.state
+  for (const effect of next.effects) if (effect.kind === 'reply' && effect.reply.code >= 500) errors++
+  if (errors === next.state.errors) return next
+  const state = { ...next.state, errors }
+  if (errors < setting.errorLimit || state.phase.at === 'closed') return { state, effects: next.effects }
+  const end = hangUp(state, replies.tooManyErrors)
+  return { state: end.state, effects: [...next.effects, ...end.effects] }
+}

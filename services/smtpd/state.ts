@@ -1,0 +1,141 @@
+/**
+ * The states of an SMTP session (RFC 5321 section 4.1.4), what can happen in one, and what the shell is to do.
+ *
+ * Each phase owns its data: there is no transaction before MAIL and no sender after its end. `session.ts`
+ * decides, `connection.ts` feeds events in and carries effects out.
+ */
+import type { Answer } from '../../shared/bus/messages.ts'
+import type { ListenerKind } from '../../shared/config/slices.ts'
+import type { Envelope, Recipient } from '../../shared/message/envelope.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import type { Line } from './line-reader.ts'
+
+/** What holds for a whole session. */
+export interface Setting {
+  hostname: string
+  listener: string
+  kind: ListenerKind
+  /** The session's printed id. */
+  session: string
+  /** Client address, '' for the local socket. */
+  client: string
+  /** Kernel-proven uid of a local caller. */
+  uid: number | undefined
+  /** May send to zones that are not ours. */
+  mayRelay: boolean
+  /** STARTTLS: not there, there, or demanded before MAIL. */
+  starttls: 'none' | 'offered' | 'required'
+  greetingDelay: number
+  messageSizeLimit: number
+  recipientLimit: number
+  errorLimit: number
+  /** Completes unqualified senders and recipients; '' where they are refused. */
+  qualifyDomain: string
+}
+
+/** What qmgr says of new mail; 'down' while there is no qmgr. */
+export interface Intake {
+  state: 'go' | 'wait' | 'refuse' | 'down'
+  reason: string
+}
+
+/** What the outside contributes to a decision. */
+export interface Moment {
+  time: number
+  intake: Intake
+  /** The next transaction id; null while there is no qmgr. */
+  takeId: () => number | null
+}
+
+export interface Hello {
+  name: string
+  /** EHLO, not HELO. */
+  extended: boolean
+}
+
+/** A RCPT whose reply is still owed: replies leave in the order of the commands (RFC 2920 section 3.2). */
+export interface Owed {
+  n: number
+  address: string
+  reply: SmtpReply | null
+  recipients: readonly Recipient[]
+}
+
+export interface Transaction {
+  id: number
+  startedAt: number
+  sender: string
+  size: number
+  body: '7bit' | '8bitmime'
+  smtputf8: boolean
+  /** RCPT commands so far. */
+  asked: number
+  /** RCPT commands that were accepted. */
+  agreed: number
+  /** The first accepted one, as the client said it. */
+  first: string
+  owed: readonly Owed[]
+  recipients: readonly Recipient[]
+}
+
+export type Phase =
+  | { at: 'connect' }
+  | { at: 'delay' }
+  | { at: 'start' }
+  | { at: 'ready'; hello: Hello }
+  | { at: 'mail'; hello: Hello; transaction: Transaction }
+  | { at: 'data'; hello: Hello; transaction: Transaction }
+  | { at: 'commit'; hello: Hello; transaction: Transaction }
+  | { at: 'securing' }
+  | { at: 'closed' }
+export type PhaseName = Phase['at']
+
+export interface State {
+  phase: Phase
+  secure: boolean
+  /** Commands answered with 5xx. */
+  errors: number
+  draining: boolean
+}
+
+/** What became of the content, once its end was seen. */
+export type Verdict =
+  | { kind: 'whole'; size: number }
+  | { kind: 'bare-newline' | 'too-large' | 'looping' | 'queue-lost' }
+
+export type Event =
+  | { kind: 'opened'; answer: Answer<'session-open'> }
+  /** No qmgr to ask. */
+  | { kind: 'unavailable' }
+  | { kind: 'delay-over' }
+  /** Octets arrived before the greeting. */
+  | { kind: 'early' }
+  | Line
+  /** null: the resolver could not be asked. */
+  | { kind: 'resolved'; n: number; answer: Answer<'resolve'> | null }
+  | { kind: 'secured' }
+  | { kind: 'content'; verdict: Verdict }
+  /** null: qmgr went away; the message may or may not have been kept. */
+  | { kind: 'settled'; answer: Answer<'submit'> | null }
+  | { kind: 'timeout' }
+  | { kind: 'drain' }
+  | { kind: 'gone' }
+
+export type Effect =
+  | { kind: 'reply'; reply: SmtpReply }
+  | { kind: 'delay' }
+  | { kind: 'resolve'; n: number; address: string }
+  | { kind: 'secure' }
+  /** The client sends content from now on. */
+  | { kind: 'receive'; transaction: Transaction; hello: Hello }
+  | { kind: 'submit'; envelope: Envelope }
+  /** A transaction is over, for the log. */
+  | { kind: 'ended'; transaction: Transaction; reply: SmtpReply }
+  /** A recipient was turned away, for the log. */
+  | { kind: 'turned-away'; address: string; sender: string; reply: SmtpReply }
+  | { kind: 'close' }
+
+export interface Step {
+  state: State
+  effects: readonly Effect[]
+}

@@ -1,0 +1,35 @@
+/**
+ * The ways a session goes on: each makes the next state and what is to be done about it. `move` is the only
+ * place where a phase changes, so that is where a transition can be watched.
+ */
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import type { Effect, Phase, PhaseName, State, Step } from './state.ts'
+
+type Watcher = (from: PhaseName, to: PhaseName) => void
+let watcher: Watcher | null = null
+
+/** For a trace of `old -> new`; null to stop. */
+export function watchPhases(watch: Watcher | null): void {
+  watcher = watch
+}
+
+export function move(state: State, phase: Phase, ...effects: Effect[]): Step {
+  if (watcher && phase.at !== state.phase.at) watcher(state.phase.at, phase.at)
+  return { state: { ...state, phase }, effects }
+}
+
+export function stay(state: State, ...effects: Effect[]): Step {
+  return { state, effects }
+}
+
+export function say(reply: SmtpReply): Effect {
+  return { kind: 'reply', reply }
+}
+
+const CLOSE: Effect = { kind: 'close' }
+const CLOSED: Phase = { at: 'closed' }
+
+/** The last word, if any, and the end. */
+export function hangUp(state: State, reply?: SmtpReply): Step {
+  return reply ? move(state, CLOSED, say(reply), CLOSE) : move(state, CLOSED, CLOSE)
+}
