@@ -1,0 +1,61 @@
+/**
+ * The way in: a config file to slices, or to all that is wrong with it.
+ *
+ * Nothing here throws for bad input; a file that cannot be read is a problem like any other. `checkCommand` is the
+ * body of `posthorn check`. Reading order: lexer, parser, include, section with options (the table), schema
+ * (defaults and validation), slice with listeners, zones and rules.
+ */
+import { dirname, resolve } from 'node:path'
+import { collectFacts, type Facts, type Overrides } from './facts.ts'
+import { fileBlock, sectionWords } from './file.ts'
+import { type Reading, readFiles, readText } from './include.ts'
+import { type Problem, Problems, printProblems } from './problem.ts'
+import { assemble } from './schema.ts'
+import { readSection } from './section.ts'
+import { buildSlices } from './slice.ts'
+import type { Slices } from './slices.ts'
+
+export type { Overrides } from './facts.ts'
+export { type Problem, printProblems } from './problem.ts'
+
+export type Checked =
+  | { kind: 'ok'; slices: Slices; warnings: Problem[] }
+  | { kind: 'bad'; problems: Problem[] }
+
+export function loadConfig(file: string, overrides: Overrides = {}): Checked {
+  const problems = new Problems()
+  return check(readFiles(file, sectionWords, problems), collectFacts(overrides), problems)
+}
+
+/** The same for text; `name` stands in problems, and relative paths start at its directory. */
+export function loadConfigText(text: string, name = 'posthorn.conf', overrides: Overrides = {}): Checked {
+  const problems = new Problems()
+  const source = { name, directory: dirname(resolve(name)), text }
+  return check(readText(source, sectionWords, problems), collectFacts(overrides), problems)
+}
+
+function check({ statements, source }: Reading, facts: Facts, problems: Problems): Checked {
+  const at = { source, start: 0, end: 1 }
+  if (statements.length === 0 && problems.errors > 0) return { kind: 'bad', problems: problems.sorted() }
+  const config = assemble(readSection(fileBlock, statements, '', at, problems), problems)
+  const slices = buildSlices(config, facts, problems)
+  if (problems.errors > 0) return { kind: 'bad', problems: problems.sorted() }
+  return { kind: 'ok', slices, warnings: problems.sorted() }
+}
+
+const EXIT_BAD = 1
+
+/** What `posthorn check FILE` prints and leaves with. */
+export function checkCommand(file: string, overrides: Overrides = {}): { output: string; exit: number } {
+  const checked = loadConfig(file, { usersMayBeMissing: true, ...overrides })
+  if (checked.kind === 'bad') return { output: printProblems(checked.problems), exit: EXIT_BAD }
+  return { output: printProblems(checked.warnings) + good(file, checked.slices), exit: 0 }
+}
+
+function good(file: string, { mcp, resolver }: Slices): string {
+  return `${file}: good, ${counted(mcp.listeners.length, 'listener')}, ${counted(resolver.zones.length, 'zone')}\n`
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
+}

@@ -1,0 +1,218 @@
+/**
+ * Listeners: from their sections to one slice for each endpoint, with what only shows when sections are seen
+ * together: TLS sections that do not exist, ports taken twice, relaying for everyone.
+ *
+ * The first endpoint has the listener's name, which is also the name of its descriptor; further ones are
+ * `name#2`, `name#3`. Fails: problems, never exceptions.
+ */
+import { isIP } from 'node:net'
+import { resolve } from 'node:path'
+import type { Facts } from './facts.ts'
+import { flatten, type MatchContext } from './match-list.ts'
+import { parseNetwork } from './network.ts'
+import { listenerBlock, type tlsBlock } from './options.ts'
+import type { Problems } from './problem.ts'
+import { checkNames, checkOnly } from './rules.ts'
+import { type Config, placeOf, type Section } from './schema.ts'
+import type { AddressMatchList, ListenerKind, ListenerSlice } from './slices.ts'
+import { formatPlace } from './source.ts'
+import { suggestion } from './suggest.ts'
+
+type Listener = Section<typeof listenerBlock>
+
+export interface ListenerContext {
+  config: Config
+  facts: Facts
+  match: MatchContext
+  problems: Problems
+  runDirectory: string
+}
+
+/** Longest path of a unix socket, without the final NUL: sun_path of unix(7). */
+export const MAX_SOCKET_PATH = 107
+
+const kindByName: ReadonlyMap<string, ListenerKind> = new Map([
+  ['mx', 'mx'],
+  ['submission', 'submission'],
+  ['submissions', 'submission'],
+])
+const kindByPort: ReadonlyMap<number, ListenerKind> = new Map([
+  [25, 'mx'],
+  [587, 'submission'],
+  [465, 'submission'],
+])
+const IMPLICIT_TLS_PORT = 465
+
+export function buildListeners(context: ListenerContext): ListenerSlice[] {
+  const { config, problems } = context
+  checkNames(config.listener, 'listener', problems)
+  const built = config.listener.flatMap((listener) => buildListener(listener, context))
+  checkCollisions(built, problems)
+  if (config.listener.length === 0) problems.warn(config.at, 'there is no listener: nobody can hand in mail')
+  return built.map(({ slice }) => slice)
+}
+
+interface Built {
+  listener: Listener
+  slice: ListenerSlice
+}
+
+function buildListener(listener: Listener, context: ListenerContext): Built[] {
+  const kind = kindOf(listener, context.problems)
+  if (kind === null) return []
+  checkOnly(listener, listenerBlock, kind, context.problems)
+  const relay = relayOf(listener, kind, context)
+  const allow = flatten(listener.values.allow, context.match)
+  const tls = tlsOf(listener, context)
+  return endpointsOf(listener, kind, context).map((endpoint, index) => ({
+    listener,
+    slice: {
+      name: index === 0 ? listener.name : `${listener.name}#${index + 1}`,
+      kind,
+      endpoint,
+      tls,
+      relay,
+      allow,
+      greetingDelay: listener.values['greeting-delay'],
+      messageSizeLimit:
+        listener.values['message-size-limit'] ?? context.config.options.values['message-size-limit'],
+      recipientLimit: listener.values['recipient-limit'],
+      sessionLimit: listener.values['session-limit'],
+      errorLimit: listener.values['error-limit'],
+      commandTimeout: listener.values['command-timeout'],
+      bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
+    },
+  }))
+}
+
+function kindOf(listener: Listener, problems: Problems): ListenerKind | null {
+  const { type, port, socket } = listener.values
+  if (socket !== null && port !== null) {
+    problems.error(
+      placeOf(listener, 'port'),
+      'a listener has a `port` or a `socket`',
+      'make two listeners of it',
+    )
+    return null
+  }
+  const kind = type ?? (socket ? 'local' : (kindByName.get(listener.name) ?? kindByPort.get(port ?? -1)))
+  if (kind === undefined) {
+    problems.error(
+      listener.at,
+      `what is listener \`${listener.name}\` for?`,
+      'add `type mx;` or `type submission;`',
+    )
+    return null
+  }
+  if ((kind === 'local' ? socket : port) !== null) return kind
+  if (listener.meant.has(kind === 'local' ? 'socket' : 'port')) return null
+  const hint = kind === 'local' ? 'add `socket "submit.sock";`' : `add \`port ${kind === 'mx' ? 25 : 587};\``
+  problems.error(listener.at, `listener \`${listener.name}\` does not say where it listens`, hint)
+  return null
+}
+
+function endpointsOf(
+  listener: Listener,
+  kind: ListenerKind,
+  context: ListenerContext,
+): ListenerSlice['endpoint'][] {
+  const { socket, port, address } = listener.values
+  if (kind === 'local') {
+    const path = resolve(context.runDirectory, socket?.path ?? '')
+    checkSocketPath(path, listener, context.problems)
+    return [{ kind: 'unix', path, mode: socket?.mode ?? 0 }]
+  }
+  const wanted = new Set(address.length === 0 ? ['any'] : address.flat())
+  return expandAddresses(wanted, context.facts).map((one) => ({ kind: 'tcp', address: one, port: port ?? 0 }))
+}
+
+/** `any` is `::` where the machine speaks IPv6, which takes IPv4 as well; together they are one endpoint. */
+function expandAddresses(wanted: Set<string>, facts: Facts): string[] {
+  const speaks6 = facts.interfaces.some((cidr) => cidr.includes(':'))
+  if (wanted.has('any')) return [speaks6 ? '::' : '0.0.0.0']
+  if (wanted.has('::')) wanted.delete('0.0.0.0')
+  return [...wanted]
+}
+
+function checkSocketPath(path: string, listener: Listener, problems: Problems): void {
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return
+  const message = `the socket's path is longer than ${MAX_SOCKET_PATH} octets: ${path}`
+  problems.error(placeOf(listener, 'socket'), message, 'choose a shorter path or `run-directory`')
+}
+
+function tlsOf(listener: Listener, context: ListenerContext): ListenerSlice['tls'] {
+  const use = listener.values.tls
+  if (use === null) return { mode: 'none', context: null }
+  const found = context.config.tls.find(({ name }) => name === use.name)
+  if (!found) {
+    const names = context.config.tls.map(({ name }) => name)
+    const hint = suggestion(use.name, names) ?? `add \`tls "${use.name}" { certificate "…"; key "…"; };\``
+    context.problems.error(placeOf(listener, 'tls'), `there is no tls section \`${use.name}\``, hint)
+    return { mode: 'none', context: null }
+  }
+  const mode = use.mode ?? (listener.values.port === IMPLICIT_TLS_PORT ? 'implicit' : 'starttls')
+  return { mode, context: tlsSlice(found) }
+}
+
+function tlsSlice({ name, values }: Section<typeof tlsBlock>) {
+  return { name, certificate: values.certificate ?? '', key: values.key ?? '' }
+}
+
+function relayOf(listener: Listener, kind: ListenerKind, context: ListenerContext): AddressMatchList {
+  const { relay } = listener.values
+  if (relay === null) return [{ negated: kind !== 'local', network: 'any' }]
+  const list = flatten(relay, context.match)
+  if (kind !== 'local' && list.some(({ negated, network }) => !negated && isVast(network))) {
+    const message = `listener \`${listener.name}\` would relay for everyone: an open relay`
+    context.problems.error(
+      placeOf(listener, 'relay'),
+      message,
+      'name the networks that may relay, such as `localnets`',
+    )
+  }
+  return list
+}
+
+/** No one owns a network of this size. */
+function isVast(text: string): boolean {
+  const network = parseNetwork(text)
+  if (!network) return text === 'any'
+  return network.prefix < (network.family === 4 ? 8 : 16)
+}
+
+function checkCollisions(built: readonly Built[], problems: Problems): void {
+  const groups = new Map<string | number, Built[]>()
+  for (const one of built) {
+    const { endpoint } = one.slice
+    const place = endpoint.kind === 'tcp' ? endpoint.port : endpoint.path
+    if (place === 0) continue
+    const group = groups.get(place) ?? []
+    const other = group.find((before) => collides(before.slice, one.slice))
+    if (other) reportCollision(one, other, problems)
+    groups.set(place, [...group, one])
+  }
+}
+
+function reportCollision({ listener, slice }: Built, other: Built, problems: Problems): void {
+  const option = slice.endpoint.kind === 'unix' ? 'socket' : 'port'
+  const what = slice.endpoint.kind === 'unix' ? slice.endpoint.path : `port ${slice.endpoint.port}`
+  const place = placeOf(other.listener, option)
+  problems.error(
+    placeOf(listener, option),
+    `${what} is taken by listener \`${other.listener.name}\``,
+    `see ${formatPlace(place)}`,
+  )
+}
+
+function collides({ endpoint: one }: ListenerSlice, { endpoint: other }: ListenerSlice): boolean {
+  if (one.kind === 'unix' || other.kind === 'unix') return true // they share the path
+  return (
+    one.address === other.address ||
+    takesAll(one.address, other.address) ||
+    takesAll(other.address, one.address)
+  )
+}
+
+function takesAll(wild: string, address: string): boolean {
+  return wild === '::' || (wild === '0.0.0.0' && isIP(address) === 4)
+}

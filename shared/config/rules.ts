@@ -1,0 +1,135 @@
+/**
+ * Rules that the option table cannot say: names used twice, options of another kind of section, limits that
+ * contradict each other, logging channels, files that are not there.
+ */
+import type { Facts } from './facts.ts'
+import * as o from './options.ts'
+import type { Problems } from './problem.ts'
+import { type Config, placeOf, type Section } from './schema.ts'
+import type { BlockType } from './section.ts'
+import { formatPlace, type Span } from './source.ts'
+import { suggestion } from './suggest.ts'
+import { formatDuration } from './units.ts'
+
+export function checkNames(
+  sections: readonly { name: string; at: Span }[],
+  what: string,
+  problems: Problems,
+): void {
+  const seen = new Map<string, Span>()
+  for (const { name, at } of sections) {
+    const before = seen.get(name)
+    if (before) problems.error(at, `${what} \`${name}\` is defined twice`, `first at ${formatPlace(before)}`)
+    else seen.set(name, at)
+  }
+}
+
+/** Options that a section of this kind does not have. */
+export function checkOnly(
+  section: Section<BlockType>,
+  block: BlockType,
+  kind: string,
+  problems: Problems,
+): void {
+  for (const [option, at] of section.where) {
+    const only = block.options[option]?.only
+    if (!only || only.includes(kind)) continue
+    const message = `\`${option}\` does not belong in a ${block.name} of type ${kind}`
+    problems.error(at, message, `it is for type ${only.join(' and ')}`)
+  }
+}
+
+export function checkRules(config: Config, facts: Facts, problems: Problems): void {
+  checkNames(config.acl, 'acl', problems)
+  checkNames(config.tls, 'tls section', problems)
+  checkNames(config.server, 'server', problems)
+  checkNames(config.channel, 'channel', problems)
+  checkQueue(config, problems)
+  checkProcesses(config, problems)
+  checkLogging(config, problems)
+  for (const section of config.tls) {
+    checkFile(section.values.certificate, placeOf(section, 'certificate'), facts, problems)
+    checkFile(section.values.key, placeOf(section, 'key'), facts, problems)
+  }
+}
+
+export function checkFile(path: string | null, at: Span, facts: Facts, problems: Problems): void {
+  if (path === null) return
+  const state = facts.readable(path)
+  if (state === 'absent') problems.error(at, `there is no file ${path}`)
+  if (state === 'forbidden') problems.warn(at, `${path} cannot be read by the caller of this check`)
+}
+
+function checkQueue({ qmgr }: Config, problems: Problems): void {
+  const { retry, lifetime, values } = { ...qmgr.values, values: qmgr.values }
+  const shrinks = retry.findIndex((wait, index) => wait < (retry[index - 1] ?? 0))
+  if (shrinks !== -1) {
+    const [wait = 0, before = 0] = [retry[shrinks], retry[shrinks - 1]]
+    const message = `${formatDuration(wait)} comes after ${formatDuration(before)}: the waits must not become shorter`
+    problems.error(placeOf(qmgr, 'retry'), message)
+  }
+  if ((retry[0] ?? 0) >= lifetime) {
+    problems.error(
+      placeOf(qmgr, 'retry'),
+      'no message would be tried twice',
+      'the first wait is as long as `lifetime`',
+    )
+  }
+  if (values['delay-warning'] >= lifetime) {
+    problems.warn(
+      placeOf(qmgr, 'delay-warning'),
+      'the delay warning would never be sent',
+      '`lifetime` ends before it',
+    )
+  }
+  if (values['bounce-lifetime'] > lifetime) {
+    problems.warn(placeOf(qmgr, 'bounce-lifetime'), 'bounces live longer than ordinary messages')
+  }
+  if (values['initial-connections'] > values['max-connections']) {
+    problems.error(
+      placeOf(qmgr, qmgr.where.has('initial-connections') ? 'initial-connections' : 'max-connections'),
+      `more connections at first (${values['initial-connections']}) than at most (${values['max-connections']})`,
+    )
+  }
+}
+
+function checkProcesses({ processes }: Config, problems: Problems): void {
+  const { values } = processes
+  if (values['heartbeat-patience'] <= values['heartbeat-interval']) {
+    const option = processes.where.has('heartbeat-patience') ? 'heartbeat-patience' : 'heartbeat-interval'
+    problems.error(
+      placeOf(processes, option),
+      'every worker would be killed before it is asked again',
+      '`heartbeat-patience` has to be longer than `heartbeat-interval`',
+    )
+  }
+  if (values['restart-delay'] > values['restart-delay-limit']) {
+    const option = processes.where.has('restart-delay') ? 'restart-delay' : 'restart-delay-limit'
+    problems.error(placeOf(processes, option), '`restart-delay` is longer than `restart-delay-limit`')
+  }
+}
+
+function checkLogging({ logging, channel }: Config, problems: Problems): void {
+  for (const one of channel) {
+    if ((one.values.file !== null) !== one.values.stderr) continue
+    const message = one.values.stderr
+      ? `channel \`${one.name}\` goes to two places`
+      : `channel \`${one.name}\` goes nowhere`
+    problems.error(one.at, message, 'give it `file "PATH";` or `stderr;`')
+  }
+  const categories = logging.values.category
+  const used = new Set(categories.flatMap(({ channels }) => channels))
+  const names = channel.map(({ name }) => name)
+  for (const name of used) {
+    if (names.includes(name)) continue
+    problems.error(placeOf(logging, 'category'), `there is no channel \`${name}\``, suggestion(name, names))
+  }
+  for (const one of channel) {
+    if (categories.length > 0 && !used.has(one.name)) {
+      problems.warn(one.at, `channel \`${one.name}\` is not used`, `add it to \`category default\``)
+    }
+  }
+}
+
+/** Kept here so that rules and manual agree on what a default spool is. */
+export const usualDirectory = o.optionsBlock.options.directory.fallback

@@ -1,0 +1,155 @@
+/**
+ * From what was written to the whole: defaults filled in and everything validated once more, both by convict
+ * with a schema that is made from the option table.
+ *
+ * Named sections are lists, never keys: a dot in a key makes convict throw. The environment and the command
+ * line are kept from it. A refusal here means that a type's `read` lets through what its `valid` refuses: our
+ * bug, reported as a problem and never thrown. convict is loaded with the first config that is read.
+ */
+import { createRequire } from 'node:module'
+import type { Config as Convict, Schema } from 'convict'
+import type { ValuesOfBlock } from './blocks.ts'
+import type { NamedList } from './file.ts'
+import * as o from './options.ts'
+import type { Problems } from './problem.ts'
+import type { BlockType, Option, RawSection } from './section.ts'
+import type { Span } from './source.ts'
+
+export interface Section<B extends BlockType> {
+  name: string
+  at: Span
+  values: ValuesOfBlock<B>
+  where: ReadonlyMap<string, Span>
+  /** See RawSection. */
+  meant: ReadonlySet<string>
+}
+
+export interface Config {
+  /** The file's beginning. */
+  at: Span
+  options: Section<typeof o.optionsBlock>
+  acl: NamedList[]
+  tls: Section<typeof o.tlsBlock>[]
+  listener: Section<typeof o.listenerBlock>[]
+  zone: Section<typeof o.zoneBlock>[]
+  server: Section<typeof o.serverBlock>[]
+  qmgr: Section<typeof o.qmgrBlock>
+  lda: Section<typeof o.ldaBlock>
+  smtpc: Section<typeof o.smtpcBlock>
+  resolver: Section<typeof o.resolverBlock>
+  processes: Section<typeof o.processesBlock>
+  logging: Section<typeof o.loggingBlock>
+  channel: Section<typeof o.channelBlock>[]
+  controls: Section<typeof o.controlsBlock>
+}
+
+/** The place of an option, or of its section where it was not given. */
+export function placeOf<B extends BlockType>(section: Section<B>, option: keyof B['options'] & string): Span {
+  return section.where.get(option) ?? section.at
+}
+
+type Values = Record<string, unknown>
+
+const single = [
+  o.optionsBlock,
+  o.qmgrBlock,
+  o.ldaBlock,
+  o.smtpcBlock,
+  o.resolverBlock,
+  o.processesBlock,
+  o.loggingBlock,
+  o.controlsBlock,
+] as const
+const listed = [o.tlsBlock, o.listenerBlock, o.zoneBlock, o.serverBlock, o.channelBlock] as const
+
+export function assemble(file: RawSection, problems: Problems): Config {
+  const convict = openConvict()
+  const defaults = convict.getProperties() as Record<string, Values & { defaults?: Values }>
+  const raw = (name: string) => file.given.get(name) as RawSection | undefined
+  const raws = (name: string) => (file.given.get(name) ?? []) as RawSection[]
+  const whole = <B extends BlockType>(block: B): Section<B> => {
+    const written = raw(block.name) ?? {
+      name: '',
+      at: file.at,
+      given: new Map(),
+      where: new Map(),
+      meant: new Set(),
+    }
+    return complete<B>(written, defaults[block.name] ?? {})
+  }
+  const all = <B extends BlockType>(block: B, written: RawSection[]): Section<B>[] =>
+    written.map((one) => complete<B>(one, defaults[block.name]?.defaults ?? {}))
+  const config: Config = {
+    at: file.at,
+    acl: (file.given.get('acl') ?? []) as NamedList[],
+    options: whole(o.optionsBlock),
+    qmgr: whole(o.qmgrBlock),
+    lda: whole(o.ldaBlock),
+    smtpc: whole(o.smtpcBlock),
+    resolver: whole(o.resolverBlock),
+    processes: whole(o.processesBlock),
+    logging: whole(o.loggingBlock),
+    controls: whole(o.controlsBlock),
+    tls: all(o.tlsBlock, raws('tls')),
+    listener: all(o.listenerBlock, raws('listener')),
+    zone: all(o.zoneBlock, raws('zone')),
+    server: all(o.serverBlock, raws('server')),
+    channel: all(o.channelBlock, (raw('logging')?.given.get('channel') ?? []) as RawSection[]),
+  }
+  validate(convict, config, problems)
+  return config
+}
+
+function complete<B extends BlockType>(written: Omit<RawSection, 'block'>, defaults: Values): Section<B> {
+  const values = { ...defaults, ...Object.fromEntries(written.given) } as ValuesOfBlock<B>
+  return { name: written.name, at: written.at, values, where: written.where, meant: written.meant }
+}
+
+function validate(convict: Convict<unknown>, config: Config, problems: Problems): void {
+  const plain: Record<string, unknown> = {}
+  for (const { name } of single) plain[name] = (config[name as keyof Config] as Section<BlockType>).values
+  for (const { name } of listed) {
+    plain[name] = { all: (config[name as keyof Config] as Section<BlockType>[]).map(({ values }) => values) }
+  }
+  try {
+    convict.load(plain).validate({ allowed: 'strict' })
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    problems.error(config.at, `the configuration as a whole is not valid: ${reason}`)
+  }
+}
+
+function openConvict(): Convict<unknown> {
+  const load = createRequire(import.meta.url)
+  const convict = load('convict') as (schema: Schema<unknown>, options: object) => Convict<unknown>
+  const schema: Record<string, unknown> = {}
+  for (const block of single) schema[block.name] = leaves(block)
+  for (const block of listed) schema[block.name] = { defaults: leaves(block), all: sectionsOf(block) }
+  return convict(schema as Schema<unknown>, { env: {}, args: [] })
+}
+
+function leaves(block: BlockType): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(block.options).map(([name, option]) => [
+      name,
+      { doc: option.doc, default: option.fallback, format: (value: unknown) => requireValid(option, value) },
+    ]),
+  )
+}
+
+function sectionsOf(block: BlockType): Record<string, unknown> {
+  const format = (sections: readonly Values[]) => {
+    for (const values of sections) {
+      for (const [name, value] of Object.entries(values)) requireValid(block.options[name], value, name)
+    }
+  }
+  return { doc: block.doc, default: [], format }
+}
+
+function requireValid(option: Option<unknown> | undefined, value: unknown, name = ''): void {
+  if (!option) throw new Error(`${name}: no such option`)
+  if (value === null && option.fallback === null) return
+  const values = option.many ? (value as unknown[]) : [value]
+  if (values.every((one) => option.type.valid(one) || one === option.fallback)) return
+  throw new Error(`${name} ${option.type.syntax}: not valid`.trim())
+}

@@ -1,0 +1,246 @@
+/**
+ * Slices: from the checked whole to what each process is told, and nothing else. Paths become absolute, names of
+ * users become uids, match lists become flat, defaults that depend on something are worked out.
+ *
+ * Relative paths of sockets and the pid file start at `run-directory`; all others were resolved when they were
+ * read, against the directory of the config file that names them.
+ */
+import { join, resolve } from 'node:path'
+import { type Facts, staysCaller } from './facts.ts'
+import { buildListeners, MAX_SOCKET_PATH } from './listeners.ts'
+import { flatten, type MatchContext } from './match-list.ts'
+import type { Problems } from './problem.ts'
+import { checkRules, usualDirectory } from './rules.ts'
+import { type Config, placeOf } from './schema.ts'
+import type { ListenerSlice, LogChannel, McpSlice, QmgrSlice, Slices, SmtpcSlice } from './slices.ts'
+import { toDomain } from './types.ts'
+import { buildZones } from './zones.ts'
+
+const USUAL_RUN_DIRECTORY = '/run/posthorn'
+/** The longest name that mcp gives a socket below `run-directory`. */
+const LONGEST_SOCKET = 'bus/resolver.sock'
+
+interface Common {
+  config: Config
+  facts: Facts
+  problems: Problems
+  hostname: string
+  directory: string
+  runDirectory: string
+  listeners: ListenerSlice[]
+  busUids: Record<string, number> | null
+}
+
+/** Only to be used when no error was reported. */
+export function buildSlices(config: Config, facts: Facts, problems: Problems): Slices {
+  checkRules(config, facts, problems)
+  const match = matchContext(config, facts, problems)
+  const directory = facts.directory === null ? config.options.values.directory : resolve(facts.directory)
+  const runDirectory = chooseRunDirectory(config, facts, directory)
+  checkSockets(config, runDirectory, problems)
+  const listeners = buildListeners({ config, facts, match, problems, runDirectory })
+  const hostname = chooseHostname(config, facts, problems)
+  const busUids = staysCaller(facts) ? null : lookUpUsers(config, facts, problems)
+  const common: Common = { config, facts, problems, hostname, directory, runDirectory, listeners, busUids }
+  const qualifyDomain = config.options.values['qualify-domain'] ?? hostname
+  return {
+    mcp: mcpSlice(common),
+    qmgr: qmgrSlice(common),
+    smtpd: { hostname, listeners, qualifyDomain },
+    smtpc: smtpcSlice(common),
+    resolver: resolverSlice(common),
+    lda: { hostname, idle: config.lda.values['idle-timeout'] },
+  }
+}
+
+/** Every named list is looked through, so that a wrong reference shows even where nothing uses the list. */
+function matchContext(config: Config, facts: Facts, problems: Problems): MatchContext {
+  const lists = new Map(config.acl.map(({ name, elements }) => [name, elements]))
+  const match = { lists, interfaces: facts.interfaces, problems }
+  for (const { name, at } of config.acl) {
+    flatten([{ negated: false, at, what: { kind: 'name', name } }], match)
+  }
+  return match
+}
+
+export function chooseRunDirectory(config: Config, facts: Facts, directory: string): string {
+  if (facts.directory !== null) return join(directory, 'run')
+  const given = config.options.values['run-directory']
+  return given ?? (directory === usualDirectory ? USUAL_RUN_DIRECTORY : join(directory, 'run'))
+}
+
+function chooseHostname(config: Config, facts: Facts, problems: Problems): string {
+  const given = config.options.values.hostname
+  if (given !== null) return given
+  const own = toDomain(facts.hostname) ?? 'localhost'
+  if (!own.includes('.')) {
+    const message = `this machine calls itself \`${facts.hostname}\`, which is no full name`
+    problems.warn(config.options.at, message, 'set `hostname "mail.example.org";` in `options`')
+  }
+  return own
+}
+
+function checkSockets(config: Config, runDirectory: string, problems: Problems): void {
+  const { controls, options } = config
+  const paths = [
+    { path: resolve(runDirectory, controls.values.unix.path), at: placeOf(controls, 'unix') },
+    { path: resolve(runDirectory, controls.values.queue), at: placeOf(controls, 'queue') },
+    { path: join(runDirectory, LONGEST_SOCKET), at: placeOf(options, 'run-directory') },
+  ]
+  for (const { path, at } of paths) {
+    if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) continue
+    const message = `a socket's path would be longer than ${MAX_SOCKET_PATH} octets: ${path}`
+    problems.error(at, message, 'choose a shorter `run-directory`')
+  }
+}
+
+const workerRoles = ['qmgr', 'smtpd', 'smtpc', 'resolver'] as const
+
+/** Who may join the bus as what; users that are missing are told together, for one command makes them all. */
+function lookUpUsers(config: Config, facts: Facts, problems: Problems): Record<string, number> {
+  const { processes } = config
+  const uids: Record<string, number> = {}
+  const missing: string[] = []
+  for (const role of workerRoles) {
+    const option = `${role}-user` as const
+    const name = processes.values[option]
+    const account = facts.accounts.user(name)
+    if (!account) missing.push(`user \`${name}\``)
+    else if (account.uid === 0) problems.error(placeOf(processes, option), `${role} must not run as root`)
+    else uids[role] = account.uid
+  }
+  const { group } = processes.values
+  if (facts.accounts.group(group) === null) missing.push(`group \`${group}\``)
+  const message = `not on this machine: ${missing.join(', ')}`
+  const hint = 'run `posthorn setup-users`'
+  if (missing.length > 0 && facts.usersMayBeMissing) problems.warn(processes.at, message, hint)
+  else if (missing.length > 0) problems.error(processes.at, message, hint)
+  return uids
+}
+
+function mcpSlice({ config, directory, hostname, listeners, runDirectory }: Common): McpSlice {
+  const { controls, options, processes } = config
+  const channels = logChannels(config)
+  return {
+    hostname,
+    directory,
+    runDirectory,
+    pidFile: resolve(runDirectory, options.values['pid-file']),
+    controlSocket: resolve(runDirectory, controls.values.unix.path),
+    queueSocket: resolve(runDirectory, controls.values.queue),
+    controlMode: controls.values.unix.mode,
+    listeners,
+    smtpdProcesses: processes.values.smtpd,
+    users: {
+      qmgr: processes.values['qmgr-user'],
+      smtpd: processes.values['smtpd-user'],
+      smtpc: processes.values['smtpc-user'],
+      resolver: processes.values['resolver-user'],
+    },
+    group: processes.values.group,
+    minimumUid: options.values['minimum-uid'],
+    restart: {
+      budget: processes.values['restart-budget'],
+      window: processes.values['restart-window'],
+      firstDelay: processes.values['restart-delay'],
+      longestDelay: processes.values['restart-delay-limit'],
+    },
+    heartbeat: {
+      interval: processes.values['heartbeat-interval'],
+      patience: processes.values['heartbeat-patience'],
+    },
+    drainTimeout: processes.values['drain-timeout'],
+    channels,
+    severity: leastSeverity(channels),
+  }
+}
+
+function logChannels({ channel, logging }: Config): LogChannel[] {
+  const used = new Set(logging.values.category.flatMap(({ channels }) => channels))
+  const chosen = channel.filter(({ name }) => used.size === 0 || used.has(name))
+  if (chosen.length === 0) return [{ name: 'stderr', target: { kind: 'stderr' }, severity: 'info' }]
+  return chosen.map(({ name, values }) => ({
+    name,
+    target: values.file ? { kind: 'file', ...values.file } : { kind: 'stderr' },
+    severity: values.severity,
+  }))
+}
+
+/** Workers write what the most curious channel wants. */
+function leastSeverity(channels: readonly LogChannel[]): McpSlice['severity'] {
+  const order = ['debug', 'info', 'warn', 'error', 'fatal'] as const
+  return order.find((one) => channels.some(({ severity }) => severity === one)) ?? 'info'
+}
+
+function qmgrSlice({ busUids, config, directory, facts, hostname, listeners, problems }: Common): QmgrSlice {
+  const { controls, lda, options, qmgr, server } = config
+  const sizes = listeners.map(({ messageSizeLimit }) => messageSizeLimit)
+  return {
+    hostname,
+    spool: directory,
+    activeEntries: qmgr.values['active-entries'],
+    activeOctets: qmgr.values['active-size'],
+    inlineLimit: qmgr.values['inline-limit'],
+    messageSizeLimit: Math.max(options.values['message-size-limit'], ...sizes),
+    retry: qmgr.values.retry,
+    lifetime: qmgr.values.lifetime,
+    bounceLifetime: qmgr.values['bounce-lifetime'],
+    delayWarning: qmgr.values['delay-warning'],
+    initialConcurrency: qmgr.values['initial-connections'],
+    maxConcurrency: qmgr.values['max-connections'],
+    recipientsPerTransaction: qmgr.values['recipients-per-transaction'],
+    minFreeSpace: qmgr.values['min-free-space'],
+    sessionLimit: qmgr.values['session-limit'],
+    ldaLimit: lda.values.limit,
+    ldaIdle: lda.values['idle-timeout'],
+    servers: server.map(({ name, values }) => ({
+      match: name,
+      maxConnections: values['max-connections'],
+      rate: values.rate,
+    })),
+    controlUids: controls.values.users.flatMap((user) => {
+      if (typeof user === 'number') return [user]
+      const account = facts.accounts.user(user)
+      if (!account) problems.error(placeOf(controls, 'users'), `there is no user \`${user}\``)
+      return account ? [account.uid] : []
+    }),
+    busUids,
+  }
+}
+
+function smtpcSlice({ config: { smtpc }, hostname }: Common): SmtpcSlice {
+  const { values } = smtpc
+  return {
+    hostname,
+    tls: values.tls,
+    connectionIdle: values['connection-idle'],
+    transactionsPerConnection: values['transactions-per-connection'],
+    timeouts: {
+      connect: values['connect-timeout'],
+      greeting: values['greeting-timeout'],
+      helo: values['helo-timeout'],
+      mail: values['mail-timeout'],
+      rcpt: values['rcpt-timeout'],
+      dataInitiation: values['data-initiation-timeout'],
+      dataBlock: values['data-block-timeout'],
+      dataTermination: values['data-termination-timeout'],
+      quit: values['quit-timeout'],
+    },
+  }
+}
+
+function resolverSlice({ busUids, config, facts, hostname, problems }: Common): Slices['resolver'] {
+  const { values } = config.resolver
+  return {
+    hostname,
+    zones: buildZones(config, facts, problems),
+    nameservers: values.nameservers,
+    dnsTimeout: values.timeout,
+    dnsAttempts: values.attempts,
+    cacheEntries: values['cache-entries'],
+    smtpPort: values['smtp-port'],
+    recipientDelimiter: values['recipient-delimiter'],
+    busUids,
+    unprivileged: staysCaller(facts) ? { uid: facts.uid, gid: facts.gid } : null,
+  }
+}
