@@ -81,8 +81,12 @@ const extensions: readonly ((setting: Setting, state: State) => string | null)[]
   () => '8BITMIME', // RFC 6152
   () => 'SMTPUTF8', // RFC 6531
   () => 'ENHANCEDSTATUSCODES', // RFC 2034
-  (setting, state) => (setting.starttls !== 'none' && !state.secure ? 'STARTTLS' : null), // RFC 3207
+  (setting, state) => (offersTls(setting) && !state.secure ? 'STARTTLS' : null), // RFC 3207
 ]
+
+function offersTls({ starttls }: Setting): boolean {
+  return starttls === 'offered' || starttls === 'required'
+}
 
 /** A domain or an address literal, with the liberties that are common (underscores, bare addresses). */
 const HELLO_NAME = /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]*|\[[A-Za-z0-9.:-]+\])$/
@@ -189,6 +193,7 @@ function afterReset(phase: In<(typeof ANY)[number]>): Phase {
 
 function startTls({ setting, state }: Scene, _: Phase, argument: string): Step {
   if (setting.starttls === 'none') return stay(state, say(replies.notImplemented))
+  if (setting.starttls === 'broken') return stay(state, say(replies.tlsBroken))
   if (argument !== '') return stay(state, say(replies.noParameters))
   if (state.secure) return stay(state, say(replies.tlsAlready))
   return move(state, { at: 'securing' }, say(replies.readyForTls), { kind: 'secure' })

@@ -30,6 +30,9 @@ export const replies = {
   intakeRefused: defineReply(452, '4.3.1', 'Short of resources, try again later'),
   tooManyRecipients: defineReply(452, '4.5.3', 'Too many recipients in one transaction'),
 
+  // RFC 3207 section 4
+  tlsBroken: defineReply(454, '4.7.0', 'TLS is not available now'),
+
   unknownCommand: defineReply(500, '5.5.2', 'Command not recognized'),
   lineTooLong: defineReply(500, '5.5.6', 'Line too long'),
   bareNewlineInCommand: defineReply(500, '5.5.2', 'A line ends with CR and LF together'),

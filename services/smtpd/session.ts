@@ -134,8 +134,8 @@ function obey(setting: Setting, state: State, text: string, now: Moment): Step {
   const command = commands.get(verb)
   if (!command)
     return HTTP.test(text) ? hangUp(state, replies.notHttp) : stay(state, say(replies.unknownCommand))
-  if (setting.starttls === 'required' && !state.secure && !command.beforeTls)
-    return stay(state, say(replies.tlsFirst))
+  const needsTls = setting.starttls === 'required' || setting.starttls === 'broken'
+  if (needsTls && !state.secure && !command.beforeTls) return stay(state, say(replies.tlsFirst))
   const misplaced = command.when.includes(state.phase.at) ? null : outOfOrder(state.phase.at)
   if (misplaced) return stay(state, say(misplaced))
   return command.run({ setting, state, now }, text.slice(verb.length).trim())
@@ -199,7 +199,7 @@ function ended(transaction: Transaction, reply: SmtpReply): Effect {
 }
 
 /** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
-function awaitsUs(phase: Phase): boolean {
+export function awaitsUs(phase: Phase): boolean {
   if (phase.at === 'mail') return phase.transaction.owed.length > 0
   return phase.at === 'connect' || phase.at === 'delay' || phase.at === 'commit'
 }
@@ -223,7 +223,9 @@ const VANISHED: SmtpReply = { code: 0, enhanced: '', text: 'client vanished' }
 
 function gone(state: State): Step {
   const { phase } = state
-  const lost = phase.at === 'mail' || phase.at === 'data' || phase.at === 'commit'
+  // qmgr may be committing it: what became of it is still to be told
+  if (phase.at === 'commit') return stay(state)
+  const lost = phase.at === 'mail' || phase.at === 'data'
   return move(state, { at: 'closed' }, ...(lost ? [ended(phase.transaction, VANISHED)] : []))
 }
 

@@ -23,8 +23,8 @@ export interface Setting {
   uid: number | undefined
   /** May send to zones that are not ours. */
   mayRelay: boolean
-  /** STARTTLS: not there, there, or demanded before MAIL. */
-  starttls: 'none' | 'offered' | 'required'
+  /** STARTTLS: not there, there, demanded before MAIL, or demanded while there is no certificate. */
+  starttls: 'none' | 'offered' | 'required' | 'broken'
   greetingDelay: number
   messageSizeLimit: number
   recipientLimit: number

@@ -1,0 +1,330 @@
+/**
+ * One client: the shell around the session's state machine, on top of smtp-server's connection.
+ *
+ * The engine keeps the socket, its closing, the idle timer and the switch to TLS. Ours are the greeting, the input
+ * (`input.ts`), every decision (`session.ts`) and every reply. Events go in, effects come out and are carried out
+ * here: replies are gathered and written once per chunk of input (RFC 2920 section 3.2), questions go to the bus,
+ * content goes through `content.ts`.
+ *
+ * Fails: whatever the client does ends in a reply or a close; a client that vanishes has its content abandoned.
+ * A client that does not read its replies is read no further.
+ */
+import type { Socket } from 'node:net'
+import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js'
+import { formatId } from '../../shared/base/ids.ts'
+import type { Log } from '../../shared/base/log.ts'
+import type { Envelope } from '../../shared/message/envelope.ts'
+import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
+import { Content } from './content.ts'
+import { Input, type Owner } from './input.ts'
+import type { Line } from './line-reader.ts'
+import type { Listener } from './listener.ts'
+import type { QueueBus } from './queue-bus.ts'
+import { receivedHeader } from './received.ts'
+import { awaitsUs, endsGroup, mayTake, openSession, step } from './session.ts'
+import type { Effect, Event, Hello, Setting, State, Transaction } from './state.ts'
+
+/** A client may take this long for the content of one message, however much of it keeps coming. */
+const CONTENT_PATIENCE_MS = 60 * 60 * 1000
+
+export interface ConnectionOptions {
+  listener: Listener
+  bus: QueueBus
+  log: Log
+  setting: Setting
+  commandTimeout: number
+  bareNewline: 'refuse' | 'normalise'
+}
+
+export class Connection extends SMTPConnection implements Owner {
+  readonly #options: ConnectionOptions
+  readonly #setting: Setting
+  readonly #bus: QueueBus
+  readonly #log: Log
+  #state: State
+  #input: Input
+  #content: Content | null = null
+  /** The gathered content of the transaction, until it is submitted. */
+  #inline: Buffer | null = null
+  #out = ''
+  #opened = false
+  #accepted = 0
+  #inputOver = false
+  #gone = false
+  #delay: NodeJS.Timeout | null = null
+  /** When the client's time for what it is doing is over. */
+  #deadline: number
+  #tlsSocket: Socket | null = null
+
+  constructor(socket: Socket, options: ConnectionOptions) {
+    super(options.listener, socket, { id: options.setting.session })
+    this.#options = options
+    this.#setting = options.setting
+    this.#bus = options.bus
+    this.#log = options.log
+    this.#state = openSession(this.secure)
+    this.#deadline = options.bus.time + options.commandTimeout
+    this.#input = this._parser as Input
+    this.#input.attach(this)
+  }
+
+  override init(): void {
+    this._setListeners(() => this.#open())
+  }
+
+  override _createParser(): Input {
+    return new Input()
+  }
+
+  #open(): void {
+    const { session, listener, client, uid } = this.#setting
+    const question = { session, listener, client, ...(uid === undefined ? {} : { uid }) }
+    this.#bus.openSession(question, (answer) => {
+      this.#opened = answer?.kind === 'go'
+      if (this.#gone) return this.#leave()
+      this.#feed(answer ? { kind: 'opened', answer } : { kind: 'unavailable' })
+    })
+  }
+
+  // --- events
+
+  #feed(event: Event): void {
+    this.#take(event)
+    this.#flush()
+    if (this.#inputOver && !awaitsUs(this.#state.phase)) return this.close()
+    this.#input.resume()
+  }
+
+  #take(event: Event): void {
+    const before = this.#state
+    const { state, effects } = step(this.#setting, before, event, this.#bus)
+    this.#state = state
+    for (const effect of effects) this.#carryOut(effect)
+  }
+
+  /** Listener's clock: the time for what the client is doing may be over. */
+  checkDeadline(now: number): void {
+    if (now > this.#deadline) this.#overdue()
+  }
+
+  drain(): void {
+    this.#feed({ kind: 'drain' })
+  }
+
+  #overdue(): void {
+    if (this._upgrading) return this.#cutOff()
+    if (this._closing) return void this._socket.destroy()
+    this.#feed({ kind: 'timeout' })
+    if (this.#state.phase.at !== 'closed') this._armTimeout()
+  }
+
+  /** In the middle of a TLS handshake nothing can be said, and only the upper socket may be closed. */
+  #cutOff(): void {
+    this.#take({ kind: 'gone' })
+    ;(this.#tlsSocket ?? this._socket).destroy()
+  }
+
+  override _armTimeout(socket: Socket = this._socket): void {
+    if (socket !== this._socket) this.#tlsSocket = socket
+    super._armTimeout(socket)
+  }
+
+  override _onTimeout(): void {
+    this.#overdue()
+  }
+
+  override _onError(error: Error): void {
+    this.#log.debug({ session: this.#setting.session, why: error.message }, 'socket failed')
+    if (!this._socket.destroyed) this._socket.destroy()
+  }
+
+  override _onClose(): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.#deadline = Number.POSITIVE_INFINITY
+    super._onClose()
+    if (this.#delay) clearTimeout(this.#delay)
+    this.#dropContent()
+    this.#take({ kind: 'gone' })
+    // while qmgr is committing, the log still wants to know how it ended
+    if (this.#state.phase.at === 'closed') this.#leave()
+  }
+
+  #leave(): void {
+    const { session, listener, client } = this.#setting
+    this.#log.info(
+      { session, listener, client, accepted: this.#accepted, tls: this.#state.secure },
+      'session closed',
+    )
+    if (this.#opened) this.#bus.closeSession(session)
+    this.#opened = false
+    this.#options.listener.forget(this)
+  }
+
+  // --- what the input asks
+
+  get receiving(): boolean {
+    return this.#content !== null
+  }
+
+  get blocked(): boolean {
+    return this.#content?.blocked === true || this._socket.writableNeedDrain
+  }
+
+  arrived(): void {
+    const { at } = this.#state.phase
+    if (at === 'connect' || at === 'delay') this.#take({ kind: 'early' })
+  }
+
+  mayTake(line: Line): boolean {
+    return mayTake(this.#state, line.kind === 'line' ? line.text : '')
+  }
+
+  takeLine(line: Line): void {
+    this.#take(line)
+    if (line.kind === 'line' && endsGroup(line.text)) this.#flush()
+  }
+
+  takeContent(chunk: Buffer, from: number): number {
+    const content = this.#content
+    if (!content) return from
+    const end = content.push(chunk, from)
+    if (end >= 0) this.#endContent(content)
+    return end
+  }
+
+  idle(): void {
+    this.#flush()
+  }
+
+  ended(): void {
+    this.#inputOver = true
+    if (!awaitsUs(this.#state.phase)) this.close()
+  }
+
+  // --- effects
+
+  #carryOut(effect: Effect): void {
+    switch (effect.kind) {
+      case 'reply':
+        this.#out += renderReply(effect.reply)
+        return
+      case 'resolve':
+        return this.#resolve(effect.n, effect.address)
+      case 'receive':
+        return this.#receive(effect.hello, effect.transaction)
+      case 'submit':
+        return this.#submit(effect.envelope)
+      case 'ended':
+        return this.#logTransaction(effect.transaction, effect.reply)
+      case 'turned-away':
+        return this.#logRecipient(effect)
+      case 'delay':
+        this.#delay = setTimeout(() => this.#feed({ kind: 'delay-over' }), this.#setting.greetingDelay)
+        return
+      case 'secure':
+        return this.#secure()
+      case 'close':
+        this.#flush()
+        return this.close()
+      default:
+        return effect satisfies never
+    }
+  }
+
+  #flush(): void {
+    if (this.#out === '') return
+    const text = this.#out
+    this.#out = ''
+    const socket = this._socket
+    if (this._upgrading || socket.destroyed || !socket.writable) return
+    if (this.#content === null) this.#deadline = this.#bus.time + this.#options.commandTimeout
+    if (!socket.write(text)) socket.once('drain', this.#input.resume)
+  }
+
+  #resolve(n: number, address: string): void {
+    const { mayRelay } = this.#setting
+    this.#bus.resolve({ address, mayRelay }, (answer) => this.#feed({ kind: 'resolved', n, answer }))
+  }
+
+  #receive(hello: Hello, transaction: Transaction): void {
+    const { hostname, kind, messageSizeLimit } = this.#setting
+    const { id, sender, startedAt } = transaction
+    const content = new Content(
+      {
+        stream: id,
+        sizeLimit: messageSizeLimit,
+        bareNewline: this.#options.bareNewline,
+        received: receivedHeader(this.#setting, hello, transaction, this.#state.secure),
+        submission: kind === 'mx' ? null : { id, hostname, sender, startedAt },
+      },
+      this.#bus,
+    )
+    this.#content = content
+    this.#bus.openStream(content, this.#input.resume)
+    this.#deadline = this.#bus.time + CONTENT_PATIENCE_MS
+  }
+
+  #endContent(content: Content): void {
+    const { verdict, inline } = content.finish()
+    this.#content = null
+    this.#inline = inline
+    this.#take({ kind: 'content', verdict })
+    this.#inline = null
+    content.release()
+    this.#bus.closeStream(content.stream)
+  }
+
+  #submit(envelope: Envelope): void {
+    // packed before this returns, so the buffer may go round
+    this.#bus.submit({ envelope, content: this.#inline }, (answer) => {
+      this.#feed({ kind: 'settled', answer })
+      if (!this.#gone) return
+      this.#take({ kind: 'gone' })
+      this.#leave()
+    })
+  }
+
+  #dropContent(): void {
+    if (!this.#content) return
+    this.#content.abandon()
+    this.#bus.closeStream(this.#content.stream)
+    this.#content = null
+  }
+
+  #secure(): void {
+    this.#flush()
+    this.upgrade(
+      () => undefined,
+      () => this.#secured(),
+    )
+    // RFC 3207 section 4.2: the old input is closed with all that is in it
+    this.#input = this._parser as Input
+  }
+
+  #secured(): void {
+    this.#tlsSocket = null
+    this.#input.attach(this)
+    this.#deadline = this.#bus.time + this.#options.commandTimeout
+    this.#feed({ kind: 'secured' })
+  }
+
+  // --- log
+
+  #logTransaction({ id, sender, recipients, size }: Transaction, reply: SmtpReply): void {
+    const { session, client } = this.#setting
+    const facts = { session, id: formatId('T', id), client, sender, recipients: recipients.length, size }
+    const { code, enhanced } = reply
+    if (code === 250) {
+      this.#accepted++
+      return this.#log.info(facts, 'accepted')
+    }
+    this.#log.info({ ...facts, code, enhanced, text: reply.text }, 'not accepted')
+  }
+
+  #logRecipient({ address, sender, reply }: Extract<Effect, { kind: 'turned-away' }>): void {
+    const { session, client } = this.#setting
+    const { code, enhanced, text } = reply
+    this.#log.info({ session, client, sender, recipient: address, code, enhanced, text }, 'recipient refused')
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * The engine's parser, replaced: what a client sends goes through our line reader and our data parser.
+ *
+ * smtp-server's own takes a bare LF for the end of a command, lets bare CR and LF through in content, and crawls
+ * through lines that need un-dotting; SMTPStream remains what the engine pipes the socket into. One chunk is in
+ * hand at a time: while the session cannot go on (replies owed, qmgr's credit used up, the client not reading),
+ * the chunk stays here, nothing more is read from the socket, and `resume` takes up the thread.
+ */
+import { SMTPStream } from 'smtp-server/lib/smtp-stream.js'
+import { type Line, LineReader } from './line-reader.ts'
+
+/** The session behind the input. */
+export interface Owner {
+  /** Content is expected, not commands. */
+  readonly receiving: boolean
+  /** Neither commands nor content can be taken now; `resume` follows. */
+  readonly blocked: boolean
+  /** Octets came; called before anything is done with them. */
+  arrived(): void
+  mayTake(line: Line): boolean
+  takeLine(line: Line): void
+  /** Returns where commands go on, or -1. */
+  takeContent(chunk: Buffer, from: number): number
+  /** All that is in hand has been looked at. */
+  idle(): void
+  /** The client will send nothing more. */
+  ended(): void
+}
+
+/** After so many commands in one go others have a turn. */
+const MOST_AT_ONCE = 100
+
+export class Input extends SMTPStream {
+  #owner: Owner | null = null
+  readonly #lines = new LineReader()
+  #chunk: Buffer | null = null
+  #at = 0
+  #line: Line | null = null
+  #next: (() => void) | null = null
+  #running = false
+
+  /** The engine makes its parser before there is a session. */
+  attach(owner: Owner): void {
+    this.#owner = owner
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, next: () => void): void {
+    this.#chunk = chunk
+    this.#at = 0
+    this.#next = next
+    this.#owner?.arrived()
+    this.resume()
+  }
+
+  override _final(done: () => void): void {
+    done()
+    this.#owner?.ended()
+  }
+
+  /** Goes on with what is in hand, if anything is. */
+  resume = (): void => {
+    const owner = this.#owner
+    if (this.#running || !owner || !this.#chunk) return
+    this.#running = true
+    const used = this.#run(owner, this.#chunk)
+    this.#running = false
+    owner.idle()
+    if (!used) return
+    const next = this.#next
+    this.#chunk = null
+    this.#next = null
+    next?.()
+  }
+
+  /** True when the chunk is used up, or nobody wants it any more. */
+  #run(owner: Owner, chunk: Buffer): boolean {
+    for (let taken = 0; taken < MOST_AT_ONCE; ) {
+      if (this.isClosed) return true
+      if (owner.blocked) return false
+      if (owner.receiving) {
+        if (this.#at >= chunk.length) return true
+        const end = owner.takeContent(chunk, this.#at)
+        this.#at = end < 0 ? chunk.length : end
+        continue
+      }
+      this.#line ??= this.#readLine(chunk)
+      if (!this.#line) return true
+      if (!owner.mayTake(this.#line)) return false
+      const line = this.#line
+      this.#line = null
+      owner.takeLine(line)
+      taken++
+    }
+    setImmediate(this.resume)
+    return false
+  }
+
+  #readLine(chunk: Buffer): Line | null {
+    if (this.#at >= chunk.length) return null
+    this.#at = this.#lines.read(chunk, this.#at)
+    return this.#lines.line
+  }
+}

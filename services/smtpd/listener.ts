@@ -1,0 +1,205 @@
+/**
+ * One listener: accepts on the descriptor that mcp has bound, decides with whom a session is opened, and looks
+ * after the sessions it has. smtp-server's server keeps the socket and the implicit TLS handshake.
+ *
+ * Several processes accept from the same descriptor; limits count per process. `drain` stops accepting (the
+ * descriptor stays bound in mcp, so the backlog waits for another process, and the path of a unix socket stays)
+ * and resolves when the last session is over or DRAIN_PATIENCE_MS have passed.
+ */
+import type { Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
+import { SMTPServer } from 'smtp-server'
+import type { SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
+import { formatId } from '../../shared/base/ids.ts'
+import type { Log } from '../../shared/base/log.ts'
+import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
+import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
+import { OVERFLOW_UID, peerCredentials } from '../../shared/system/credentials.ts'
+import { type AddressMatcher, compileMatch } from './address-match.ts'
+import { Connection } from './connection.ts'
+import type { QueueBus } from './queue-bus.ts'
+import { replies } from './replies.ts'
+import type { Setting } from './state.ts'
+import { type TlsSource, watchTls } from './tls.ts'
+
+const DEADLINE_CHECK_MS = 5000
+const DRAIN_PATIENCE_MS = 30_000
+
+export class Listener extends SMTPServer {
+  readonly #bus: QueueBus
+  readonly #log: Log
+  readonly #sessions = new Set<Connection>()
+  #site: SmtpdSlice
+  #slice: ListenerSlice
+  #allow: AddressMatcher
+  #relay: AddressMatcher
+  #tls: TlsSource | null = null
+  #clock: NodeJS.Timeout | null = null
+  #empty: (() => void) | null = null
+
+  constructor(site: SmtpdSlice, slice: ListenerSlice, bus: QueueBus, log: Log) {
+    super({
+      name: site.hostname,
+      secure: slice.tls.mode === 'implicit',
+      hideSTARTTLS: true, // only silences the warning about the key that we never use
+      disableReverseLookup: true,
+      socketTimeout: slice.commandTimeout,
+      logger: false,
+      ...{ allowHalfOpen: true, noDelay: true },
+    })
+    this.#bus = bus
+    this.#log = log
+    this.#site = site
+    this.#slice = slice
+    this.#allow = compileMatch(slice.allow)
+    this.#relay = compileMatch(slice.relay)
+    this.on('error', (error) =>
+      this.#log.debug({ listener: slice.name, why: String(error) }, 'socket failed'),
+    )
+    this.#watchTls()
+  }
+
+  get name(): string {
+    return this.#slice.name
+  }
+
+  get open(): number {
+    return this.#sessions.size
+  }
+
+  /** Resolves when clients can connect. */
+  accept(fd: number): Promise<void> {
+    this.#clock = setInterval(() => this.#checkDeadlines(), DEADLINE_CHECK_MS).unref()
+    return new Promise((resolve, reject) => {
+      this.server.once('error', reject)
+      this.server.listen({ fd }, () => resolve())
+    })
+  }
+
+  /** New limits and rights; they hold for sessions that begin from now on. */
+  reconfigure(site: SmtpdSlice, slice: ListenerSlice): void {
+    this.#site = site
+    this.#slice = slice
+    this.#allow = compileMatch(slice.allow)
+    this.#relay = compileMatch(slice.relay)
+    this.options.socketTimeout = slice.commandTimeout
+    this.#watchTls()
+  }
+
+  drain(): Promise<void> {
+    this.server.close()
+    for (const socket of this._pendingSockets.values()) socket.destroy()
+    for (const session of this.#sessions) session.drain()
+    if (this.#sessions.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const patience = setTimeout(resolve, DRAIN_PATIENCE_MS)
+      this.#empty = () => {
+        clearTimeout(patience)
+        resolve()
+      }
+    })
+  }
+
+  stop(): void {
+    if (this.#clock) clearInterval(this.#clock)
+    this.#tls?.close()
+    for (const session of this.#sessions) session._socket.destroy()
+  }
+
+  /** A session is over. */
+  forget(session: Connection): void {
+    if (!this.#sessions.delete(session)) return
+    if (this.#sessions.size === 0) this.#empty?.()
+  }
+
+  override connect(socket: Socket): void {
+    const local = this.#slice.endpoint.kind === 'unix'
+    // a client that is gone already has no address, and must not pass for a local one
+    if (!local && !socket.remoteAddress) return void socket.destroy()
+    const id = this.#bus.takeId()
+    if (id === null) return turnAway(socket, replies.notWorking)
+    if (this.#sessions.size >= this.#slice.sessionLimit) return turnAway(socket, replies.tooManySessions)
+    const client = local ? '' : plainAddress(socket.remoteAddress ?? '')
+    if (!this.#allow(client)) return turnAway(socket, replies.clientRefused)
+    const connection = new Connection(socket, {
+      listener: this,
+      bus: this.#bus,
+      log: this.#log,
+      setting: this.#settingFor(socket, client, formatId('S', id)),
+      commandTimeout: this.#slice.commandTimeout,
+      bareNewline: this.#slice.bareNewline,
+    })
+    this.connections.add(connection)
+    this.#sessions.add(connection)
+    this.#log.debug({ session: connection.id, listener: this.name, client }, 'session opened')
+    connection.init()
+  }
+
+  #settingFor(socket: Socket, client: string, session: string): Setting {
+    const slice = this.#slice
+    const hasContext = this.secureContext.has('*')
+    return {
+      hostname: this.#site.hostname,
+      listener: slice.name,
+      kind: slice.kind,
+      session,
+      client,
+      uid: client === '' ? provenUid(socket) : undefined,
+      mayRelay: this.#relay(client),
+      starttls: starttlsOf(slice.tls.mode, hasContext),
+      greetingDelay: slice.greetingDelay,
+      messageSizeLimit: slice.messageSizeLimit,
+      recipientLimit: slice.recipientLimit,
+      errorLimit: slice.errorLimit,
+      qualifyDomain: slice.kind === 'mx' ? '' : this.#site.qualifyDomain,
+    }
+  }
+
+  /** No PROXY header, so no random id and no wait either. */
+  override _handleProxy(
+    _socket: Socket,
+    callback: (err: Error | null, options?: SMTPConnectionOptions & { id: string }) => void,
+  ): void {
+    callback(null, { id: '' })
+  }
+
+  /** The engine would put its own, public key here. */
+  override updateSecureContext(): void {
+    this.secureContext ??= new Map()
+  }
+
+  #watchTls(): void {
+    this.#tls?.close()
+    const { context } = this.#slice.tls
+    const use = (secure: SecureContext) => void this.secureContext.set('*', secure)
+    if (!context) this.secureContext.clear()
+    this.#tls = context ? watchTls(context, this.#log, use) : null
+  }
+
+  #checkDeadlines(): void {
+    const now = this.#bus.time
+    for (const session of this.#sessions) session.checkDeadline(now)
+  }
+}
+
+function starttlsOf(mode: ListenerSlice['tls']['mode'], hasContext: boolean): Setting['starttls'] {
+  // without a certificate a demand for TLS still stands: better no mail than plain text
+  if (mode === 'required') return hasContext ? 'required' : 'broken'
+  return mode === 'starttls' && hasContext ? 'offered' : 'none'
+}
+
+function provenUid(socket: Socket): number | undefined {
+  const uid = peerCredentials(socket)?.uid
+  return uid === OVERFLOW_UID ? undefined : uid
+}
+
+function plainAddress(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '')
+}
+
+function turnAway(socket: Socket, reply: SmtpReply): void {
+  socket.on('error', () => undefined)
+  socket.end(renderReply(reply))
+  socket.resume()
+  socket.setTimeout(1000, () => socket.destroy())
+}

@@ -1,0 +1,152 @@
+/**
+ * What smtpd knows of the rest of Posthorn: its links to qmgr and resolver, qmgr's word on new mail, and the
+ * source of ids.
+ *
+ * Fails: no answer ever throws; a lost or late one comes as null, which sessions answer with 4xx. While qmgr is
+ * away intake is 'down' and there are no ids, so nothing is begun that could not be finished; with each welcome
+ * comes a new serial, and content that was under way on the old connection is lost to it.
+ */
+import { IdSource } from '../../shared/base/ids.ts'
+import type { Log } from '../../shared/base/log.ts'
+import { type Link, openLink } from '../../shared/bus/link.ts'
+import type { Answer, Payload, RequestName } from '../../shared/bus/messages.ts'
+import type { Identity } from '../../shared/bus/peer.ts'
+import type { Content, Outlet } from './content.ts'
+import type { Intake, Moment } from './state.ts'
+
+export interface BusOptions {
+  qmgr: string
+  resolver: string
+  identity: () => Identity
+  log: Log
+}
+
+/** A stream of content under way, and how its reader goes on when there is credit again. */
+interface Stream {
+  content: Content
+  resume: () => void
+}
+
+const DOWN: Intake = { state: 'down', reason: '' }
+const GO: Intake = { state: 'go', reason: '' }
+
+export class QueueBus implements Moment, Outlet {
+  intake: Intake = DOWN
+  readonly #log: Log
+  readonly #qmgr: Link
+  readonly #resolver: Link
+  readonly #streams = new Map<number, Stream>()
+  #ids: IdSource | null = null
+
+  constructor({ qmgr, resolver, identity, log }: BusOptions) {
+    this.#log = log
+    this.#qmgr = openLink({
+      target: qmgr,
+      remote: 'qmgr',
+      identity,
+      log,
+      handlers: {
+        load: ({ intake, reason }) => this.#hearLoad({ state: intake, reason }),
+        'content-credit': ({ stream, octets }) => this.#hearCredit(stream, octets),
+      },
+      onUp: ({ serial }) => {
+        this.#ids = new IdSource(serial)
+        // its word on load may have come in the same breath as its welcome
+        if (this.intake.state === 'down') this.intake = GO
+      },
+      onDown: () => this.#lost(),
+    })
+    this.#resolver = openLink({ target: resolver, remote: 'resolver', identity, log, handlers: {} })
+  }
+
+  get time(): number {
+    return Date.now()
+  }
+
+  get up(): boolean {
+    return this.#qmgr.up
+  }
+
+  /** An id for a session or transaction; null while there is no qmgr. */
+  takeId = (): number | null => this.#ids?.next() ?? null
+
+  /** Resolves when qmgr and resolver have welcomed us. */
+  async ready(): Promise<void> {
+    await Promise.all([this.#qmgr.ready(), this.#resolver.ready()])
+  }
+
+  openSession(
+    question: Payload<'session-open'>,
+    answered: (answer: Answer<'session-open'> | null) => void,
+  ): void {
+    this.#ask(this.#qmgr, 'session-open', question, answered)
+  }
+
+  closeSession(session: string): void {
+    this.#qmgr.send('session-close', { session })
+  }
+
+  resolve(question: Payload<'resolve'>, answered: (answer: Answer<'resolve'> | null) => void): void {
+    this.#ask(this.#resolver, 'resolve', question, answered)
+  }
+
+  submit(message: Payload<'submit'>, answered: (answer: Answer<'submit'> | null) => void): void {
+    this.#ask(this.#qmgr, 'submit', message, answered)
+  }
+
+  /** The content may outgrow one frame: credit and loss are its business from now on. */
+  openStream(content: Content, resume: () => void): void {
+    this.#streams.set(content.stream, { content, resume })
+  }
+
+  closeStream(stream: number): void {
+    this.#streams.delete(stream)
+  }
+
+  chunk(stream: number, data: Uint8Array, last: boolean): void {
+    this.#qmgr.send('content-chunk', last ? { stream, data, last } : { stream, data })
+  }
+
+  abort(stream: number): void {
+    this.#qmgr.send('content-abort', { stream })
+  }
+
+  close(): void {
+    this.#qmgr.close()
+    this.#resolver.close()
+  }
+
+  #ask<N extends RequestName>(
+    link: Link,
+    name: N,
+    payload: Payload<N>,
+    answered: (answer: Answer<N> | null) => void,
+  ): void {
+    link.request(name, payload).then(answered, (error: unknown) => {
+      this.#log.debug({ name, why: String(error) }, 'bus request failed')
+      answered(null)
+    })
+  }
+
+  #hearLoad(intake: Intake): void {
+    if (intake.state !== this.intake.state)
+      this.#log.info({ from: this.intake.state, to: intake.state, reason: intake.reason }, 'intake changed')
+    this.intake = intake
+  }
+
+  #hearCredit(stream: number, octets: number): void {
+    const known = this.#streams.get(stream)
+    if (!known) return
+    known.content.giveCredit(octets)
+    known.resume()
+  }
+
+  #lost(): void {
+    this.#ids = null
+    this.intake = DOWN
+    for (const { content, resume } of this.#streams.values()) {
+      content.lose()
+      resume()
+    }
+  }
+}
