@@ -1,7 +1,7 @@
 /**
  * A real Postfix beside Posthorn: Debian's binaries, a config and queue of its own in a temporary folder, one
- * port on loopback, everything relayed to one next hop; anna@postfix.example is anna@local.example by alias, so
- * that mail can go there and come back. Needs root, as Postfix does.
+ * port on loopback, everything relayed to one next hop; one address at postfix.example is an alias of one of ours,
+ * so that mail can go there and come back. Needs root, as Postfix does.
  *
  * Fails: `startPostfix` gives null where it cannot run, and says why on standard error.
  */
@@ -18,7 +18,15 @@ export interface Postfix {
   stop: () => void
 }
 
-export async function startPostfix(port: number, nextHop: number): Promise<Postfix | null> {
+export interface PostfixPlan {
+  port: number
+  /** A port on loopback. */
+  nextHop: number
+  /** What comes in for `there`@postfix.example goes on to `here`. */
+  alias: { there: string; here: string }
+}
+
+export async function startPostfix(plan: PostfixPlan): Promise<Postfix | null> {
   const programs = process.getuid?.() === 0 ? debianPrograms('postfix') : null
   if (!programs) {
     process.stderr.write('\n!!! no Postfix here: it needs root and its Debian package\n')
@@ -26,7 +34,7 @@ export async function startPostfix(port: number, nextHop: number): Promise<Postf
   }
   const folder = mkdtempSync('/tmp/posthorn-postfix-')
   chmodSync(folder, 0o755)
-  writeConfig(folder, programs, port, nextHop)
+  writeConfig(folder, programs, plan)
   const control = (verb: string) =>
     spawnSync('postfix', ['-c', join(folder, 'etc'), verb], { env: programs.env, encoding: 'utf8' })
   const log = () => (existsSync(join(folder, 'log')) ? readFileSync(join(folder, 'log'), 'utf8') : '')
@@ -37,7 +45,7 @@ export async function startPostfix(port: number, nextHop: number): Promise<Postf
     control('stop')
     rmSync(folder, { recursive: true, force: true })
   }
-  return { port, log, stop }
+  return { port: plan.port, log, stop }
 }
 
 /** Postfix cannot choose a port by itself; between this and its start somebody else might, and the test fails. */
@@ -51,7 +59,7 @@ export function freePort(): Promise<number> {
   })
 }
 
-function writeConfig(folder: string, { env, folder: root }: Programs, port: number, nextHop: number): void {
+function writeConfig(folder: string, { env, folder: root }: Programs, plan: PostfixPlan): void {
   const unpacked = existsSync(join(root, 'usr/sbin/postfix')) ? root : ''
   for (const part of ['etc', 'queue', 'data']) mkdirSync(join(folder, part))
   const owner = userFor(['postfix', 'news'])
@@ -76,17 +84,17 @@ function writeConfig(folder: string, { env, folder: root }: Programs, port: numb
     mynetworks: '127.0.0.0/8',
     inet_interfaces: '127.0.0.1',
     inet_protocols: 'ipv4',
-    relayhost: `[127.0.0.1]:${nextHop}`,
+    relayhost: `[127.0.0.1]:${plan.nextHop}`,
     alias_maps: '',
     alias_database: '',
     local_recipient_maps: '',
     virtual_alias_domains: 'postfix.example',
-    virtual_alias_maps: 'inline:{ {anna@postfix.example = anna@local.example} }',
+    virtual_alias_maps: `inline:{ {${plan.alias.there}@postfix.example = ${plan.alias.here}} }`,
     smtputf8_enable: 'no',
   }
   const lines = Object.entries(main).map(([name, value]) => `${name} = ${value}`)
   writeFileSync(join(folder, 'etc/main.cf'), `${lines.join('\n')}\n`)
-  writeFileSync(join(folder, 'etc/master.cf'), services(port))
+  writeFileSync(join(folder, 'etc/master.cf'), services(plan.port))
 }
 
 function userFor(names: string[]): string {

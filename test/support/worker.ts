@@ -76,7 +76,8 @@ export interface TestWorker {
 
 /**
  * Resolves when the worker says ready; rejects with its output when it leaves before. `onPair` gets our end of
- * descriptor 4 at once, for a worker that is not ready before it has been welcomed there.
+ * descriptor 4 at once, for a worker that is not ready before it has been welcomed there. `inherited` are
+ * descriptors of ours that become 5, 6, … there: bound sockets, as mcp hands them over.
  */
 export function startWorker<R extends WorkerRole>(
   role: R,
@@ -84,9 +85,10 @@ export function startWorker<R extends WorkerRole>(
   rig: Rig,
   more: Partial<Configure> = {},
   onPair: (pair: Socket) => void = () => undefined,
+  inherited: readonly number[] = [],
 ): Promise<TestWorker> {
   const child = fork(join(root, `dist/services/${role}/main.js`), [], {
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe', ...inherited],
   })
   const pair = child.stdio[4] as Socket
   pair.on('error', () => undefined) // the worker may leave before it has read everything

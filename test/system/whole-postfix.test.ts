@@ -22,7 +22,11 @@ test('to Postfix and back into a Maildir', { timeout }, async (t) => {
     users: ['anna'],
   })
   const mx = posthorn.ports['mx'] ?? 0
-  const postfix = await startPostfix(port, mx)
+  const postfix = await startPostfix({
+    port,
+    nextHop: mx,
+    alias: { there: 'anna', here: 'anna@local.example' },
+  })
   try {
     if (!postfix) return t.skip('no Postfix can run here')
     const specimens = Array.from({ length: 20 }, (_, n) => makeSpecimen(n === 7 ? 400_000 : 3000))
