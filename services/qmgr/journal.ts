@@ -22,6 +22,8 @@ interface Unit {
 }
 
 const RETRY_MS = 500
+/** A result that is lost with the process costs a duplicate, so it does not wait long for company. */
+const RESULTS_WAIT_MS = 5
 const nothing = () => undefined
 
 export type Health = 'good' | Trouble
@@ -34,6 +36,7 @@ export class Journal {
   #busy = false
   #health: Health = 'good'
   #idle: (() => void)[] = []
+  #timer: NodeJS.Timeout | null = null
   #behind: (() => Promise<void>)[] = []
   /** For figures: batches, and messages in them. */
   batches = 0
@@ -82,19 +85,28 @@ export class Journal {
   /** Resolves when nothing waits for the store any more. */
   settled(): Promise<void> {
     if (!this.#busy && this.#units.length === 0) return Promise.resolve()
+    this.#start()
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
   #add(unit: Unit): void {
     this.#units.push(unit)
-    this.#start()
+    if (unit.refuse) this.#start()
+    else this.#startSoon()
   }
 
   #start(): void {
     if (this.#busy) return
     this.#busy = true
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
     // What else arrives in this turn of the event loop joins the batch.
     setImmediate(() => void this.#commit())
+  }
+
+  /** Nobody waits for results: they go with the next mail, or after a moment on their own. */
+  #startSoon(): void {
+    if (!this.#busy) this.#timer ??= setTimeout(() => this.#start(), RESULTS_WAIT_MS)
   }
 
   async #commit(): Promise<void> {
@@ -107,8 +119,16 @@ export class Journal {
     } catch (error) {
       await this.#failed(error, units)
     }
-    if (this.#units.length > 0 || this.#behind.length > 0) return void setImmediate(() => void this.#commit())
+    this.#next()
+  }
+
+  #next(): void {
+    if (this.#behind.length > 0 || this.#idle.length > 0 || this.#units.some((unit) => unit.refuse)) {
+      if (this.#units.length > 0 || this.#behind.length > 0)
+        return void setImmediate(() => void this.#commit())
+    }
     this.#busy = false
+    if (this.#units.length > 0) return this.#startSoon()
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 

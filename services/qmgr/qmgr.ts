@@ -73,7 +73,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
     log,
   })
   const router = new Router({
-    resolve: (address) => resolver.request('resolve', { address }),
+    resolve: (asked) => resolver.request('resolve', asked),
     onRouted: (entry, slots) => {
       const keys = new Set<string>()
       for (const task of tasksOf(entry, slots, slice.recipientsPerTransaction)) {

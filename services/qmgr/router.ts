@@ -5,7 +5,7 @@
  * The resolver being away or in doubt is our own trouble: the recipient waits, it never fails for that.
  */
 import type { Log } from '../../shared/base/log.ts'
-import type { Answer } from '../../shared/bus/messages.ts'
+import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue } from './active-queue.ts'
 import { type Entry, newSlot, type Slot } from './entry.ts'
@@ -13,7 +13,7 @@ import { encodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
 
 export interface RouterOptions {
-  resolve: (address: string) => Promise<Answer<'resolve'>>
+  resolve: (asked: Payload<'resolve'>) => Promise<Answer<'resolve'>>
   /** Slots that have a route now and are marked queued. */
   onRouted: (entry: Entry, slots: Slot[]) => void
   queue: () => ActiveQueue
@@ -45,7 +45,7 @@ export class Router {
     const { resolve, queue } = this.#options
     let outcome: Outcome | null
     try {
-      outcome = this.#answered(entry, slot, await resolve(slot.recipient.address))
+      outcome = this.#answered(entry, slot, await resolve(questionFor(slot)))
     } catch (error) {
       outcome = {
         kind: 'later',
@@ -121,6 +121,11 @@ export class Router {
       () => this.route(entry, slots),
     )
   }
+}
+
+/** What an alias has made is not looked up in the aliases again: `a: a, b` would never end. */
+function questionFor({ recipient }: Slot): Payload<'resolve'> {
+  return { address: recipient.address, ...(recipient.original !== undefined && { expanded: true }) }
 }
 
 /** RFC 3463: other or undefined network or routing status, temporary. */
