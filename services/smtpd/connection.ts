@@ -80,8 +80,9 @@ export class Connection extends SMTPConnection implements Owner {
     const { session, listener, client, uid } = this.#setting
     const question = { session, listener, client, ...(uid === undefined ? {} : { uid }) }
     this.#bus.openSession(question, (answer) => {
-      this.#opened = answer?.kind === 'go'
-      if (this.#gone) return this.#leave()
+      const opened = answer?.kind === 'go'
+      if (this.#gone) return opened ? this.#bus.closeSession(session) : undefined
+      this.#opened = opened
       this.#feed(answer ? { kind: 'opened', answer } : { kind: 'unavailable' })
     })
   }
@@ -157,7 +158,6 @@ export class Connection extends SMTPConnection implements Owner {
       'session closed',
     )
     if (this.#opened) this.#bus.closeSession(session)
-    this.#opened = false
     this.#options.listener.forget(this)
   }
 
