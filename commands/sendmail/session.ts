@@ -1,0 +1,162 @@
+/**
+ * The shell around `conversation.ts`: a socket, a clock, and another try while the server is being restarted.
+ *
+ * Bounded in every phase: connecting by the retry window, each answer by PATIENCE (or --timeout), content by
+ * progress. Never rejects for what a server or a network does; that is a verdict. It does reject when the content
+ * cannot be read: the connection is cut before the final dot, so half a message is never accepted.
+ */
+import { connect, type Socket } from 'node:net'
+import { DotStuffer } from '../../shared/smtp/dot-stuffer.ts'
+import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
+import {
+  begin,
+  type Effect,
+  type Job,
+  onReply,
+  onTrouble,
+  PATIENCE,
+  type State,
+  tooLarge,
+  type Verdict,
+} from './conversation.ts'
+import { exitCodes } from './exit-code.ts'
+import { whyUntrusted } from './trust.ts'
+
+const FIRST_WAIT_MS = 50
+const LONGEST_WAIT_MS = 1000
+/** What connecting to a server that is on its way down or up can give. */
+const PASSING = new Set(['ECONNREFUSED', 'ENOENT', 'EAGAIN', 'ECONNRESET', 'EPIPE'])
+
+export interface Way {
+  path: string
+  uid: number
+  /** Seconds: see `options.ts`. */
+  retryWindow: number
+  patience: number | null
+}
+
+export async function handOver(way: Way, job: Job, content: AsyncIterable<Buffer>): Promise<Verdict> {
+  const until = Date.now() + way.retryWindow * 1000
+  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+    const verdict = await attempt(way, job, content)
+    if (!verdict.again || Date.now() + wait > until) return verdict
+    await new Promise((resolve) => setTimeout(resolve, wait))
+  }
+}
+
+async function attempt(way: Way, job: Job, content: AsyncIterable<Buffer>): Promise<Verdict> {
+  const socket = await open(way)
+  return 'exit' in socket ? socket : new Session(socket, way, job, content).run()
+}
+
+/** A connected socket, or why there is none. */
+export async function open({ path, uid }: Way): Promise<Socket | Verdict> {
+  try {
+    const why = whyUntrusted(path, uid)
+    if (why) return { exit: exitCodes.policy, lines: [why], again: false }
+    const socket = connect(path)
+    await new Promise((resolve, reject) => {
+      socket.once('connect', resolve)
+      socket.once('error', reject)
+    })
+    return socket
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    const exit = code === 'EACCES' || code === 'EPERM' ? exitCodes.policy : exitCodes.temporary
+    return { exit, lines: [`cannot reach the mail server at ${path} (${code})`], again: PASSING.has(code) }
+  }
+}
+
+class Session {
+  readonly #socket: Socket
+  readonly #way: Way
+  readonly #job: Job
+  readonly #content: AsyncIterable<Buffer>
+  readonly #replies = new ReplyReader()
+  #state: State = begin
+  #timer: NodeJS.Timeout | null = null
+  #contentSent = false
+  #end: (verdict: Verdict) => void = () => undefined
+  #fail: (error: unknown) => void = () => undefined
+
+  constructor(socket: Socket, way: Way, job: Job, content: AsyncIterable<Buffer>) {
+    this.#socket = socket
+    this.#way = way
+    this.#job = job
+    this.#content = content
+  }
+
+  run(): Promise<Verdict> {
+    const verdict = new Promise<Verdict>((resolve, reject) => {
+      this.#end = resolve
+      this.#fail = reject
+    })
+    this.#socket.on('data', (chunk: Buffer) => this.#replies.push(chunk, (reply) => this.#heard(reply)))
+    this.#socket.on('error', () => undefined) // 'close' follows
+    this.#socket.on('close', () => this.#trouble('lost'))
+    this.#arm()
+    return verdict.finally(() => {
+      if (this.#timer) clearTimeout(this.#timer)
+      this.#socket.destroySoon()
+    })
+  }
+
+  #heard(reply: Parameters<Parameters<ReplyReader['push']>[1]>[0]): void {
+    if (this.#state.phase === 'done') return
+    if (reply === GARBAGE) return this.#trouble('garbage')
+    // an answer before the end of the content can only be a refusal
+    if (this.#state.phase === 'content' && !this.#contentSent && reply.code < 400)
+      return this.#trouble('garbage')
+    const { state, effects } = onReply(this.#job, this.#state, reply)
+    this.#state = state
+    this.#arm()
+    this.#carryOut(effects)
+  }
+
+  #carryOut(effects: readonly Effect[]): void {
+    const lines = effects.flatMap((effect) => (effect.kind === 'write' ? [`${effect.line}\r\n`] : []))
+    if (lines.length > 0) this.#socket.write(lines.join(''))
+    for (const effect of effects) {
+      if (effect.kind === 'verdict') this.#end(effect.verdict)
+      if (effect.kind === 'send-content') void this.#send(effect.limit).catch(this.#fail)
+    }
+  }
+
+  async #send(limit: number): Promise<void> {
+    const dots = new DotStuffer()
+    let octets = 0
+    for await (const piece of this.#content) {
+      if (this.#state.phase !== 'content') return
+      octets += piece.length
+      if (limit > 0 && octets > limit)
+        return this.#end({ exit: exitCodes.data, lines: [tooLarge(limit)], again: false })
+      this.#arm()
+      if (!this.#socket.write(dots.push(piece))) await this.#drained()
+    }
+    if (this.#state.phase !== 'content') return
+    this.#contentSent = true
+    this.#arm()
+    this.#socket.write(dots.end())
+  }
+
+  #drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#socket.once('drain', resolve)
+      this.#socket.once('close', () => resolve())
+    })
+  }
+
+  #trouble(trouble: 'timeout' | 'lost' | 'garbage'): void {
+    if (this.#state.phase === 'done') return
+    const verdict = onTrouble(this.#state, trouble)
+    this.#state = { phase: 'done' }
+    this.#socket.destroy()
+    this.#end(verdict)
+  }
+
+  #arm(): void {
+    const seconds = this.#way.patience ?? PATIENCE[this.#state.phase]
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#trouble('timeout'), seconds * 1000)
+  }
+}

@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  begin,
+  type Job,
+  onReply,
+  onTrouble,
+  type State,
+  type Verdict,
+} from '../../commands/sendmail/conversation.ts'
+import { exitCodeOf, replyLine } from '../../commands/sendmail/exit-code.ts'
+import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
+
+const job: Job = {
+  hello: 'localhost',
+  sender: 'ann@x.org',
+  recipients: ['bob@y.org', 'cyd@y.org'],
+  size: 100,
+  eightBit: true,
+  body: null,
+  notify: 'NEVER',
+  ret: 'FULL',
+  envid: 'a+b',
+}
+
+interface Played {
+  said: string[]
+  verdict: Verdict | null
+  state: State
+}
+
+/** Plays the server's lines against the machine; content counts as `<content>`. */
+function play(replies: readonly string[], changes: Partial<Job> = {}): Played {
+  const played: Played = { said: [], verdict: null, state: begin }
+  const reader = new ReplyReader()
+  for (const line of replies)
+    reader.push(Buffer.from(`${line.replaceAll('|', '\r\n')}\r\n`), (reply) => {
+      if (reply === GARBAGE) throw new Error('garbage')
+      const { state, effects } = onReply({ ...job, ...changes }, played.state, reply)
+      played.state = state
+      for (const effect of effects) {
+        if (effect.kind === 'write') played.said.push(effect.line)
+        if (effect.kind === 'send-content') played.said.push('<content>')
+        if (effect.kind === 'verdict') played.verdict = effect.verdict
+      }
+    })
+  return played
+}
+
+const PIPELINED = ['220 x', '250-x|250-PIPELINING|250-SIZE 1000|250 8BITMIME']
+const fine = '250 2.1.0 fine'
+
+test('a good conversation, pipelined', () => {
+  const { said, verdict } = play([...PIPELINED, fine, fine, fine, '354 go', '250 2.0.0 T1 queued'])
+  assert.deepEqual(said, [
+    'EHLO localhost',
+    'MAIL FROM:<ann@x.org> SIZE=100 BODY=8BITMIME',
+    'RCPT TO:<bob@y.org>',
+    'RCPT TO:<cyd@y.org>',
+    'DATA',
+    '<content>',
+    'QUIT',
+  ])
+  assert.deepEqual(verdict, { exit: 0, lines: [], again: false })
+})
+
+test('without PIPELINING one command waits for the other', () => {
+  assert.deepEqual(play(['220 x', '250 x']).said, ['EHLO localhost', 'MAIL FROM:<ann@x.org>'])
+  assert.equal(play(['220 x', '250 x', fine]).said[2], 'RCPT TO:<bob@y.org>')
+  const all = play(['220 x', '250 x', fine, fine, fine, '354 go', fine])
+  assert.equal(all.verdict?.exit, 0)
+})
+
+test('DSN parameters only where they are offered', () => {
+  const { said } = play(['220 x', '250-x|250-PIPELINING|250 DSN'])
+  assert.deepEqual(said.slice(1), [
+    'MAIL FROM:<ann@x.org> RET=FULL ENVID=a+2Bb',
+    'RCPT TO:<bob@y.org> NOTIFY=NEVER',
+    'RCPT TO:<cyd@y.org> NOTIFY=NEVER',
+  ])
+})
+
+test('one good, one bad: the good one gets it, the bad one is named', () => {
+  const { said, verdict } = play([...PIPELINED, fine, '550 5.1.1 no such user', fine, '354 go', fine])
+  assert.ok(said.includes('<content>'))
+  assert.deepEqual(verdict, { exit: 67, lines: ['<bob@y.org>: 550 5.1.1 no such user'], again: false })
+})
+
+test('all bad: no content', () => {
+  const { said, verdict } = play([...PIPELINED, fine, '550 5.7.1 no relaying', '550 5.1.1 none'])
+  assert.ok(!said.includes('DATA'))
+  assert.equal(verdict?.exit, 77)
+  assert.equal(verdict?.lines.length, 2)
+})
+
+test('one put off: nobody gets it, 75, so trying again doubles nothing', () => {
+  const { said, verdict } = play([...PIPELINED, fine, fine, '451 4.4.3 later'])
+  assert.ok(!said.includes('DATA'))
+  assert.equal(verdict?.exit, 75)
+})
+
+test('refusals at each stage', () => {
+  const exits = (replies: string[], changes: Partial<Job> = {}) => {
+    const { verdict } = play(replies, changes)
+    return [verdict?.exit, verdict?.again]
+  }
+  assert.deepEqual(exits(['421 4.3.2 going down']), [75, true])
+  assert.deepEqual(exits(['554 5.7.1 go away']), [77, false])
+  assert.deepEqual(exits(['220 x', '502 5.5.1 what']), [65, false])
+  assert.deepEqual(exits([...PIPELINED, '452 4.3.1 full']), [75, true])
+  assert.deepEqual(exits([...PIPELINED, '553 5.1.7 sender']), [65, false])
+  assert.deepEqual(exits([...PIPELINED, fine, '421 4.3.2 bye']), [75, false])
+  assert.deepEqual(exits([...PIPELINED, fine, fine, fine, '451 4.3.0 no']), [75, false])
+  assert.deepEqual(exits([...PIPELINED, fine, fine, fine, '354 x', '552 5.3.4 big']), [65, false])
+  assert.deepEqual(exits([...PIPELINED, fine, fine, fine, '250 what']), [76, false])
+  assert.deepEqual(exits(['354 what']), [76, false])
+  assert.deepEqual(exits([...PIPELINED], { size: 2000 }), [65, false])
+  assert.deepEqual(exits([...PIPELINED], { sender: 'jürgen@x.org' }), [65, false])
+  assert.match(play(['220 x', '250-x|250 SMTPUTF8'], { sender: 'jürgen@x.org' }).said[1] ?? '', / SMTPUTF8$/)
+})
+
+test('trouble: lost before MAIL may be tried again, after the dot it is in doubt', () => {
+  assert.deepEqual(onTrouble(begin, 'lost').again, true)
+  assert.deepEqual(onTrouble(begin, 'timeout').again, false)
+  assert.equal(onTrouble(begin, 'garbage').exit, 76)
+  const { state } = play([...PIPELINED, fine, fine, fine, '354 go'])
+  const verdict = onTrouble(state, 'lost')
+  assert.deepEqual([verdict.exit, verdict.again], [75, false])
+  assert.match(verdict.lines[0] ?? '', /may have been accepted/)
+})
+
+test('exit codes by enhanced code, then by code', () => {
+  const exit = (code: number, enhanced = '') => exitCodeOf({ code, enhanced, text: '' })
+  assert.deepEqual(
+    [exit(250), exit(450), exit(550, '5.1.1'), exit(550, '5.1.2'), exit(556, '5.1.10'), exit(550, '5.7.26')],
+    [0, 75, 67, 68, 68, 77],
+  )
+  assert.deepEqual([exit(554, '5.6.11'), exit(552), exit(550), exit(554, '5.3.0')], [65, 65, 69, 69])
+  assert.equal(replyLine({ code: 550, enhanced: '5.1.1', text: 'no\nsuch  user' }), '550 5.1.1 no such user')
+})
+
+test('replies at any split are the same replies', () => {
+  const text = '220 hi\r\n250-a\r\n250-b c\r\n250 2.0.0 d\r\n550 4.1.1 odd\n'
+  const whole: unknown[] = []
+  new ReplyReader().push(Buffer.from(text), (reply) => whole.push(reply))
+  assert.equal(whole.length, 3)
+  for (let cut = 0; cut <= text.length; cut++) {
+    const got: unknown[] = []
+    const reader = new ReplyReader()
+    reader.push(Buffer.from(text.slice(0, cut)), (reply) => got.push(reply))
+    reader.push(Buffer.from(text.slice(cut)), (reply) => got.push(reply))
+    assert.deepEqual(got, whole)
+  }
+})

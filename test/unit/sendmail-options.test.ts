@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Options, parseOptions } from '../../commands/sendmail/options.ts'
+
+function good(...argv: string[]): Options {
+  const parsed = parseOptions(argv)
+  assert.equal(parsed.kind, 'options', JSON.stringify(parsed))
+  if (parsed.kind !== 'options') throw new Error('unreachable')
+  return parsed.options
+}
+
+function usage(...argv: string[]): string {
+  const parsed = parseOptions(argv)
+  assert.equal(parsed.kind, 'usage', `${argv.join(' ')} was accepted`)
+  return parsed.kind === 'usage' ? parsed.message : ''
+}
+
+test('the usual calls of real programs', () => {
+  const php = good('-t', '-i')
+  assert.deepEqual([php.fromHeader, php.ignoreDots, php.recipients], [true, true, []])
+  const cron = good('-FCronDaemon', '-i', '-B8BITMIME', '-oem', 'root')
+  assert.deepEqual([cron.fullName, cron.body, cron.ignoreDots], ['CronDaemon', '8BITMIME', true])
+  assert.deepEqual(cron.recipients, ['root'])
+  const mutt = good('-oem', '-oi', '-f', 'ann@example.org', '--', 'bob@example.net')
+  assert.deepEqual(
+    [mutt.sender, mutt.ignoreDots, mutt.recipients],
+    ['ann@example.org', true, ['bob@example.net']],
+  )
+  const git = good('-i', '-f', 'ann@example.org', 'bob@example.net', 'cyd@example.net')
+  assert.deepEqual(git.recipients, ['bob@example.net', 'cyd@example.net'])
+})
+
+test('clusters, glued and separate arguments', () => {
+  const clustered = good('-tifann@example.org')
+  assert.deepEqual(
+    [clustered.fromHeader, clustered.ignoreDots, clustered.sender],
+    [true, true, 'ann@example.org'],
+  )
+  assert.equal(good('-ti').recipients.length, 0)
+  assert.equal(good('-f', '').sender, '')
+  assert.equal(good('-f<>').sender, '')
+  assert.equal(good('-r', 'Ann <ann@example.org>').sender, 'ann@example.org')
+  assert.equal(good('-O', 'IgnoreDots=true').ignoreDots, true)
+  assert.equal(good('-OIgnoreDots').ignoreDots, true)
+  assert.equal(good('-O', 'QueueDirectory=/tmp').ignoreDots, false)
+})
+
+test('-q and -d never swallow the next word', () => {
+  assert.deepEqual(good('-q', 'root').recipients, ['root'])
+  assert.equal(good('-q').mode, 'flush')
+  assert.deepEqual(good('-d', 'root').recipients, ['root'])
+  assert.match(usage('-q30m'), /posthorn start/)
+})
+
+test('what came to mean nothing is swallowed with its argument', () => {
+  const { recipients, mode } = good(
+    ...['-Am', '-C', '/x.cf', '-D', '/log', '-G', '-L', 'tag', '-M', 'x', '-U', '-X', '/trace', '-c'],
+    ...['-em', '-h', '5', '-m', '-n', '-odb', '-p', 'SMTP', '-s', '-v', '-T', '-x', '-Q', 'ann@example.org'],
+  )
+  assert.deepEqual([recipients, mode], [['ann@example.org'], 'deliver'])
+})
+
+test('modes', () => {
+  assert.equal(good('-bm').mode, 'deliver')
+  assert.equal(good('-bp').mode, 'mailq')
+  assert.equal(good('-bi').mode, 'newaliases')
+  assert.equal(good('-I').mode, 'newaliases')
+  assert.equal(good('-b', 's').mode, 'smtp')
+  assert.match(usage('-bd'), /posthorn start/)
+  for (const mode of ['-bv', '-bt', '-bh', '-bz']) usage(mode)
+})
+
+test('options end at -- and at the first recipient', () => {
+  assert.deepEqual(good('--', '-t', '-f').recipients, ['-t', '-f'])
+  const late = good('ann@example.org', '-t', '-fevil@example.net')
+  assert.deepEqual([late.fromHeader, late.sender], [false, null])
+  assert.equal(late.recipients.length, 3)
+})
+
+test('delivery status options are checked', () => {
+  const { notify, ret, envid } = good('-N', 'success,delay', '-R', 'hdrs', '-V', 'id7')
+  assert.deepEqual([notify, ret, envid], ['SUCCESS,DELAY', 'HDRS', 'id7'])
+  assert.equal(good('-Nnever').notify, 'NEVER')
+  for (const [letter, value] of [
+    ['-N', 'sometimes'],
+    ['-N', 'never,success'],
+    ['-R', 'half'],
+    ['-V', 'a b'],
+    ['-B', '9BIT'],
+  ] as const)
+    usage(letter, value)
+})
+
+test('unknown letters, missing values and line ends are refused', () => {
+  assert.equal(usage('-Z'), 'unknown option -Z')
+  assert.equal(usage('-tZ'), 'unknown option -Z')
+  assert.match(usage('-f'), /needs a value/)
+  assert.match(usage('--nonsense'), /unknown option --nonsense/)
+  assert.match(usage('--socket'), /needs a value/)
+  assert.match(usage('-F', 'Ann\r\nBcc: x@y'), /line end/)
+  assert.match(usage('ann@example.org\nbob@example.org'), /line end/)
+  assert.match(usage('-f', 'two@example.org, addresses@example.org'), /not an address/)
+  assert.match(usage('--timeout', 'soon'), /seconds/)
+})
+
+test('our own options', () => {
+  const options = good('--socket=/a', '--wait', '0.5', '--timeout=3', '-t')
+  assert.deepEqual([options.socket, options.retryWindow, options.patience], ['/a', 0.5, 3])
+})
