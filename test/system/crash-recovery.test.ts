@@ -95,3 +95,33 @@ test('qmgr killed under load: every other process lives on and recovers by itsel
     await posthorn.stop()
   }
 })
+
+test('stopped under load and started again: nothing lost, nothing twice', { timeout }, async (t) => {
+  const options = { config: testConfig, users: ['anna', 'ben'] }
+  const first = await startPosthorn(options)
+  const load = startLoad({
+    target: first.ports['mx'] ?? 0,
+    sessions: 8,
+    octets: (n) => (n % 40 === 0 ? 300_000 : 1000),
+    to: (n) => [n % 2 === 0 ? 'anna@local.example' : 'ben@local.example'],
+  })
+  await load.progressed(400)
+  assert.equal(await first.stop(true), 0)
+  const ledger = await load.stop()
+  const second = await startPosthorn({ ...options, directory: first.paths.directory })
+  try {
+    await second.queueEmpty()
+    const mails = ['anna', 'ben'].flatMap((user) => readMaildir(second.maildir(user)))
+    const marks = mails.map((mail) => readSpecimen(mail.content))
+    const arrived = new Set(marks)
+    assert.deepEqual(
+      [...ledger.accepted].filter((mark) => !arrived.has(mark)),
+      [],
+    )
+    assert.equal(marks.length, arrived.size, 'no duplicates')
+    t.diagnostic(`accepted ${ledger.accepted.size}; heard: ${JSON.stringify([...ledger.troubles])}`)
+    for (const trouble of ledger.troubles.keys()) assert.doesNotMatch(trouble, /^5\d\d /)
+  } finally {
+    await second.stop()
+  }
+})
