@@ -29,20 +29,27 @@ const FLUSH_INTERVAL_MS = 100
 /** @param name the worker's name, for example `smtpd-1`; it stands in every line. */
 export function openLog(name: string, severity: Severity = 'info'): Log {
   const destination = pino.destination({ dest: 1, sync: true, minLength: 4096 })
-  const logger = pino(
-    {
-      name,
-      level: severity,
-      base: { name },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    destination,
-  )
+  const logger = pino(settings(name, severity), destination)
   const timer = setInterval(() => destination.flushSync(), FLUSH_INTERVAL_MS)
   timer.unref()
   process.on('exit', () => destination.flushSync())
   return wrap(logger, () => destination.flushSync())
+}
+
+/** For mcp, which collects the lines itself: each goes to `write`, at once. */
+export function openLogInto(write: (line: string) => void, name: string, severity: Severity): Log {
+  return wrap(pino(settings(name, severity), { write }), () => undefined)
+}
+
+/** The level stands first in each line: mcp tells severities apart by that byte. */
+function settings(name: string, severity: Severity): pino.LoggerOptions {
+  return {
+    name,
+    level: severity,
+    base: { name },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+  }
 }
 
 function wrap(logger: pino.Logger, flush: () => void): Log {

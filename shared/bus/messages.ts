@@ -151,7 +151,13 @@ export const busMessages = {
   resolve: request(
     ['smtpd', 'qmgr'],
     ['resolver'],
-    { address: string },
+    {
+      address: string,
+      /** False: the client has no right to relay, so class remote is answered without a look at DNS. */
+      mayRelay: optional(boolean),
+      /** True: an alias made this address (the recipient has an `original`), so no alias is applied again. */
+      expanded: optional(boolean),
+    },
     union({
       /** remote: only for clients with the right to relay. */
       found: { class: oneOf('local', 'relay', 'remote'), zone: string, targets: list(targetShape) },
@@ -296,6 +302,7 @@ export const lifeMessages = {
   }),
   reconfigure: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {
     epoch: integer,
+    severity: oneOf('debug', 'info', 'warn', 'error', 'fatal'),
     slice: anything,
   }),
   ping: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], { n: integer }),

@@ -101,6 +101,7 @@ class Worker<R extends WorkerRole> {
       case 'reconfigure': {
         const news = payload as LifePayload<'reconfigure'>
         this.#epoch = news.epoch
+        this.#log?.setSeverity(news.severity)
         this.#running?.reconfigure?.(news.slice as Slices[R])
         return
       }

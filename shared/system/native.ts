@@ -40,7 +40,8 @@ export function whyNoNative(): string {
 function load(): { calls: NativeCalls | null; trouble: string } {
   if (process.platform !== 'linux') return { calls: null, trouble: `no native calls on ${process.platform}` }
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as Koffi
+    const require = createRequire(import.meta.url)
+    const koffi = require('koffi') as Koffi
     const library = koffi.load(null)
     const getsockopt = library.func(
       'int getsockopt(int fd, int level, int option, _Out_ uint8_t *value, _Inout_ uint32_t *length)',

@@ -1,0 +1,58 @@
+/**
+ * The directories that must be there before anyone starts, with their owners and modes.
+ *
+ * | directory | owner | mode | why |
+ * |---|---|---|---|
+ * | base, run | mcp's | 0755 | programs must reach the sockets in it |
+ * | run/bus | mcp's, group of the workers | 0750 | the workers' way to each other, nobody else's |
+ * | spool | qmgr's | 0700 | mail |
+ *
+ * Fails: with the system's error, or `NotADirectory`; a symbolic link is not followed at the spool.
+ */
+import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Slices } from '../../shared/config/slices.ts'
+import type { Identities } from './identities.ts'
+
+export class NotADirectory extends Error {
+  override name = 'NotADirectory'
+}
+
+export interface BusPaths {
+  qmgr: string
+  resolver: string
+}
+
+export function busDirectory(runDirectory: string): string {
+  return join(runDirectory, 'bus')
+}
+
+export function busPaths(runDirectory: string): BusPaths {
+  const directory = busDirectory(runDirectory)
+  return { qmgr: join(directory, 'qmgr.sock'), resolver: join(directory, 'resolver.sock') }
+}
+
+export function prepareDirectories({ mcp, qmgr }: Slices, identities: Identities | null): void {
+  makeDirectory(mcp.directory, 0o755)
+  makeDirectory(mcp.runDirectory, 0o755)
+  for (const file of [mcp.pidFile, mcp.controlSocket, mcp.queueSocket]) makeDirectory(dirname(file), 0o755)
+  const bus = busDirectory(mcp.runDirectory)
+  makeDirectory(bus, 0o750)
+  chmodSync(bus, 0o750)
+  makeDirectory(qmgr.spool, 0o700)
+  chmodSync(qmgr.spool, 0o700)
+  if (!identities) return
+  chownSync(bus, 0, identities.qmgr.gid)
+  chownSync(qmgr.spool, identities.qmgr.uid, identities.qmgr.gid)
+}
+
+/** `mode` is for what is made here; what exists keeps its own. */
+function makeDirectory(path: string, mode: number): void {
+  const umask = process.umask(0o022)
+  try {
+    mkdirSync(path, { recursive: true, mode })
+  } finally {
+    process.umask(umask)
+  }
+  if (!lstatSync(path).isDirectory()) throw new NotADirectory(`${path} is not a directory`)
+}

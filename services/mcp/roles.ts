@@ -1,0 +1,48 @@
+/**
+ * What mcp knows of each kind of worker: what must be up before it begins, and when it stops.
+ *
+ * `after` holds at the first start only. All processes are forked at once, because loading code is what takes
+ * time; a worker that has to wait is merely told its configuration later. After that everyone redials by itself,
+ * and a restarted worker waits for nobody.
+ *
+ * A drain goes in stages: first no new mail, then the scheduler finishes what is in hand, which needs those who
+ * deliver; the resolver leaves last. `until` is the part of the drain timeout that has passed when whoever of
+ * the stage still runs is killed, so that one slow client cannot take the time of all that come after.
+ * Next: `supervisor.ts`.
+ */
+import type { WorkerRole } from '../../shared/runtime/service.ts'
+
+export interface RoleRule {
+  after: readonly WorkerRole[]
+  /** Whether a worker that leaves unasked is started again; an lda leaves by itself when it has no work. */
+  kept: boolean
+}
+
+export const roleRules: Readonly<Record<WorkerRole, RoleRule>> = {
+  qmgr: { after: [], kept: true },
+  resolver: { after: [], kept: true },
+  smtpc: { after: ['qmgr'], kept: true },
+  smtpd: { after: ['qmgr', 'resolver', 'smtpc'], kept: true },
+  lda: { after: [], kept: false },
+}
+
+export const drainStages: readonly { roles: readonly WorkerRole[]; until: number }[] = [
+  { roles: ['smtpd'], until: 0.5 },
+  { roles: ['qmgr'], until: 0.8 },
+  { roles: ['smtpc', 'lda'], until: 0.9 },
+  { roles: ['resolver'], until: 1 },
+]
+
+/** Workers of a system at rest, in order of start; smtpd's are numbered from `firstSmtpd`. */
+export function initialWorkers(smtpdProcesses: number): { name: string; role: WorkerRole }[] {
+  return [
+    { name: 'qmgr', role: 'qmgr' },
+    { name: 'resolver', role: 'resolver' },
+    { name: 'smtpc', role: 'smtpc' },
+    ...smtpdNames(1, smtpdProcesses).map((name) => ({ name, role: 'smtpd' as const })),
+  ]
+}
+
+export function smtpdNames(first: number, count: number): string[] {
+  return Array.from({ length: count }, (_, n) => `smtpd-${first + n}`)
+}

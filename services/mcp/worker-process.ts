@@ -1,0 +1,158 @@
+/**
+ * The one place where mcp makes processes: a worker with its private channel, its descriptors and its outputs,
+ * and mcp itself when it is to run in the background.
+ *
+ * Descriptors of a worker: 0 nothing, 1 and 2 pipes to the log, 3 the channel, then what it is handed.
+ * `setpriv --no-new-privs` of util-linux stands in front where it is there: from then on no exec, of a set-uid
+ * program or otherwise, can give the worker back what it lets go of. It replaces itself, so the pid is the worker's.
+ * Fails: a process that cannot be made is reported as `exited`, like one that was and left.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { Socket } from 'node:net'
+import type { LifeName, LifePayload } from '../../shared/bus/messages.ts'
+import { checkLife, EXIT_FATAL, EXIT_PANIC, type WorkerRole } from '../../shared/runtime/service.ts'
+import type { LogCollector } from './log-collector.ts'
+
+export const FIRST_DESCRIPTOR = 4
+const IPC = 'ipc'
+const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find(isExecutable)
+
+export const hasSetpriv = SETPRIV !== undefined
+
+/** A small young generation: mail passes through in buffers that V8 does not hold, so a large one only costs memory. */
+const NODE_OPTIONS = ['--max-semi-space-size=4']
+/** Nothing else of our environment is a worker's business. */
+const ENVIRONMENT = ['TZ', 'UV_THREADPOOL_SIZE']
+
+export interface ForkOptions {
+  name: string
+  role: WorkerRole
+  script: string
+  /** In the order of their numbers, from FIRST_DESCRIPTOR. */
+  descriptors: readonly number[]
+  /** A stream between worker and mcp as its first descriptor, instead of `descriptors`. */
+  pipe: boolean
+  logs: LogCollector
+  onMessage: (name: LifeName, payload: unknown) => void
+  /** It speaks another language: our bug, or its. */
+  onNonsense: (trouble: string) => void
+  onExit: (how: string, clean: boolean) => void
+}
+
+export class WorkerProcess {
+  readonly startedAt = Date.now()
+  readonly #child: ChildProcess
+  #gone = false
+
+  constructor(options: ForkOptions) {
+    const command = [...NODE_OPTIONS, options.script]
+    const handed = options.pipe ? (['pipe'] as const) : options.descriptors
+    const child = spawn(
+      SETPRIV ?? process.execPath,
+      SETPRIV ? ['--no-new-privs', process.execPath, ...command] : command,
+      {
+        stdio: ['ignore', 'pipe', 'pipe', IPC, ...handed],
+        env: environment(),
+        cwd: '/',
+      },
+    )
+    this.#child = child
+    if (child.stdout) options.logs.attach(child.stdout, options.name, false)
+    if (child.stderr) options.logs.attach(child.stderr, options.name, true)
+    if (options.pipe) this.#holdPipe()
+    child.on('message', (message) => this.#heard(message, options))
+    child.once('exit', (code, signal) => this.#left(describe(code, signal), code === 0, options))
+    child.once('error', (error) => this.#left(`cannot be started: ${error.message}`, false, options))
+  }
+
+  get pid(): number | null {
+    return this.#child.pid ?? null
+  }
+
+  send<N extends LifeName>(name: N, payload: LifePayload<N>, socket?: Socket): void {
+    if (this.#gone || !this.#child.connected) return
+    this.#child.send({ name, payload }, socket, undefined, () => undefined) // its exit tells what failed
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL')
+  }
+
+  /** Our end of the pipe, to be sent to another worker. */
+  takePipe(): Socket | null {
+    const pipe = this.#child.stdio[FIRST_DESCRIPTOR]
+    return pipe instanceof Socket ? pipe : null
+  }
+
+  /** Node reads from a pipe at once; what comes through this one is for whoever gets it. */
+  #holdPipe(): void {
+    const pipe = this.takePipe() as { _handle?: { readStop: () => void } | null } | null
+    pipe?._handle?.readStop()
+  }
+
+  #heard(message: unknown, options: ForkOptions): void {
+    try {
+      const { name, payload } = checkLife(message, 'mcp')
+      options.onMessage(name, payload)
+    } catch (error) {
+      options.onNonsense(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  #left(how: string, clean: boolean, options: ForkOptions): void {
+    if (this.#gone) return
+    this.#gone = true
+    options.onExit(how, clean)
+  }
+}
+
+function describe(code: number | null, signal: NodeJS.Signals | null): string {
+  if (signal) return `killed by ${signal}`
+  const meaning: Record<number, string> = {
+    [EXIT_PANIC]: ', a bug of ours',
+    [EXIT_FATAL]: ', cannot work here',
+  }
+  return `exit ${code}${meaning[code ?? 0] ?? ''}`
+}
+
+function environment(): Record<string, string> {
+  const env: Record<string, string> = {}
+  for (const name of ENVIRONMENT) {
+    const value = process.env[name]
+    if (value !== undefined) env[name] = value
+  }
+  return env
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Starts this very program once more, without a terminal, and waits until it says how that went.
+ * It answers with the exit code of the caller.
+ */
+export function startInBackground(script: string, args: readonly string[]): Promise<number> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [script, ...args], {
+      detached: true,
+      stdio: ['ignore', 'ignore', 'inherit', IPC],
+    })
+    child.once('message', (message: { started?: boolean }) => {
+      child.disconnect()
+      child.unref()
+      resolve(message.started ? 0 : 1)
+    })
+    child.once('exit', (code) => resolve(code ?? 1))
+    child.once('error', (error) => {
+      process.stderr.write(`cannot start in the background: ${error.message}\n`)
+      resolve(1)
+    })
+  })
+}
