@@ -77,7 +77,8 @@ export class Arguments {
       this.take()
       return item
     }
-    return this.#expected(syntax, item)
+    const hint = item?.kind === 'word' ? `write \`{ ${item.text}; }\`` : null
+    return this.#expected(`\`${syntax}\``, item, syntax.includes(';') ? hint : null)
   }
 
   /** The next word, put through a parser of text. */
@@ -86,7 +87,7 @@ export class Arguments {
     if (!word) return undefined
     const reading = parser(word.text, word)
     if (reading.kind === 'ok') return reading.value
-    return this.fail(word, reading.message, reading.hint)
+    return this.fail(word, reading.message, habit(word) ?? reading.hint)
   }
 
   oneOf<const T extends string>(words: readonly T[]): T | undefined {
@@ -119,17 +120,23 @@ export class Arguments {
     }
   }
 
-  #expected(syntax: string, item: Item | null): undefined {
+  #expected(syntax: string, item: Item | null, hint: string | null = null): undefined {
     if (!item) return this.fail(after(this.last), `expected ${syntax}`)
     if (item.kind === 'block') {
       return this.fail({ ...item, end: item.start + 1 }, `expected ${syntax}, not a block`)
     }
     if (item.kind === 'not') return this.fail(item, `expected ${syntax}, not \`!\``)
-    const hint = item.text === '=' ? 'no `=` stands between an option and its value' : null
-    return this.fail(item, `expected ${syntax}, not \`${item.text}\``, hint)
+    return this.fail(item, `expected ${syntax}, not \`${item.text}\``, habit(item) ?? hint)
   }
 
   #beginsOption(item: Item): boolean {
     return item.kind === 'word' && !item.quoted && item.leads && this.#known.has(item.text)
   }
+}
+
+/** What people bring from other configuration languages. */
+function habit(word: Word): string | null {
+  if (word.quoted) return null
+  if (word.text === '=') return 'no `=` stands between an option and its value'
+  return word.text.endsWith(',') ? 'no commas: values are separated by blanks' : null
 }

@@ -5,7 +5,8 @@
  * each time it is given; `needed(type)`: must be set. Next: `options.ts`, the table itself.
  */
 import type { BlockType, Option, Options, Reader } from './section.ts'
-import type { Type } from './types.ts'
+import { quote, type Type } from './types.ts'
+import { bad, ok } from './units.ts'
 
 /** A sentence, who is told, and what else there is to say. */
 export interface About {
@@ -48,3 +49,39 @@ export function needed<T>(type: Type<T>, about: About): Option<T | null> {
 export type ValuesOf<O extends Options> = { [K in keyof O]: O[K] extends Option<infer V> ? V : never }
 
 export type ValuesOfBlock<B extends BlockType> = ValuesOf<B['options']>
+
+const blocks: BlockType[] = []
+
+/** A block of the table; its options become known to the hints of all others. */
+export function block<O extends Options>(
+  name: string,
+  title: Type<string> | null,
+  doc: string,
+  options: O,
+): BlockType<O> {
+  const made = { name, title, doc, options, homeOf }
+  blocks.push(made)
+  return made
+}
+
+function homeOf(option: string): string | null {
+  const found = blocks.find((candidate) => Object.hasOwn(candidate.options, option))
+  if (found) return `in \`${found.name}\``
+  const isSection = option === 'acl' || blocks.some(({ name }) => name === option)
+  return isSection ? 'at the top level, outside of all braces' : null
+}
+
+export const everyone = ['mcp', 'qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'] as const
+
+/** The name of a section that others refer to. */
+export const sectionName: Type<string> = {
+  syntax: '"NAME"',
+  read: (args) =>
+    args.parse('"NAME"', (text) =>
+      /^[a-z0-9][a-z0-9_.-]{0,63}$/i.test(text)
+        ? ok(text)
+        : bad(`\`${text}\` is no name`, 'letters, digits, `_`, `.` and `-`, at most 64'),
+    ),
+  valid: (value) => typeof value === 'string',
+  print: quote,
+}

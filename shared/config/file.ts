@@ -29,7 +29,7 @@ const acl: Type<NamedList> = {
     return args.fail(
       word,
       `\`${word.text}\` cannot be the name of an acl`,
-      "a name that begins with a letter and is no word of BIND's",
+      `letters, digits, \`_\`, \`.\` and \`-\`; not ${matchWords.join(', ')}`,
     )
   },
   valid: (value) => typeof value === 'object' && value !== null,

@@ -100,18 +100,17 @@ class Lexer {
     if (char === '"') return this.#string()
     const found = this.#match(word)
     if (found === null) return this.#garbage()
-    if (/['‘’“”]/.test(found)) {
+    const bare = found.replace(/^['‘’“”]|['‘’“”]$/g, '')
+    if (bare !== found) {
       const at = this.#span(this.#at, this.#at + found.length)
       this.#problems.error(at, `${found} is in quotes of another kind`, 'quote with `"`')
     }
-    this.#push('word', this.#at + found.length, found)
+    this.#push('word', this.#at + found.length, bare)
   }
 
   #garbage(): void {
     const found = this.#match(garbage) ?? this.#source.text.charAt(this.#at)
-    const what = found.startsWith('\ufffd')
-      ? 'this is not UTF-8'
-      : `a control character (code ${found.charCodeAt(0)}) does not belong here`
+    const what = whatIsStrange(found)
     this.#problems.error(this.#span(this.#at, this.#at + found.length), what)
     this.#at += found.length
   }
@@ -126,11 +125,17 @@ class Lexer {
       text += plain
       end += plain.length
       const char = this.#source.text.charAt(end)
-      if (char === '"') return this.#push('string', end + 1, text)
+      if (char === '"') return this.#ended(end + 1, text)
       if (char !== '\\' || this.#source.text.charAt(end + 1) === '\n') return this.#unended(start, end)
       text += this.#escape(end)
       end += 2
     }
+  }
+
+  #ended(end: number, text: string): void {
+    const strange = /[\p{Cc}\ufffd]/u.exec(text)?.[0]
+    if (strange !== undefined) this.#problems.error(this.#span(this.#at, end), whatIsStrange(strange))
+    this.#push('string', end, text)
   }
 
   #escape(at: number): string {
@@ -156,4 +161,9 @@ class Lexer {
     const length = /^[^\s;{}]*/.exec(text)?.[0].length ?? 0
     this.#push('string', start + 1 + length, text.slice(0, length))
   }
+}
+
+function whatIsStrange(found: string): string {
+  if (found.startsWith('\ufffd')) return 'this is not UTF-8'
+  return `a control character (code ${found.charCodeAt(0)}) does not belong here`
 }

@@ -35,6 +35,7 @@ const kindByName: ReadonlyMap<string, ListenerKind> = new Map([
   ['mx', 'mx'],
   ['submission', 'submission'],
   ['submissions', 'submission'],
+  ['local', 'local'],
 ])
 const kindByPort: ReadonlyMap<number, ListenerKind> = new Map([
   [25, 'mx'],
@@ -48,7 +49,7 @@ export function buildListeners(context: ListenerContext): ListenerSlice[] {
   checkNames(config.listener, 'listener', problems)
   const built = config.listener.flatMap((listener) => buildListener(listener, context))
   checkCollisions(built, problems)
-  if (config.listener.length === 0) problems.warn(config.at, 'there is no listener: nobody can hand in mail')
+  if (!config.meant.has('listener')) problems.warn(config.at, 'there is no listener: nobody can hand in mail')
   return built.map(({ slice }) => slice)
 }
 
@@ -95,7 +96,8 @@ function kindOf(listener: Listener, problems: Problems): ListenerKind | null {
     )
     return null
   }
-  const kind = type ?? (socket ? 'local' : (kindByName.get(listener.name) ?? kindByPort.get(port ?? -1)))
+  const wantsSocket = listener.meant.has('socket') && port === null
+  const kind = type ?? (wantsSocket ? 'local' : (kindByName.get(listener.name) ?? kindByPort.get(port ?? -1)))
   if (kind === undefined) {
     problems.error(
       listener.at,

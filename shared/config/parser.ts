@@ -91,7 +91,7 @@ class Parser {
         return { items }
       }
       if (this.#abandoned || this.#isCutOff(token, items)) {
-        if (!this.#abandoned) this.#missingSemicolon()
+        if (!this.#abandoned && !this.#reported) this.#missingSemicolon()
         return { items }
       }
       items.push(this.#item())
@@ -139,7 +139,11 @@ class Parser {
   }
 
   #tooDeep(open: Token): Block {
-    this.#problems.error(open, `blocks are nested more than ${MAX_DEPTH} deep`)
+    this.#problems.error(
+      open,
+      `blocks are nested more than ${MAX_DEPTH} deep`,
+      'use an `acl` with a name of its own',
+    )
     let depth = 1
     let token = open
     while (depth > 0 && token.kind !== 'end') {

@@ -20,6 +20,7 @@ export interface Problem {
 
 const MAX_PROBLEMS = 100
 const MAX_SHOWN = 120
+const MAX_MESSAGE = 400
 
 export class Problems {
   readonly list: Problem[] = []
@@ -61,8 +62,8 @@ export function printProblems(problems: readonly Problem[]): string {
 function printProblem({ severity, at, message, hint }: Problem): string {
   const place = positionOf(at.source, at.start)
   const label = severity === 'warning' ? 'warning: ' : ''
-  const head = `${at.source.name}:${place.line}:${place.column}: ${label}${message}\n`
-  const tail = hint === null ? '' : `hint: ${hint}\n`
+  const head = `${at.source.name}:${place.line}:${place.column}: ${label}${bounded(message)}\n`
+  const tail = hint === null ? '' : `hint: ${bounded(hint)}\n`
   if (at.source.text === '') return head + tail
   return `${head}${drawLine(place.text, place.offset, at.end - at.start)}${tail}`
 }
@@ -76,7 +77,11 @@ function drawLine(line: string, offset: number, width: number): string {
   return `    ${printable(shown)}\n    ${pad}${'^'.repeat(marked)}\n`
 }
 
+function bounded(text: string): string {
+  return printable(text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE)}…` : text)
+}
+
 /** A file may hold anything; a terminal must not be told it raw. */
 export function printable(text: string): string {
-  return text.replace(/[^\P{C}\t]/gu, '?')
+  return text.replace(/[^\P{C}\t]|\ufffd/gu, '?')
 }

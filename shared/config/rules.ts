@@ -75,14 +75,14 @@ function checkQueue({ qmgr }: Config, problems: Problems): void {
       'the first wait is as long as `lifetime`',
     )
   }
-  if (values['delay-warning'] >= lifetime) {
+  if (qmgr.where.has('delay-warning') && values['delay-warning'] >= lifetime) {
     problems.warn(
       placeOf(qmgr, 'delay-warning'),
       'the delay warning would never be sent',
       '`lifetime` ends before it',
     )
   }
-  if (values['bounce-lifetime'] > lifetime) {
+  if (qmgr.where.has('bounce-lifetime') && values['bounce-lifetime'] > lifetime) {
     problems.warn(placeOf(qmgr, 'bounce-lifetime'), 'bounces live longer than ordinary messages')
   }
   if (values['initial-connections'] > values['max-connections']) {
@@ -111,8 +111,8 @@ function checkProcesses({ processes }: Config, problems: Problems): void {
 
 function checkLogging({ logging, channel }: Config, problems: Problems): void {
   for (const one of channel) {
-    if ((one.values.file !== null) !== one.values.stderr) continue
-    const message = one.values.stderr
+    if (one.meant.has('file') !== one.meant.has('stderr')) continue
+    const message = one.meant.has('stderr')
       ? `channel \`${one.name}\` goes to two places`
       : `channel \`${one.name}\` goes nowhere`
     problems.error(one.at, message, 'give it `file "PATH";` or `stderr;`')

@@ -27,6 +27,8 @@ export interface Section<B extends BlockType> {
 export interface Config {
   /** The file's beginning. */
   at: Span
+  /** The statements that were given or meant. */
+  meant: ReadonlySet<string>
   options: Section<typeof o.optionsBlock>
   acl: NamedList[]
   tls: Section<typeof o.tlsBlock>[]
@@ -81,6 +83,7 @@ export function assemble(file: RawSection, problems: Problems): Config {
     written.map((one) => complete<B>(one, defaults[block.name]?.defaults ?? {}))
   const config: Config = {
     at: file.at,
+    meant: file.meant,
     acl: (file.given.get('acl') ?? []) as NamedList[],
     options: whole(o.optionsBlock),
     qmgr: whole(o.qmgrBlock),

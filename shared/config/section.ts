@@ -65,7 +65,7 @@ export function section(block: BlockType): Type<RawSection> {
     read: (args) => {
       const at = block.title ? (args.peek() ?? args.last) : args.last
       const name = block.title ? block.title.read(args) : ''
-      const body = args.block('`{`')
+      const body = args.block('{')
       if (!body) return undefined
       const found = readSection(block, body.statements, name ?? '', at, args.problems)
       return name === undefined ? undefined : found
@@ -114,13 +114,14 @@ class SectionReader {
   #option(items: readonly Item[], index: number): number | null {
     const keyword = items[index]
     if (keyword?.kind !== 'word' || keyword.quoted) return this.#noKeyword(keyword)
-    const option = this.#block.options[keyword.text]
-    if (!option || !this.#known.has(keyword.text)) return this.#unknown(keyword)
+    const name = this.#known.has(keyword.text) ? keyword.text : this.#unknown(keyword)
+    const option = this.#block.options[name ?? '']
+    if (name === null || !option) return null
     const args = new Arguments(items, index + 1, this.#known, this.#problems)
-    this.#notePlace(keyword, option)
+    this.#notePlace(name, keyword, option)
     const value = option.type.read(args)
     if (value === undefined) return this.#resume(items, args.index)
-    this.#set(keyword.text, option, value)
+    this.#set(name, option, value)
     const next = items[args.index]
     if (next?.kind === 'word' && !next.quoted && this.#known.has(next.text)) {
       this.#problems.error(after(args.last), 'missing `;`', `\`${next.text}\` begins another option`)
@@ -138,13 +139,13 @@ class SectionReader {
     return next === -1 ? null : next
   }
 
-  #notePlace(keyword: Word, option: Option<unknown>): void {
+  #notePlace(name: string, keyword: Word, option: Option<unknown>): void {
     const { meant, where } = this.section
-    meant.add(keyword.text)
-    const before = where.get(keyword.text)
-    if (!before) where.set(keyword.text, keyword)
+    meant.add(name)
+    const before = where.get(name)
+    if (!before) where.set(name, keyword)
     else if (!option.many) {
-      this.#problems.error(keyword, `\`${keyword.text}\` is set twice`, `first at ${formatPlace(before)}`)
+      this.#problems.error(keyword, `\`${name}\` is set twice`, `first at ${formatPlace(before)}`)
     }
   }
 
@@ -164,21 +165,18 @@ class SectionReader {
     return null
   }
 
-  #unknown(keyword: Word): null {
+  /** Reports it; a misspelt section is read on as what it must have been, for the mistakes inside. */
+  #unknown(keyword: Word): string | null {
     const { name } = this.#block
+    const here = [...this.#known]
+    const near = nearest(keyword.text, here)
+    if (near !== null) this.section.meant.add(near)
     const where = name === '' ? 'at the top level' : `in \`${name}\``
     const what = name === '' ? 'statement' : 'option'
-    this.#problems.error(keyword, `unknown ${what} \`${keyword.text}\` ${where}`, this.#hint(keyword.text))
-    return null
-  }
-
-  #hint(word: string): string | null {
-    const here = [...this.#known]
-    const near = nearest(word, here)
-    if (near !== null) this.section.meant.add(near)
-    const home = this.#block.homeOf(word)
-    if (home !== null && near === null) return `\`${word}\` belongs ${home}`
-    return suggestion(word, here)
+    const home = near === null ? this.#block.homeOf(keyword.text) : null
+    const hint = home === null ? suggestion(keyword.text, here) : `\`${keyword.text}\` belongs ${home}`
+    this.#problems.error(keyword, `unknown ${what} \`${keyword.text}\` ${where}`, hint)
+    return name === '' ? near : null
   }
 
   requireAll(): void {

@@ -177,14 +177,16 @@ function qmgrSlice({ busUids, config, directory, facts, hostname, listeners, pro
   const sizes = listeners.map(({ messageSizeLimit }) => messageSizeLimit)
   return {
     hostname,
-    spool: directory,
+    spool: join(directory, 'queue'),
     activeEntries: qmgr.values['active-entries'],
     activeOctets: qmgr.values['active-size'],
     inlineLimit: qmgr.values['inline-limit'],
     messageSizeLimit: Math.max(options.values['message-size-limit'], ...sizes),
     retry: qmgr.values.retry,
     lifetime: qmgr.values.lifetime,
-    bounceLifetime: qmgr.values['bounce-lifetime'],
+    bounceLifetime: qmgr.where.has('bounce-lifetime')
+      ? qmgr.values['bounce-lifetime']
+      : Math.min(qmgr.values['bounce-lifetime'], qmgr.values.lifetime),
     delayWarning: qmgr.values['delay-warning'],
     initialConcurrency: qmgr.values['initial-connections'],
     maxConcurrency: qmgr.values['max-connections'],

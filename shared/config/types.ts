@@ -126,7 +126,10 @@ export const fullDomain: Type<string> = scalar(
     if (name === null)
       return bad(`\`${text}\` is no domain name`, 'letters, digits and `-`, labels joined by `.`')
     if (!name.includes('.'))
-      return bad(`\`${text}\` is no full domain name`, `for example \`${name}.example.org\``)
+      return bad(
+        `\`${text}\` is no full domain name`,
+        name === 'example' ? 'for example `mail.example.org`' : `for example \`${name}.example.org\``,
+      )
     return ok(name)
   },
   (value) => typeof value === 'string' && toDomain(value) === value,

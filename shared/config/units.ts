@@ -5,6 +5,15 @@
  * nobody remembers whether 60 was seconds or minutes.
  */
 
+/** Factors for the option table: octets and milliseconds. */
+export const K = 2 ** 10
+export const M = 2 ** 20
+export const G = 2 ** 30
+export const second = 1000
+export const minute = 60 * second
+export const hour = 60 * minute
+export const day = 24 * hour
+
 export type Reading<T> = { kind: 'ok'; value: T } | { kind: 'bad'; message: string; hint: string | null }
 
 export function ok<T>(value: T): Reading<T> {

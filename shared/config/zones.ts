@@ -13,7 +13,7 @@ type Zone = Section<typeof zoneBlock>
 
 export function buildZones(config: Config, facts: Facts, problems: Problems): ZoneSlice[] {
   checkNames(config.zone, 'zone', problems)
-  if (config.zone.length === 0) problems.warn(config.at, 'there is no zone: all mail will be refused')
+  if (!config.meant.has('zone')) problems.warn(config.at, 'there is no zone: all mail will be refused')
   const minimumUid = config.options.values['minimum-uid']
   return config.zone.flatMap((zone) => buildZone(zone, minimumUid, facts, problems) ?? [])
 }

@@ -1,0 +1,195 @@
+/**
+ * The option table, first part: what mail is taken in and what becomes of it. See `options.ts`.
+ */
+import { block, everyone, many, maybe, needed, one, sectionName } from './blocks.ts'
+import { allOf, matchList } from './match-list.ts'
+import * as t from './types.ts'
+import { bad, G, hour, K, M, minute, ok } from './units.ts'
+import * as v from './values.ts'
+
+const zoneName: t.Type<string> = {
+  syntax: '"DOMAIN"',
+  read: (args) =>
+    args.parse('"DOMAIN"', (text) => {
+      if (text === '.') return ok(text)
+      const [, wild = '', rest = ''] = /^(\*\.)?(.*)$/s.exec(text) ?? []
+      const name = t.toDomain(rest)
+      return name === null ? bad(`\`${text}\` is no domain`, 'a domain, `*.domain` or `.`') : ok(wild + name)
+    }),
+  valid: (value) => typeof value === 'string',
+  print: t.quote,
+}
+
+const hostPattern: t.Type<string> = {
+  syntax: '"HOST"',
+  read: (args) =>
+    args.parse('"HOST"', (text) =>
+      /^[a-z0-9_*.:-]{1,253}$/i.test(text)
+        ? ok(text.toLowerCase())
+        : bad(`\`${text}\` is no pattern for hosts`, 'a host name or address; `*` stands for anything'),
+    ),
+  valid: (value) => typeof value === 'string',
+  print: t.quote,
+}
+
+export const optionsBlock = block('options', null, 'What concerns the whole server.', {
+  hostname: maybe(t.fullDomain, {
+    doc: 'The name by which the server greets, signs Received fields and introduces itself to others.',
+    usual: "the machine's name",
+    readers: everyone,
+  }),
+  directory: one(t.path, '/var/spool/posthorn', {
+    doc: 'The spool: the queue and its content.',
+    readers: ['mcp', 'qmgr'],
+  }),
+  'run-directory': maybe(t.path, {
+    doc: 'Holds the pid file, the sockets of control and local submission, and the bus.',
+    usual: '`/run/posthorn`, or `run` in a `directory` of your own',
+    readers: ['mcp'],
+  }),
+  'pid-file': one(t.runPath, 'posthorn.pid', {
+    doc: 'The pid file, relative to `run-directory`.',
+    readers: ['mcp'],
+  }),
+  'qualify-domain': maybe(t.fullDomain, {
+    doc: 'Completes addresses without a domain on submission and local listeners.',
+    usual: '`hostname`',
+    readers: ['smtpd'],
+  }),
+  'message-size-limit': one(t.size(64 * K, 2 * G), 50 * M, {
+    doc: 'The largest message that is accepted, where the listener says nothing else (RFC 1870).',
+    readers: ['smtpd', 'qmgr'],
+  }),
+  'minimum-uid': one(t.count(1, 2 ** 31), 1000, {
+    doc: 'System users below this number get no mail, and no process runs as them to deliver it.',
+    readers: ['mcp', 'resolver'],
+  }),
+})
+
+export const tlsBlock = block('tls', sectionName, 'A certificate with its key, for listeners.', {
+  certificate: needed(t.path, { doc: 'The certificate with its chain, PEM.', readers: ['smtpd'] }),
+  key: needed(t.path, { doc: 'The private key, PEM.', readers: ['smtpd'] }),
+})
+
+const tcp = ['mx', 'submission'] as const
+
+export const listenerBlock = block('listener', sectionName, 'Where mail is taken in.', {
+  type: maybe(t.oneOf('mx', 'submission', 'local'), {
+    doc: "`mx`: from strangers; `submission`: from users, whose messages are completed; `local`: a socket for this machine's programs.",
+    usual: 'by `socket`, the name or the port',
+    readers: ['smtpd', 'mcp'],
+  }),
+  port: maybe(t.count(0, 65_535, 'PORT'), {
+    doc: 'The TCP port; 0 lets the system choose, for tests.',
+    readers: ['mcp'],
+    only: tcp,
+  }),
+  address: many(t.series(v.bindAddress, 100), {
+    doc: 'Addresses to listen on; `any` is all of them.',
+    usual: '`any`',
+    readers: ['mcp'],
+    only: tcp,
+  }),
+  socket: maybe(v.socketFile(0o666), {
+    doc: 'A unix socket, relative to `run-directory`.',
+    readers: ['mcp'],
+    only: ['local'],
+  }),
+  tls: maybe(v.tlsUse, {
+    doc: 'The `tls` section to use: offered (`starttls`), demanded before mail (`required`), or from the first octet (`implicit`).',
+    usual: 'none; the way: `implicit` on port 465, else `starttls`',
+    readers: ['smtpd'],
+    only: tcp,
+  }),
+  relay: maybe(matchList, {
+    doc: 'Clients that may send to domains that are not ours.',
+    usual: '`{ none; }`; `local`: `{ any; }`',
+    readers: ['smtpd'],
+  }),
+  allow: one(matchList, allOf('any'), { doc: 'Clients that may connect at all.', readers: ['smtpd'] }),
+  'greeting-delay': one(t.duration(0, minute), 0, {
+    doc: 'Wait before the greeting; who talks earlier is sent away.',
+    readers: ['smtpd'],
+    only: tcp,
+  }),
+  'message-size-limit': maybe(t.size(64 * K, 2 * G), {
+    doc: 'The largest message that is accepted here.',
+    usual: 'as in `options`',
+    readers: ['smtpd', 'qmgr'],
+  }),
+  'recipient-limit': one(t.count(100, 100_000), 1000, {
+    doc: 'Recipients of one message (RFC 5321 section 4.5.3.1.8: at least 100).',
+    readers: ['smtpd'],
+  }),
+  'session-limit': one(t.count(1, 100_000), 500, {
+    doc: 'Sessions of each server process.',
+    readers: ['smtpd'],
+  }),
+  'error-limit': one(t.count(1, 10_000), 20, {
+    doc: 'Errors after which a session is ended.',
+    readers: ['smtpd'],
+  }),
+  'command-timeout': one(t.duration(100, hour), 5 * minute, {
+    doc: 'Idle time after which a session is ended (RFC 5321 section 4.5.3.2.7: at least 5 minutes).',
+    readers: ['smtpd'],
+  }),
+  'bare-newline': maybe(t.oneOf('refuse', 'normalise'), {
+    doc: 'A CR or LF alone in the content: refused with 550 5.6.11, or made CRLF.',
+    usual: '`refuse`; `local`: `normalise`',
+    readers: ['smtpd'],
+  }),
+})
+
+export const zoneBlock = block(
+  'zone',
+  zoneName,
+  'What becomes of mail for a domain; `.` is every other domain, `*.x` all below x.',
+  {
+    type: needed(t.oneOf('local', 'relay', 'remote'), {
+      doc: "`local`: into mailboxes here; `relay`: to `hosts`; `remote`: to the domain's mail exchangers.",
+      readers: ['resolver'],
+    }),
+    mailboxes: one<v.Mailboxes>(
+      v.mailboxes,
+      { kind: 'system' },
+      {
+        doc: 'Who has a mailbox: the users of the system, or those in a file of lines `name:uid:gid:home`.',
+        readers: ['resolver'],
+        only: ['local'],
+      },
+    ),
+    aliases: many(t.series(t.path, 20), {
+      doc: "Files of aliases in sendmail's format, asked in order.",
+      readers: ['resolver'],
+      only: ['local'],
+    }),
+    deliver: one(v.delivery, '~/Maildir', {
+      doc: "The mailbox: a Maildir below the user's home.",
+      readers: ['resolver'],
+      only: ['local'],
+    }),
+    hosts: one(t.braced(v.nextHop, 50), [], {
+      doc: 'The hosts to send to, in order; port 25 for smtp, 24 for lmtp.',
+      readers: ['resolver'],
+      only: ['relay'],
+    }),
+  },
+)
+
+export const serverBlock = block(
+  'server',
+  hostPattern,
+  'How servers of others are treated, by their host names or addresses.',
+  {
+    'max-connections': maybe(t.count(1, 10_000), {
+      doc: 'Connections at most.',
+      usual: 'as in `qmgr`',
+      readers: ['qmgr'],
+    }),
+    rate: maybe(t.rate, {
+      doc: 'Deliveries in a time at most: `60/m`.',
+      usual: 'no limit',
+      readers: ['qmgr'],
+    }),
+  },
+)
