@@ -1,0 +1,65 @@
+/**
+ * Puts the resolver together from its slice; done again, whole, at each new config, so nothing old lives on.
+ */
+import { performance } from 'node:perf_hooks'
+import type { Log } from '../../shared/base/log.ts'
+import type { ResolverSlice } from '../../shared/config/slices.ts'
+import type { Server } from './dns/exchange.ts'
+import { parseResolvConf, parseServer, type ServerSet } from './dns/servers.ts'
+import { Stub } from './dns/stub.ts'
+import { type HostsFile, parseHosts } from './hosts-file.ts'
+import { LocalZones } from './local-zones.ts'
+import { NextHops } from './next-hops.ts'
+import { type Question, type Resolution, Resolver } from './resolver.ts'
+import { WatchedFile } from './watched-file.ts'
+
+/** Less than the bus's deadline for `resolve`, and than the patience of a client at RCPT. */
+const BUDGET_MS = 25_000
+
+export interface Assembled {
+  resolve(question: Question): Resolution | Promise<Resolution>
+  figures(): Record<string, number>
+}
+
+export function assemble(slice: ResolverSlice, log: Log): Assembled {
+  const now = () => performance.now()
+  const { cacheEntries, hostname, smtpPort } = slice
+  const dns = new Stub({ servers: serversOf(slice, log, now), cacheEntries, log, now })
+  const hosts = hostsFile(log, now)
+  const nextHops = new NextHops({ dns, hosts, hostname, smtpPort, cacheEntries, now, budget: BUDGET_MS })
+  const local = new LocalZones({ slice, log, passwdFile: '/etc/passwd' })
+  const resolver = new Resolver({ slice, log, local, nextHops, now })
+  local.look(now())
+  return {
+    resolve: (question) => resolver.resolve(question),
+    figures: () => ({ ...resolver.figures(), ...dns.figures() }),
+  }
+}
+
+function serversOf(slice: ResolverSlice, log: Log, now: () => number): () => ServerSet {
+  const { nameservers, dnsTimeout: timeout, dnsAttempts: attempts } = slice
+  if (nameservers.length > 0) {
+    const servers = nameservers.map(parseServer).filter((server): server is Server => server !== null)
+    return () => ({ servers, timeout, attempts })
+  }
+  const file = new WatchedFile('/etc/resolv.conf', parseResolvConf, log)
+  const fallback = parseResolvConf('').value
+  return () => {
+    file.look(now())
+    const found = file.value ?? fallback
+    return {
+      servers: found.servers,
+      timeout: found.timeout ?? timeout,
+      attempts: found.attempts ?? attempts,
+    }
+  }
+}
+
+function hostsFile(log: Log, now: () => number): () => HostsFile {
+  const file = new WatchedFile('/etc/hosts', parseHosts, log)
+  const fallback = parseHosts('').value
+  return () => {
+    file.look(now())
+    return file.value ?? fallback
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The next hops of a domain that is not local: the hosts of a relay zone, or the mail exchangers that DNS names.
+ *
+ * A route is remembered as long as the shortest time to live in it, so the next recipient costs no promise; what
+ * DNS refuses is remembered the same way, what failed is not (the stub does that, briefly). A zone's own host
+ * that cannot be found is our trouble, so it is later, never a refusal. Whatever takes longer than BUDGET_MS is
+ * a failure for now; its answer still reaches the cache.
+ */
+import { isIP } from 'node:net'
+import type { ZoneSlice } from '../../shared/config/slices.ts'
+import type { Host, Route } from '../../shared/message/route.ts'
+import { literalAddress } from '../../shared/smtp/address.ts'
+import { Cache } from './dns/cache.ts'
+import { type Addresses, addressesOf, type Lookups } from './host-addresses.ts'
+import type { HostsFile } from './hosts-file.ts'
+import { type Exchanger, readExchangers } from './mail-exchangers.ts'
+import type { ReplyName } from './replies.ts'
+
+export type NextHop =
+  | { kind: 'route'; route: Route }
+  | { kind: 'refused'; reply: ReplyName }
+  | { kind: 'later'; reply: ReplyName }
+
+export interface NextHopOptions {
+  dns: Lookups
+  hosts: () => HostsFile
+  hostname: string
+  smtpPort: number
+  cacheEntries: number
+  now: () => number
+  /** Milliseconds that one recipient may take. */
+  budget: number
+}
+
+interface Timed {
+  hop: NextHop
+  /** Seconds. */
+  ttl: number
+}
+
+/** Literals and hosts of `/etc/hosts` do not change by the second. */
+const STATIC_TTL = 60
+const SHORTEST_TTL = 1
+
+export class NextHops {
+  readonly #options: NextHopOptions
+  readonly #cache: Cache<NextHop>
+  readonly #pending = new Map<string, Promise<NextHop>>()
+
+  constructor(options: NextHopOptions) {
+    this.#options = options
+    this.#cache = new Cache(options.cacheEntries)
+  }
+
+  find(zone: ZoneSlice, domain: string): NextHop | Promise<NextHop> {
+    // all domains of a relay zone share its route
+    const key = zone.type === 'relay' ? `zone ${zone.name}` : domain
+    return (
+      this.#cache.get(key, this.#options.now()) ?? this.#pending.get(key) ?? this.#start(zone, domain, key)
+    )
+  }
+
+  figures(): Record<string, number> {
+    return { routesCached: this.#cache.size, routesPending: this.#pending.size }
+  }
+
+  #start(zone: ZoneSlice, domain: string, key: string): Promise<NextHop> {
+    const found = this.#look(zone, domain).then(({ hop, ttl }) => {
+      const until = this.#options.now() + Math.max(ttl, SHORTEST_TTL) * 1000
+      if (hop.kind !== 'later') this.#cache.set(key, hop, until)
+      return hop
+    })
+    let timer: NodeJS.Timeout | undefined
+    const patience = new Promise<NextHop>((resolve) => {
+      timer = setTimeout(() => resolve({ kind: 'later', reply: 'dnsTrouble' }), this.#options.budget)
+    })
+    const bounded = Promise.race([found, patience]).finally(() => {
+      clearTimeout(timer)
+      this.#pending.delete(key)
+    })
+    this.#pending.set(key, bounded)
+    return bounded
+  }
+
+  #look(zone: ZoneSlice, domain: string): Promise<Timed> {
+    if (zone.type === 'relay') return this.#relay(zone)
+    const literal = literalAddress(domain)
+    if (literal === null) return this.#remote(zone, domain)
+    const host = { name: domain, addresses: [literal], port: this.#options.smtpPort, preference: 0 }
+    return Promise.resolve({ hop: smtpRoute(zone, domain, [host]), ttl: STATIC_TTL })
+  }
+
+  async #relay(zone: ZoneSlice): Promise<Timed> {
+    const found = await Promise.all(zone.hosts.map(({ host }) => this.#hostAddresses(host)))
+    let ttl = STATIC_TTL
+    const hosts = zone.hosts.flatMap(({ host, port }, preference): Host[] => {
+      const addresses = found[preference]
+      if (addresses?.kind !== 'addresses') return []
+      ttl = Math.min(ttl, addresses.ttl)
+      return [{ name: host, addresses: addresses.addresses, port, preference }]
+    })
+    if (hosts.length === 0) return { hop: { kind: 'later', reply: 'relayHostTrouble' }, ttl: 0 }
+    const complete = hosts.length === zone.hosts.length
+    const destination = zone.hosts.map(({ host, port }) => formatHost(host, port)).join(',')
+    const protocol = zone.hosts[0]?.protocol ?? 'smtp'
+    return { hop: smtpRoute(zone, destination, hosts, protocol), ttl: complete ? ttl : 0 }
+  }
+
+  async #hostAddresses(host: string): Promise<Addresses> {
+    const name = host.toLowerCase().replace(/^\[(?:ipv6:)?(.*)\]$/, '$1')
+    const known = isIP(name) === 0 ? this.#options.hosts().get(name) : [name]
+    if (known) return { kind: 'addresses', addresses: [...known], ttl: STATIC_TTL }
+    return addressesOf(name, this.#options.dns)
+  }
+
+  /** RFC 5321 section 5.1. */
+  async #remote(zone: ZoneSlice, domain: string): Promise<Timed> {
+    const { dns, hostname } = this.#options
+    const found = readExchangers(await dns.lookup(domain, 'MX'), hostname)
+    switch (found.kind) {
+      case 'failed':
+        return { hop: { kind: 'later', reply: 'dnsTrouble' }, ttl: 0 }
+      case 'nxdomain':
+        return refused('noSuchDomain', found.ttl)
+      case 'null-mx':
+        return refused('nullMx', found.ttl)
+      case 'loop':
+        return refused('mxLoop', found.ttl)
+      case 'unusable':
+        return refused('deadMx', found.ttl)
+      case 'implicit':
+        return this.#hostsRoute(zone, [{ host: domain, preference: 0 }], found.ttl, 'noMailHost')
+      case 'hosts':
+        return this.#hostsRoute(zone, found.hosts, found.ttl, 'deadMx')
+      default: {
+        const never: never = found
+        throw new Error(`unknown exchangers ${String(never)}`)
+      }
+    }
+  }
+
+  async #hostsRoute(
+    zone: ZoneSlice,
+    exchangers: readonly Exchanger[],
+    mxTtl: number,
+    none: ReplyName,
+  ): Promise<Timed> {
+    const found = await Promise.all(exchangers.map(({ host }) => addressesOf(host, this.#options.dns)))
+    let ttl = mxTtl
+    const hosts = exchangers.flatMap(({ host, preference }, index): Host[] => {
+      const addresses = found[index]
+      ttl = Math.min(ttl, addresses && addresses.kind !== 'failed' ? addresses.ttl : 0)
+      if (addresses?.kind !== 'addresses') return []
+      return [{ name: host, addresses: addresses.addresses, port: this.#options.smtpPort, preference }]
+    })
+    if (hosts.length === 0 && found.some(({ kind }) => kind === 'failed'))
+      return { hop: { kind: 'later', reply: 'dnsTrouble' }, ttl: 0 }
+    if (hosts.length === 0) return refused(none, ttl)
+    const destination = exchangers
+      .map(({ host }) => host)
+      .sort()
+      .join(',')
+    return { hop: smtpRoute(zone, destination, hosts), ttl }
+  }
+}
+
+function refused(reply: ReplyName, ttl: number): Timed {
+  return { hop: { kind: 'refused', reply }, ttl }
+}
+
+function smtpRoute(
+  zone: ZoneSlice,
+  destination: string,
+  hosts: Host[],
+  protocol: 'smtp' | 'lmtp' = 'smtp',
+): NextHop {
+  return { kind: 'route', route: { kind: 'smtp', zone: zone.name, destination, protocol, hosts } }
+}
+
+function formatHost(host: string, port: number): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
+}

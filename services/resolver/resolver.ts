@@ -1,0 +1,156 @@
+/**
+ * The resolver itself: an address in, what it stands for and where each copy goes out.
+ *
+ * Answers without a promise whenever files and caches suffice, and remembers whole answers for local addresses
+ * until a map file changes, because a busy server asks for the same few addresses over and over.
+ *
+ * An address that stands for several is `found` when at least one of them is: those that fail for now or for ever
+ * are targets without a route, so that qmgr asks for each again and the sender hears of each. Only when all
+ * fail is the address itself refused or put off. When smtpd asks and DNS has no answer in time, that too is a
+ * target without a route: the sender is not made to wait for other people's name servers.
+ */
+import type { Log } from '../../shared/base/log.ts'
+import type { Answer, Payload } from '../../shared/bus/messages.ts'
+import type { ResolverSlice, ZoneSlice } from '../../shared/config/slices.ts'
+import type { Target } from '../../shared/message/route.ts'
+import { type Address, formatAddress, parseMailbox } from '../../shared/smtp/address.ts'
+import { Cache } from './dns/cache.ts'
+import { type End, expand, type Failure } from './expansion.ts'
+import type { LocalZones } from './local-zones.ts'
+import type { NextHop, NextHops } from './next-hops.ts'
+import { type Refusal, type ReplyName, refusal, replyTo } from './replies.ts'
+import { classOf } from './zones.ts'
+
+export type Resolution = Answer<'resolve'>
+export type Question = Payload<'resolve'> & { queued: boolean }
+
+/** A longer list costs more memory than time; anyone can ask for it under any number of `+details`. */
+const MOST_REMEMBERED_TARGETS = 8
+
+export interface ResolverOptions {
+  slice: ResolverSlice
+  log: Log
+  local: LocalZones
+  nextHops: NextHops
+  /** Milliseconds of a clock that does not jump. */
+  now: () => number
+}
+
+type Settled = { kind: 'target'; target: Target } | { kind: 'failed'; target: Target; refusal: Refusal }
+
+export class Resolver {
+  readonly #options: ResolverOptions
+  readonly #answers: Cache<Resolution>
+  #version = -1
+  #asked = 0
+
+  constructor(options: ResolverOptions) {
+    this.#options = options
+    this.#answers = new Cache(options.slice.cacheEntries)
+  }
+
+  /** @param question `queued`: qmgr asks, for a message that is ours already. */
+  resolve(question: Question): Resolution | Promise<Resolution> {
+    this.#asked++
+    const now = this.#options.now()
+    this.#forgetStale(now)
+    const key = question.expanded ? `=${question.address}` : question.address
+    const known = this.#answers.get(key, now)
+    if (known) return known
+    const parsed = parseMailbox(question.address, { utf8: true })
+    if (!parsed.ok) return refusal('notAnAddress')
+    return this.#answer(parsed.address, question, key)
+  }
+
+  figures(): Record<string, number> {
+    return { asked: this.#asked, localCached: this.#answers.size, ...this.#options.nextHops.figures() }
+  }
+
+  #forgetStale(now: number): void {
+    const version = this.#options.local.look(now)
+    if (version === this.#version) return
+    this.#version = version
+    this.#answers.clear()
+  }
+
+  #answer(address: Address, question: Question, key: string): Resolution | Promise<Resolution> {
+    const { local } = this.#options
+    const ends = expand(address, local, !question.expanded)
+    const zone = local.zone(address.domain || (local.primary ?? ''))
+    if (zone && classOf(zone) === 'remote' && question.mayRelay === false)
+      return { kind: 'found', class: 'remote', zone: zone.name, targets: [{ address: question.address }] }
+    const settled = ends.map((end) => this.#settle(end, question))
+    if (settled.some((one) => one instanceof Promise))
+      return Promise.all(settled).then((all) => conclude(zone, all))
+    const answer = conclude(zone, settled as Settled[])
+    const lasting =
+      answer.kind === 'found' &&
+      ends.length <= MOST_REMEMBERED_TARGETS &&
+      ends.every((end) => end.kind === 'mailbox')
+    if (lasting) this.#answers.set(key, answer, Number.POSITIVE_INFINITY)
+    return answer
+  }
+
+  #settle(end: End, question: Question): Settled | Promise<Settled> {
+    switch (end.kind) {
+      case 'failed':
+        this.#explain(question, end.failure)
+        return failed(end.address, replyTo(end.failure, question.queued))
+      case 'mailbox':
+        return this.#settleMailbox(end)
+      case 'elsewhere': {
+        const hop = this.#options.nextHops.find(end.zone, end.address.domain)
+        if (hop instanceof Promise) return hop.then((found) => settleHop(end.address, found, question.queued))
+        return settleHop(end.address, hop, question.queued)
+      }
+      default: {
+        const never: never = end
+        throw new Error(`unknown end ${String(never)}`)
+      }
+    }
+  }
+
+  #settleMailbox({ address, zone, user }: Extract<End, { kind: 'mailbox' }>): Settled {
+    const mailbox = this.#options.local.mailbox(zone, user)
+    if (!mailbox) return failed(address, 'mailboxNotOurs')
+    const route = { kind: 'local', zone: zone.name, destination: `local:${mailbox.uid}`, mailbox } as const
+    return { kind: 'target', target: { address: formatAddress(address), route } }
+  }
+
+  /** What is the fault of the maps goes to the log with its place; an unknown user is nobody's fault. */
+  #explain({ address }: Question, failure: Failure): void {
+    if (failure.kind === 'unknown' || failure.kind === 'no-zone') return
+    const path = 'path' in failure ? { path: failure.path.join(' -> ') } : {}
+    this.#options.log.warn({ address, ...failure, ...path }, 'address cannot be expanded')
+  }
+}
+
+function settleHop(address: Address, hop: NextHop, queued: boolean): Settled {
+  const text = formatAddress(address)
+  if (hop.kind === 'route') return { kind: 'target', target: { address: text, route: hop.route } }
+  if (hop.kind === 'later' && !queued) return { kind: 'target', target: { address: text } }
+  return failed(address, hop.reply)
+}
+
+function failed(address: Address, reply: ReplyName): Settled {
+  return { kind: 'failed', target: { address: formatAddress(address) }, refusal: refusal(reply) }
+}
+
+/** Targets with a route come first: whoever splits a recipient keeps the first one. */
+function conclude(zone: ZoneSlice | null, all: readonly Settled[]): Resolution {
+  const good = all.filter((one) => one.kind === 'target')
+  if (good.length === 0 || !zone) return worst(all)
+  const targets = [...all].sort((a, b) => rank(a) - rank(b)).map((one) => one.target)
+  return { kind: 'found', class: classOf(zone), zone: zone.name, targets }
+}
+
+function rank(settled: Settled): number {
+  if (settled.kind === 'failed') return 2
+  return settled.target.route ? 0 : 1
+}
+
+/** Later, when a single one may still come good. */
+function worst(all: readonly Settled[]): Resolution {
+  const refusals = all.flatMap((one) => (one.kind === 'failed' ? [one.refusal] : []))
+  return refusals.find(({ kind }) => kind === 'later') ?? refusals[0] ?? refusal('noZone')
+}
