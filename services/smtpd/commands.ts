@@ -167,7 +167,7 @@ function readRecipient(setting: Setting, transaction: Transaction, argument: str
   const trouble = readRcptParameters(asked.rest)
   if (trouble) return trouble
   // RFC 5321 section 4.5.3.1.10: 452, and what was accepted stays so
-  if (transaction.agreed + transaction.owed.length >= setting.recipientLimit) return replies.tooManyRecipients
+  if (transaction.agreed >= setting.recipientLimit) return replies.tooManyRecipients
   return readAddress(setting, asked.path, transaction.smtputf8, false)
 }
 

@@ -177,7 +177,7 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   mayTake(line: Line): boolean {
-    return mayTake(this.#state, line.kind === 'line' ? line.text : '')
+    return mayTake(this.#setting, this.#state, line.kind === 'line' ? line.text : '')
   }
 
   takeLine(line: Line): void {

@@ -34,7 +34,7 @@ export function openSession(secure: boolean): State {
 }
 
 /** Whether a command line may be fed now; if not, after the next event. */
-export function mayTake(state: State, text: string): boolean {
+export function mayTake(setting: Setting, state: State, text: string): boolean {
   switch (state.phase.at) {
     case 'connect':
     case 'delay':
@@ -47,9 +47,11 @@ export function mayTake(state: State, text: string): boolean {
     case 'closed':
       return true
     case 'mail': {
-      const waiting = state.phase.transaction.owed.length
-      if (waiting === 0) return true
-      return waiting < MOST_OWED && (commands.get(verbOf(text))?.overlaps ?? false)
+      const { owed, agreed } = state.phase.transaction
+      if (owed.length === 0) return true
+      // near the limit each answer counts, so that what is refused does not depend on timing
+      if (owed.length >= MOST_OWED || agreed + owed.length >= setting.recipientLimit) return false
+      return commands.get(verbOf(text))?.overlaps ?? false
     }
     default:
       return state.phase satisfies never

@@ -1,0 +1,182 @@
+/**
+ * A session without a socket: the real input, state machine and content, between octets on one side and answers
+ * that are given in memory on the other. What the shell does, in few lines and at once.
+ */
+
+import { Content } from '../../services/smtpd/content.ts'
+import { Input, type Owner } from '../../services/smtpd/input.ts'
+import type { Line } from '../../services/smtpd/line-reader.ts'
+import { awaitsUs, mayTake, openSession, step } from '../../services/smtpd/session.ts'
+import type { Effect, Event, Intake, Moment, Setting, State } from '../../services/smtpd/state.ts'
+import type { Answer } from '../../shared/bus/messages.ts'
+import type { ListenerSlice } from '../../shared/config/slices.ts'
+import type { Envelope } from '../../shared/message/envelope.ts'
+import { renderReply } from '../../shared/smtp/reply.ts'
+import { listenerSlice, resolveByName } from '../system/smtpd-stage.ts'
+
+export interface Received {
+  envelope: Envelope
+  content: Buffer
+}
+
+export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): Setting {
+  return {
+    hostname: 'mx.example.org',
+    listener: slice.name,
+    kind: slice.kind,
+    session: 'S1',
+    client: '127.0.0.1',
+    uid: undefined,
+    mayRelay: slice.relay.length > 0,
+    starttls: 'none',
+    greetingDelay: slice.greetingDelay,
+    messageSizeLimit: slice.messageSizeLimit,
+    recipientLimit: slice.recipientLimit,
+    errorLimit: slice.errorLimit,
+    qualifyDomain: slice.kind === 'mx' ? '' : 'example.org',
+    ...change,
+  }
+}
+
+export class Player implements Owner {
+  state: State
+  output = ''
+  closed = false
+  readonly messages: Received[] = []
+  intake: Intake = { state: 'go', reason: '' }
+  readonly #setting: Setting
+  readonly #slice: ListenerSlice
+  readonly #input = new Input()
+  #content: Content | null = null
+  #inline: Buffer | null = null
+  #streamed: Buffer[] = []
+  #ids = 1
+  #answers: Event[] = []
+
+  constructor(change: Partial<ListenerSlice> = {}, setting: Partial<Setting> = {}) {
+    this.#slice = listenerSlice(change)
+    this.#setting = settingOf(this.#slice, setting)
+    this.state = openSession(false)
+    this.#input.attach(this)
+    this.feed({ kind: 'opened', answer: { kind: 'go' } })
+  }
+
+  /** Resolves when all of it has been looked at and every question answered. */
+  async write(octets: Buffer): Promise<void> {
+    let used = false
+    this.#input.write(octets, () => {
+      used = true
+    })
+    for (;;) {
+      const answers = this.#answers
+      this.#answers = []
+      for (const answer of answers) this.feed(answer)
+      await new Promise((done) => process.nextTick(done))
+      if (used && this.#answers.length === 0) return
+      if (!used) await new Promise((done) => setImmediate(done))
+    }
+  }
+
+  /** All that was said since the last time. */
+  takeOutput(): string {
+    const text = this.output
+    this.output = ''
+    return text
+  }
+
+  feed(event: Event): void {
+    this.#take(event)
+    this.#input.resume()
+  }
+
+  #take(event: Event): void {
+    const now: Moment = { time: 0, intake: this.intake, takeId: () => this.#ids++ }
+    const next = step(this.#setting, this.state, event, now)
+    this.state = next.state
+    for (const effect of next.effects) this.#carryOut(effect)
+  }
+
+  #carryOut(effect: Effect): void {
+    switch (effect.kind) {
+      case 'reply':
+        this.output += renderReply(effect.reply)
+        return
+      case 'resolve':
+        this.#answers.push({
+          kind: 'resolved',
+          n: effect.n,
+          answer: resolveByName({ address: effect.address }),
+        })
+        return
+      case 'receive':
+        this.#content = this.#open(effect.transaction.id)
+        return
+      case 'submit':
+        return this.#submit(effect.envelope)
+      case 'close':
+        this.closed = true
+        this.#input.isClosed = true
+        return
+      default:
+        return
+    }
+  }
+
+  #open(stream: number): Content {
+    this.#streamed = []
+    const { messageSizeLimit: sizeLimit, bareNewline } = this.#slice
+    const outlet = {
+      chunk: (_: number, data: Uint8Array) => void this.#streamed.push(Buffer.from(data)),
+      abort: () => undefined,
+    }
+    const submission =
+      this.#slice.kind === 'mx'
+        ? null
+        : { id: stream, hostname: 'mx.example.org', sender: 'a@example.org', startedAt: 0 }
+    return new Content({ stream, sizeLimit, bareNewline, received: '', submission }, outlet)
+  }
+
+  #submit(envelope: Envelope): void {
+    const content = this.#inline ? Buffer.from(this.#inline) : Buffer.concat(this.#streamed)
+    this.messages.push({ envelope, content })
+    const answer: Answer<'submit'> = { kind: 'accepted' }
+    this.#answers.push({ kind: 'settled', answer })
+  }
+
+  get receiving(): boolean {
+    return this.#content !== null
+  }
+
+  get blocked(): boolean {
+    return false
+  }
+
+  arrived(): void {}
+
+  mayTake(line: Line): boolean {
+    return mayTake(this.#setting, this.state, line.kind === 'line' ? line.text : '')
+  }
+
+  takeLine(line: Line): void {
+    this.#take(line)
+  }
+
+  takeContent(chunk: Buffer, from: number): number {
+    const content = this.#content
+    if (!content) return from
+    const end = content.push(chunk, from)
+    if (end < 0) return end
+    const { verdict, inline } = content.finish()
+    this.#content = null
+    this.#inline = inline
+    this.#take({ kind: 'content', verdict })
+    content.release()
+    return end
+  }
+
+  idle(): void {}
+
+  ended(): void {
+    if (!awaitsUs(this.state.phase)) this.closed = true
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Dialogue files: what a client says and what the server must answer, line by line.
+ *
+ *   # a comment              set NAME VALUE   an option of the listener, at the top of the file
+ *   C: a line of the client, CRLF added; lines that follow each other leave in one write
+ *   R: octets of the client as they are, \r \n \0 \\ \xHH
+ *   S: a line of the server; `*` stands for anything
+ *   S: (close)               the server ends the connection
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import type { ListenerSlice } from '../../shared/config/slices.ts'
+
+export type Turn = { who: 'client'; octets: Buffer } | { who: 'server'; lines: string[] }
+
+export interface Script {
+  name: string
+  options: Partial<ListenerSlice>
+  turns: Turn[]
+}
+
+export const CLOSE = '(close)'
+const FOLDER = 'test/dialogue'
+const ESCAPE = /\\(r|n|0|\\|x[0-9a-f]{2})/gi
+
+export function readScripts(): Script[] {
+  return readdirSync(FOLDER)
+    .filter((name) => name.endsWith('.txt'))
+    .map((name) => parseScript(name, readFileSync(`${FOLDER}/${name}`, 'utf8')))
+}
+
+function parseScript(name: string, text: string): Script {
+  const script: Script = { name, options: {}, turns: [] }
+  text.split('\n').forEach((line, n) => {
+    if (line === '' || line.startsWith('#')) return
+    if (line.startsWith('set ')) Object.assign(script.options, option(line))
+    else if (/^C:( |$)/.test(line)) client(script, Buffer.from(`${line.slice(3)}\r\n`))
+    else if (line.startsWith('R: ')) client(script, octetsOf(line.slice(3)))
+    else if (line.startsWith('S: ')) server(script, line.slice(3))
+    else throw new Error(`${name}:${n + 1}: neither C: nor S: ${line}`)
+  })
+  return script
+}
+
+function option(line: string): Partial<ListenerSlice> {
+  const [, name = '', value = ''] = line.split(' ')
+  if (name === 'relay') return { relay: [{ negated: false, network: value }] }
+  return { [name]: /^\d+$/.test(value) ? Number(value) : value } as Partial<ListenerSlice>
+}
+
+function octetsOf(text: string): Buffer {
+  const plain = Buffer.from(text).toString('latin1')
+  const meaning: Record<string, string> = { r: '\r', n: '\n', '0': '\0', '\\': '\\' }
+  const octets = plain.replace(ESCAPE, (_, code: string) =>
+    code.length > 1 ? String.fromCharCode(Number.parseInt(code.slice(1), 16)) : (meaning[code] ?? ''),
+  )
+  return Buffer.from(octets, 'latin1')
+}
+
+function client(script: Script, octets: Buffer): void {
+  const last = script.turns.at(-1)
+  if (last?.who === 'client') last.octets = Buffer.concat([last.octets, octets])
+  else script.turns.push({ who: 'client', octets })
+}
+
+function server(script: Script, line: string): void {
+  const last = script.turns.at(-1)
+  if (last?.who === 'server') last.lines.push(line)
+  else script.turns.push({ who: 'server', lines: [line] })
+}
+
+export function matchesLine(expected: string, line: string): boolean {
+  const parts = expected.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
+  return new RegExp(`^${parts.join('.*')}$`).test(line)
+}
