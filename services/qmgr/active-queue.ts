@@ -92,6 +92,7 @@ export class ActiveQueue {
   }
 
   conclude(entry: Entry, conclusions: readonly Conclusion[]): void {
+    if (entry.provisional) return entry.provisional.conclude(conclusions)
     const changes: Change[] = []
     const failed: Concerned[] = []
     const delayed: Concerned[] = []
@@ -114,6 +115,23 @@ export class ActiveQueue {
     }
     if (failed.length === 0 && delayed.length === 0) this.#record(entry, this.#close(entry, changes), [])
     else void this.#concludeWithReports(entry, changes, failed, delayed)
+  }
+
+  /** A recipient of a message that no store knows of is done, one way or the other. */
+  settleUnstored(entry: Entry, conclusion: Conclusion): void {
+    const { slot, outcome } = conclusion
+    const verdict: Verdict =
+      outcome.kind === 'sent' ? { kind: 'done' } : { kind: 'fail', reply: outcome.reply, expired: false }
+    this.#log(entry, slot, outcome, verdict)
+    slot.state = 'done'
+    entry.open--
+    if (outcome.kind === 'sent') this.delivered++
+  }
+
+  /** A message that no store knows of is gone; what still comes back for it is for nobody. */
+  forget(entry: Entry): void {
+    for (const slot of entry.slots) slot.state = 'done'
+    if (this.entries.delete(entry.id)) this.#octets -= entry.content?.length ?? 0
   }
 
   /** The administrator's word: a queued slot is held. */

@@ -122,6 +122,11 @@ export class IncomingFile {
     )
   }
 
+  /** Resolves when all pieces are written, and so can be read back; rejects when one could not be. */
+  async written(): Promise<void> {
+    await this.#tail
+  }
+
   /** @throws StoreTrouble when not everything is on stable storage. */
   async seal(): Promise<void> {
     try {

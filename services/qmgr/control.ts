@@ -122,6 +122,7 @@ export class Control {
   #eachQueued(filter: QueueFilter, act: (entry: Entry, slot: Slot) => void): number {
     let count = 0
     for (const entry of [...this.#options.queue.entries.values()]) {
+      if (entry.provisional) continue
       for (const slot of entry.slots) {
         if (slot.state !== 'queued' || !matches(filter, rowLike(entry, slot))) continue
         act(entry, slot)

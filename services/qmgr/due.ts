@@ -9,6 +9,7 @@ import type { ActiveQueue } from './active-queue.ts'
 import { type Entry, slotOfRow } from './entry.ts'
 import { decodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
+import { priorityOf } from './priority.ts'
 import type { Due } from './store.ts'
 import type { StorePort } from './store-port.ts'
 
@@ -121,9 +122,11 @@ export class DueLoader {
       envelope,
       content: due.content,
       filed: due.content === null,
+      priority: priorityOf(envelope, due.content),
       slots,
       open: slots.length,
       waiting: due.waiting,
+      provisional: null,
       crashes: 0,
     })
   }

@@ -5,6 +5,8 @@
  */
 import type { Envelope, Recipient } from '../../shared/message/envelope.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
+import type { Conclusion } from './active-queue.ts'
+import { type Priority, priorityOf } from './priority.ts'
 import type { RecipientRow } from './store.ts'
 
 export type SlotState = 'routing' | 'queued' | 'trying' | 'done'
@@ -26,10 +28,13 @@ export interface Entry {
   content: Uint8Array | null
   /** The content is a file of its own. */
   filed: boolean
+  priority: Priority
   slots: Slot[]
   open: number
   /** Recipients that wait in rows of the store. */
   waiting: number
+  /** Set while it is being cut through and no store knows of it. */
+  provisional: { conclude: (conclusions: readonly Conclusion[]) => void } | null
   /** Attempts that ended because a worker of ours died. */
   crashes: number
 }
@@ -42,9 +47,11 @@ export function freshEntry(envelope: Envelope, content: Uint8Array | null): Entr
     envelope,
     content: content && tight(content),
     filed: content === null,
+    priority: priorityOf(envelope, content),
     slots,
     open: slots.length,
     waiting: 0,
+    provisional: null,
     crashes: 0,
   }
 }

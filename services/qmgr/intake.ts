@@ -13,7 +13,8 @@ import type { Envelope } from '../../shared/message/envelope.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue } from './active-queue.ts'
 import type { ContentFiles, IncomingFile } from './content-files.ts'
-import { freshEntry, rowOf } from './entry.ts'
+import { CutThrough } from './cut-through.ts'
+import { type Entry, freshEntry, rowOf } from './entry.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
 import type { Load } from './load.ts'
@@ -42,10 +43,24 @@ export class Intake {
   readonly #sessions = new Map<Peer, Set<string>>()
   readonly #streams = new Map<number, Stream>()
   #open = 0
+  /** Content files of messages that are being cut through: written, not synced. */
+  readonly #unsealed = new Map<number, IncomingFile>()
+  readonly #abandoning = new Set<Promise<void>>()
+  readonly cutThrough: CutThrough
   accepted = 0
 
   constructor(options: IntakeOptions) {
     this.#options = options
+    this.cutThrough = new CutThrough({
+      queue: options.queue,
+      commit: (entry, changes) => this.#keep(entry, changes),
+      replyFor,
+      forget: ({ id }) => {
+        const file = this.#unsealed.get(id)
+        if (file) this.#discard(file)
+      },
+      log: options.log,
+    })
   }
 
   get sessions(): number {
@@ -63,6 +78,12 @@ export class Intake {
 
   closeSession({ session }: Payload<'session-close'>, peer: Peer): void {
     if (this.#sessions.get(peer)?.delete(session)) this.#open--
+  }
+
+  /** Nothing unfinished is left behind. */
+  async close(): Promise<void> {
+    for (const id of [...this.#streams.keys()]) this.#abandon(id)
+    await Promise.all(this.#abandoning)
   }
 
   /** An smtpd is gone: its sessions, and what it was in the middle of. */
@@ -86,15 +107,17 @@ export class Intake {
     this.#abandon(stream)
   }
 
-  async submit({ envelope, content }: Payload<'submit'>): Promise<Answer<'submit'>> {
+  async submit({ envelope, content, cutThrough }: Payload<'submit'>): Promise<Answer<'submit'>> {
     const stream = this.#streams.get(envelope.id)
     this.#streams.delete(envelope.id)
     const refusal = this.#whyRefused(envelope, content, stream)
     if (refusal) {
-      void stream?.file.abandon()
+      if (stream) this.#discard(stream.file)
       return this.#refused(envelope, refusal)
     }
     try {
+      if (cutThrough !== undefined && !this.#options.queue.full)
+        return await this.#cut(envelope, content, stream, cutThrough)
       await stream?.file.seal()
       await this.#commit(envelope, content)
     } catch (error) {
@@ -102,6 +125,29 @@ export class Intake {
       return this.#refused(envelope, replyFor(error))
     }
     return { kind: 'accepted' }
+  }
+
+  async #cut(
+    envelope: Envelope,
+    content: Uint8Array | null,
+    stream: Stream | undefined,
+    deadline: number,
+  ): Promise<Answer<'submit'>> {
+    if (stream) {
+      await stream.file.written()
+      this.#unsealed.set(envelope.id, stream.file)
+    }
+    const answer = await this.cutThrough.begin(freshEntry(envelope, content), deadline)
+    this.#unsealed.delete(envelope.id)
+    if (answer.kind === 'accepted') this.accepted++
+    return answer
+  }
+
+  /** A message that was cut through needs the store after all. */
+  async #keep(entry: Entry, changes: readonly Change[]): Promise<void> {
+    await this.#unsealed.get(entry.id)?.seal()
+    const { envelope, content } = entry
+    await this.#options.journal.insert({ id: entry.id, envelope: encodeEnvelope(envelope), content }, changes)
   }
 
   async #commit(envelope: Envelope, content: Uint8Array | null): Promise<void> {
@@ -141,7 +187,12 @@ export class Intake {
   #abandon(id: number): void {
     const stream = this.#streams.get(id)
     this.#streams.delete(id)
-    void stream?.file.abandon()
+    if (stream) this.#discard(stream.file)
+  }
+
+  #discard(file: IncomingFile): void {
+    const done = file.abandon().finally(() => this.#abandoning.delete(done))
+    this.#abandoning.add(done)
   }
 }
 

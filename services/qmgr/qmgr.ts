@@ -210,6 +210,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
       hub.close()
       commands.close()
       resolver.close()
+      await intake.close()
       await port.close()
     },
     reconfigure: (next) => {

@@ -7,6 +7,7 @@ import type { ActiveQueue } from './active-queue.ts'
 import type { ContentFiles } from './content-files.ts'
 import { type Entry, newSlot } from './entry.ts'
 import { decodeEnvelope } from './envelope-codec.ts'
+import { priorityOf } from './priority.ts'
 import type { Recovered } from './store.ts'
 import type { StorePort } from './store-port.ts'
 
@@ -44,9 +45,11 @@ function entryOf(message: Recovered): Entry {
     envelope,
     content: message.content,
     filed: message.content === null,
+    priority: priorityOf(envelope, message.content),
     slots,
     open: slots.length,
     waiting: message.waiting,
+    provisional: null,
     crashes: 0,
   }
 }

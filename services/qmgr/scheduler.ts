@@ -3,7 +3,7 @@
  * it keeps; time comes in as an argument.
  *
  * A task is one transaction: recipients of one message that share a route, at most `recipientsPerTransaction` of
- * them. Destinations do not wait for one another; inside one, tasks go in order of arrival.
+ * them. Destinations do not wait for one another; inside one, `lane.ts` says whose turn it is.
  */
 import type { Route } from '../../shared/message/route.ts'
 import {
@@ -18,6 +18,7 @@ import {
   startsAt,
 } from './destination.ts'
 import type { Entry, Slot } from './entry.ts'
+import { Lane } from './lane.ts'
 
 export interface Task {
   entry: Entry
@@ -25,18 +26,17 @@ export interface Task {
   route: Route
 }
 
-interface Lane {
+interface Line {
   destination: Destination
-  /** Tasks before `head` are gone and let go of. */
-  tasks: (Task | undefined)[]
-  head: number
+  lane: Lane
 }
 
-const COMPACT_AT = 1024
+/** Lines with nothing to remember are kept until there are this many. */
+const MANY_LINES = 1024
 
 export class Scheduler {
   readonly #limitsOf: (route: Route) => Limits
-  readonly #lanes = new Map<string, Lane>()
+  readonly #lines = new Map<string, Line>()
 
   constructor(limitsOf: (route: Route) => Limits) {
     this.#limitsOf = limitsOf
@@ -44,100 +44,70 @@ export class Scheduler {
 
   add(task: Task, now: number): void {
     const key = task.route.destination
-    let lane = this.#lanes.get(key)
-    if (!lane) {
-      lane = { destination: newDestination(this.#limitsOf(task.route), now), tasks: [], head: 0 }
-      this.#lanes.set(key, lane)
+    let line = this.#lines.get(key)
+    if (!line) {
+      line = { destination: newDestination(this.#limitsOf(task.route), now), lane: new Lane() }
+      this.#lines.set(key, line)
     }
-    lane.tasks.push(task)
+    line.lane.add(task)
   }
 
   /** The route of what is next in line, if anything is. */
   peek(key: string): Route | null {
-    const lane = this.#lanes.get(key)
-    if (!lane) return null
-    skipGone(lane)
-    return lane.tasks[lane.head]?.route ?? null
+    return this.#lines.get(key)?.lane.peek()?.route ?? null
   }
 
   /** The next task of a destination, now counted as running; null when there is none or it may not start. */
   next(key: string, now: number): Task | null {
-    const lane = this.#lanes.get(key)
-    if (!lane || !mayStart(lane.destination, now)) return null
-    const task = takeFrom(lane)
-    if (task) started(lane.destination, now)
-    else this.#forget(key, lane)
+    const line = this.#lines.get(key)
+    if (!line || !mayStart(line.destination, now)) return null
+    const task = line.lane.take()
+    if (task) started(line.destination, now)
+    else this.#forget(key, line)
     return task
   }
 
   /** Takes everything that waits for a destination that is dead, so that it can wait on disk instead. */
   abandoned(key: string, now: number): { tasks: Task[]; until: number } | null {
-    const lane = this.#lanes.get(key)
-    const until = lane?.destination.probeAt ?? null
-    if (!lane || until === null || until <= now) return null
+    const until = this.#lines.get(key)?.destination.probeAt ?? null
+    if (until === null || until <= now) return null
     return { tasks: this.takeAll(key), until }
   }
 
   takeAll(key: string): Task[] {
-    const lane = this.#lanes.get(key)
+    const lane = this.#lines.get(key)?.lane
     const tasks: Task[] = []
-    for (let task = lane && takeFrom(lane); lane && task; task = takeFrom(lane)) tasks.push(task)
+    for (let task = lane?.take(); lane && task; task = lane.take()) tasks.push(task)
     return tasks
   }
 
   finished(key: string, result: Result, now: number): void {
-    const lane = this.#lanes.get(key)
-    if (!lane) return
-    finished(lane.destination, result, now)
-    this.#forget(key, lane)
+    const line = this.#lines.get(key)
+    if (!line) return
+    finished(line.destination, result, now)
+    this.#forget(key, line)
   }
 
   /** When `next` may succeed by time alone. */
   startsAt(key: string, now: number): number | null {
-    const lane = this.#lanes.get(key)
-    return lane && lane.head < lane.tasks.length ? startsAt(lane.destination, now) : null
+    const line = this.#lines.get(key)
+    return line?.lane.peek() ? startsAt(line.destination, now) : null
   }
 
   revive(): void {
-    for (const lane of this.#lanes.values()) revive(lane.destination)
+    for (const line of this.#lines.values()) revive(line.destination)
   }
 
   keys(): string[] {
-    return [...this.#lanes.keys()]
+    return [...this.#lines.keys()]
   }
 
-  /** A lane with nothing waiting, nothing running and nothing to remember is dropped. */
-  #forget(key: string, lane: Lane): void {
-    const { running, probeAt, limit, limits } = lane.destination
+  /** A line with nothing waiting, nothing running and nothing to remember is dropped. */
+  #forget(key: string, line: Line): void {
+    const { running, probeAt, limit, limits } = line.destination
     const plain = probeAt === null && limits.rate === null && limit >= limits.initial
-    if (running === 0 && lane.head >= lane.tasks.length && plain && this.#lanes.size > COMPACT_AT)
-      this.#lanes.delete(key)
+    if (this.#lines.size > MANY_LINES && running === 0 && plain && !line.lane.peek()) this.#lines.delete(key)
   }
-}
-
-function skipGone(lane: Lane): void {
-  while (lane.head < lane.tasks.length) {
-    if (lane.tasks[lane.head]?.slots.some((slot) => slot.state === 'queued')) return
-    lane.tasks[lane.head++] = undefined
-  }
-}
-
-/** Slots may have been held or removed while they waited. */
-function takeFrom(lane: Lane): Task | null {
-  while (lane.head < lane.tasks.length) {
-    const task = lane.tasks[lane.head]
-    lane.tasks[lane.head++] = undefined
-    if (lane.head >= COMPACT_AT && lane.head * 2 >= lane.tasks.length) {
-      lane.tasks = lane.tasks.slice(lane.head)
-      lane.head = 0
-    }
-    if (!task) continue
-    const slots = task.slots.filter((slot) => slot.state === 'queued')
-    if (slots.length > 0) return slots.length === task.slots.length ? task : { ...task, slots }
-  }
-  lane.tasks = []
-  lane.head = 0
-  return null
 }
 
 /** The transactions that the queued slots of an entry make. Local mailboxes share a destination, not a transaction. */

@@ -131,7 +131,12 @@ export const busMessages = {
   submit: request(
     ['smtpd'],
     ['qmgr'],
-    { envelope: envelopeShape, content: nullable(bytes) },
+    {
+      envelope: envelopeShape,
+      content: nullable(bytes),
+      /** Deliver while the client waits, at most so many milliseconds; absent: queue first. */
+      cutThrough: optional(integer),
+    },
     /** accepted: content and envelope are on stable storage, and the message is qmgr's. */
     union({ accepted: {}, refused: { reply: replyShape } }),
     300 * SECOND,

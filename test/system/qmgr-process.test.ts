@@ -3,8 +3,10 @@ import assert from 'node:assert/strict'
 import { readdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import Database from 'better-sqlite3'
 import { IdSource } from '../../shared/base/ids.ts'
 import { silentLog } from '../../shared/base/log.ts'
+import type { Hub } from '../../shared/bus/hub.ts'
 import { type Link, openLink, type Welcome } from '../../shared/bus/link.ts'
 import type { Answer, Payload, Role } from '../../shared/bus/messages.ts'
 import type { Handlers } from '../../shared/bus/peer.ts'
@@ -66,6 +68,7 @@ class Stage {
   readonly rig: Rig = makeRig()
   qmgr: TestWorker | null = null
   readonly links: Link[] = []
+  readonly hubs: Hub[] = []
 
   async startQmgr(more: Partial<QmgrSlice> = {}): Promise<void> {
     this.qmgr = await startWorker('qmgr', sliceIn(this.rig.directory, more), this.rig)
@@ -85,6 +88,7 @@ class Stage {
 
   async end(): Promise<void> {
     for (const link of this.links) link.close()
+    for (const hub of this.hubs) hub.close()
     if (this.qmgr) await this.qmgr.drain()
     this.rig.close()
   }
@@ -223,7 +227,7 @@ describe('qmgr', { timeout: 60_000 }, () => {
     const addresses = new Set<string | undefined>()
     while (addresses.size < 2)
       for (const one of (await delivered.next()).recipients) addresses.add(one.address)
-    assert.deepEqual([...addresses].sort(), ['c@example.org', 'd@example.org'])
+    assert.deepEqual(addresses, new Set(['c@example.org', 'd@example.org']))
     assert.notEqual(second.welcome.serial, welcome.serial)
     resolver.hub.close()
   })
@@ -318,5 +322,94 @@ describe('qmgr', { timeout: 60_000 }, () => {
     })
     while (wanted.size > 0) assert.ok(wanted.delete(await delivered.next()), 'each once')
     resolver.hub.close()
+  })
+
+  describe('cut-through', () => {
+    async function cut(outcomes: Outcome[], more: { hang?: boolean } = {}) {
+      await stage.startQmgr()
+      const resolver = await playHub('resolver', stage.rig.buses.resolver, {
+        resolve: ({ address }) => ({
+          kind: 'found',
+          class: 'remote',
+          zone: '.',
+          targets: [{ address, route }],
+        }),
+      })
+      const delivered = new Arrivals<Payload<'deliver'>>()
+      let release: () => void = () => undefined
+      const gate = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      await stage.join('smtpc', {
+        deliver: async (payload) => {
+          delivered.push(payload)
+          if (more.hang) await gate
+          const answers = payload.recipients.map(({ n }) => ({ n, outcome: outcomes[n] ?? sent }))
+          if (payload.sender !== '') outcomes = outcomes.map(() => sent)
+          return { outcomes: answers, host: '', address: '', tls: '' }
+        },
+      })
+      const { link, welcome } = await stage.join('smtpd')
+      const id = new IdSource(welcome.serial).next()
+      const addresses = outcomes.map((_, n) => `r${n}@example.org`)
+      const answer = await link.request('submit', {
+        envelope: envelope(id, content.length, addresses),
+        content,
+        cutThrough: more.hang ? 50 : 30_000,
+      })
+      stage.hubs.push(resolver.hub)
+      return { answer, delivered, release }
+    }
+
+    function stored(): unknown[] {
+      const database = new Database(join(stage.rig.directory, 'spool', 'queue.db'), { readonly: true })
+      try {
+        return database.prepare('SELECT id FROM intake UNION ALL SELECT id FROM deferred').all()
+      } finally {
+        database.close()
+      }
+    }
+
+    it('says yes when all was delivered, with nothing ever stored', async () => {
+      const { answer } = await cut([sent, sent])
+      assert.deepEqual(answer, { kind: 'accepted' })
+      assert.deepEqual(stored(), [])
+    })
+
+    it('refuses in the words of the host that refused the only recipient, and reports nothing', async () => {
+      const { answer, delivered } = await cut([never])
+      assert.deepEqual(answer, { kind: 'refused', reply: never.reply })
+      await delivered.next()
+      assert.deepEqual(stored(), [])
+    })
+
+    it('keeps who must wait, and says yes', async () => {
+      const { answer, delivered } = await cut([sent, later])
+      assert.deepEqual(answer, { kind: 'accepted' })
+      assert.equal((await delivered.next()).recipients.length, 2)
+      assert.deepEqual(
+        (await delivered.next()).recipients.map((one) => one.address),
+        ['r1@example.org'],
+      )
+    })
+
+    it('reports one of several that is refused, and delivers to the others once', async () => {
+      const { answer, delivered } = await cut([sent, never])
+      assert.deepEqual(answer, { kind: 'accepted' })
+      await delivered.next()
+      const report = await delivered.next()
+      assert.equal(report.sender, '')
+      assert.match(Buffer.from(report.content ?? []).toString(), /Final-Recipient: rfc822; r1@example\.org/)
+    })
+
+    it('stores at the deadline what is not settled, says yes, and delivers once', async () => {
+      const { answer, delivered, release } = await cut([sent], { hang: true })
+      assert.deepEqual(answer, { kind: 'accepted' })
+      assert.equal(stored().length, 1)
+      release()
+      await delivered.next()
+      await stage.qmgr?.drain()
+      assert.deepEqual(stored(), [])
+    })
   })
 })
