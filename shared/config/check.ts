@@ -34,6 +34,19 @@ export function loadConfigText(text: string, name = 'posthorn.conf', overrides: 
   return check(readText(source, sectionWords, problems), collectFacts(overrides), problems)
 }
 
+/**
+ * The slices as far as a file makes sense, for whoever only wants to find a server that runs by an older state of
+ * it; null when nothing in it does.
+ */
+export function loadLeniently(file: string, overrides: Overrides = {}): Slices | null {
+  const problems = new Problems()
+  const { statements, source } = readFiles(file, sectionWords, problems)
+  if (statements.length === 0 && problems.errors > 0) return null
+  const at = { source, start: 0, end: 1 }
+  const config = assemble(readSection(fileBlock, statements, '', at, problems), problems)
+  return buildSlices(config, collectFacts(overrides), problems)
+}
+
 function check({ statements, source }: Reading, facts: Facts, problems: Problems): Checked {
   const at = { source, start: 0, end: 1 }
   if (statements.length === 0 && problems.errors > 0) return { kind: 'bad', problems: problems.sorted() }

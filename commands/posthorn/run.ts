@@ -1,0 +1,91 @@
+/**
+ * From a command line to an exit code. What a sub-command needs is loaded when it is called: `help` and `version`
+ * must not wait for the configuration.
+ */
+import { BUILD } from '../../shared/runtime/build.ts'
+import { type Exit, exits, Trouble } from './trouble.ts'
+import { type Call, readWords, renderHelp } from './words.ts'
+
+type Print = (text: string) => void
+
+/** @param as the name that errors begin with. */
+export async function run(argv: readonly string[], as = 'posthorn'): Promise<void> {
+  process.stdout.on('error', () => process.exit(exits.ok)) // `| head` has seen enough
+  const words = readWords(argv)
+  if (words.kind === 'usage') return leave(as, new Trouble(exits.usage, words.message))
+  try {
+    const exit = await dispatch(words.call, (text) => void process.stdout.write(text))
+    if (exit !== null) process.exitCode = exit
+  } catch (error) {
+    leave(as, error)
+  }
+}
+
+/** Null: the process has become something else and ends when that does. */
+async function dispatch(call: Call, print: Print): Promise<Exit | null> {
+  switch (call.command) {
+    case 'help':
+      print(renderHelp())
+      return exits.ok
+    case 'version':
+      print(`Posthorn ${BUILD}, Node.js ${process.version}\n`)
+      return exits.ok
+    case 'options':
+      print((await import('../../shared/config/manual.ts')).renderOptions())
+      return exits.ok
+    case 'check':
+      return check(call, print)
+    case 'start':
+      await (await import('./life.ts')).start(call)
+      return null
+    case 'stop':
+    case 'reload':
+    case 'status':
+      return (await import('./life.ts'))[call.command](call, print)
+    default:
+      return dispatchQueue(call, print)
+  }
+}
+
+async function dispatchQueue(call: Call, print: Print): Promise<Exit> {
+  const queue = await import('./queue.ts')
+  switch (call.command) {
+    case 'queue list':
+      return queue.listQueue(call, print)
+    case 'queue show':
+      return queue.showMessage(call, print)
+    case 'queue wait':
+      return queue.waitForQueue(call)
+    case 'queue flush':
+      return queue.actOnQueue(call, 'flush', print)
+    case 'queue hold':
+      return queue.actOnQueue(call, 'hold', print)
+    case 'queue release':
+      return queue.actOnQueue(call, 'release', print)
+    case 'queue remove':
+      return queue.actOnQueue(call, 'remove', print)
+    default:
+      throw new Trouble(exits.software, `nobody knows how to ${call.command}`)
+  }
+}
+
+async function check(call: Call, print: Print): Promise<Exit> {
+  const [{ checkCommand }, { configFile }] = await Promise.all([
+    import('../../shared/config/check.ts'),
+    import('./server.ts'),
+  ])
+  const file = call.operands[0] ?? configFile(call)
+  const { directory } = call.values
+  const { output, exit } = checkCommand(file, directory === undefined ? {} : { directory })
+  print(output)
+  return exit === 0 ? exits.ok : exits.bad
+}
+
+function leave(as: string, error: unknown): void {
+  const exit = error instanceof Trouble ? error.exit : exits.software
+  const text =
+    error instanceof Trouble ? error.message : `bug: ${error instanceof Error ? error.stack : error}`
+  const more = exit === exits.usage ? '; see "posthorn help"' : ''
+  process.stderr.write(`${as}: ${text.trimEnd()}${more}\n`)
+  process.exit(exit)
+}

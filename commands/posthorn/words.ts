@@ -1,0 +1,191 @@
+/**
+ * The words of the `posthorn` command: one table, from which the command line is read and help is printed.
+ *
+ * Fails: an unknown word or option gives `usage` with the nearest known one; exit code 64.
+ */
+import { parseArgs } from 'node:util'
+import { suggestion } from '../../shared/config/suggest.ts'
+
+interface Option {
+  short?: string
+  /** Its value's name in help; absent: a flag. */
+  value?: string
+  doc: string
+}
+
+const optionTable = {
+  config: { short: 'c', value: 'FILE', doc: 'the configuration; /etc/posthorn/posthorn.conf' },
+  directory: { value: 'DIR', doc: 'keep the queue here instead, with the sockets in DIR/run' },
+  'control-socket': {
+    value: 'PATH',
+    doc: 'where the server is asked, instead of what the configuration says',
+  },
+  'queue-socket': { value: 'PATH', doc: 'where the queue is asked, instead of what the configuration says' },
+  'as-caller': { doc: 'all processes stay who calls, even root: for development' },
+  background: { doc: 'leave the terminal when everything is up' },
+  json: { doc: 'for programs' },
+  'exit-code': { doc: 'leave with 3 when nothing is listed' },
+  quiet: { doc: 'say nothing when all is well' },
+  all: { doc: 'everything in the queue' },
+  sender: { value: 'ADDRESS', doc: 'only from this sender; * stands for any text' },
+  recipient: { value: 'ADDRESS', doc: 'only to this recipient; * stands for any text' },
+  destination: { value: 'NAME', doc: 'only to this next hop; * stands for any text' },
+  state: { value: 'STATE', doc: 'only active, deferred or held' },
+  timeout: { value: 'SECONDS', doc: 'wait no longer than this' },
+  help: { short: 'h', doc: 'this text' },
+} as const satisfies Record<string, Option>
+export type OptionName = keyof typeof optionTable
+
+const SELECTION = ['sender', 'recipient', 'destination', 'state'] as const
+const EVERYWHERE = ['config', 'directory', 'control-socket', 'queue-socket', 'help'] as const
+
+interface Command {
+  /** What may follow the words. */
+  operands: '' | '[FILE]' | '[ID …]' | 'ID'
+  options: readonly OptionName[]
+  doc: string
+}
+
+export const commandTable = {
+  start: { operands: '', options: ['as-caller', 'background'], doc: 'start the mail server' },
+  stop: { operands: '', options: ['quiet'], doc: 'finish what is under way and stop the server' },
+  reload: { operands: '', options: ['quiet'], doc: 'take over the changed configuration' },
+  status: { operands: '', options: ['json'], doc: 'processes, queue, and what is not as it should be' },
+  check: { operands: '[FILE]', options: [], doc: 'look through the configuration and list every mistake' },
+  'queue list': {
+    operands: '[ID …]',
+    options: [...SELECTION, 'json', 'exit-code'],
+    doc: 'mail that waits; everybody sees their own, root sees all',
+  },
+  'queue show': { operands: 'ID', options: ['json'], doc: 'one message: envelope, state and header' },
+  'queue flush': {
+    operands: '[ID …]',
+    options: [...SELECTION, 'quiet'],
+    doc: 'try deferred mail now',
+  },
+  'queue hold': { operands: '[ID …]', options: [...SELECTION, 'all', 'quiet'], doc: 'keep mail where it is' },
+  'queue release': { operands: '[ID …]', options: [...SELECTION, 'all', 'quiet'], doc: 'let held mail go' },
+  'queue remove': {
+    operands: '[ID …]',
+    options: [...SELECTION, 'all', 'quiet'],
+    doc: 'throw mail away, without telling its sender',
+  },
+  'queue wait': { operands: '', options: [...SELECTION, 'timeout'], doc: 'until no such mail is left' },
+  options: { operands: '', options: [], doc: 'the manual of posthorn.conf' },
+  version: { operands: '', options: [], doc: 'which build this is' },
+  help: { operands: '', options: [], doc: 'this text' },
+} as const satisfies Record<string, Command>
+export type CommandName = keyof typeof commandTable
+
+export interface Call {
+  command: CommandName
+  operands: string[]
+  flags: ReadonlySet<OptionName>
+  values: Partial<Record<OptionName, string>>
+}
+export type Words = { kind: 'call'; call: Call } | { kind: 'usage'; message: string }
+
+export function readWords(argv: readonly string[]): Words {
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: parserOptions(),
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  })
+  const flags = new Set<OptionName>()
+  const values: Partial<Record<OptionName, string>> = {}
+  const words: string[] = []
+  for (const token of tokens) {
+    if (token.kind === 'positional') words.push(token.value)
+    if (token.kind !== 'option') continue
+    const wrong = takeOption(token.name, token.rawName, token.value, flags, values)
+    if (wrong) return usage(wrong)
+  }
+  return readCommand(words, flags, values)
+}
+
+function parserOptions(): Record<string, { type: 'string' | 'boolean'; short?: string }> {
+  const entries = Object.entries(optionTable).map(([name, option]: [string, Option]) => {
+    const type = option.value ? ('string' as const) : ('boolean' as const)
+    return [name, option.short ? { type, short: option.short } : { type }] as const
+  })
+  return Object.fromEntries(entries)
+}
+
+function takeOption(
+  name: string,
+  written: string,
+  value: string | undefined,
+  flags: Set<OptionName>,
+  values: Partial<Record<OptionName, string>>,
+): string {
+  if (!Object.hasOwn(optionTable, name)) return unknown('option', written, Object.keys(optionTable), '--')
+  const known = name as OptionName
+  const option: Option = optionTable[known]
+  if (option.value && value === undefined) return `${written} needs a value: ${option.value}`
+  if (!option.value && value !== undefined) return `${written} takes no value`
+  if (value === undefined) flags.add(known)
+  else values[known] = value
+  return ''
+}
+
+function readCommand(
+  words: string[],
+  flags: ReadonlySet<OptionName>,
+  values: Partial<Record<OptionName, string>>,
+): Words {
+  if (words.length === 0 || flags.has('help')) return call('help', [], flags, values)
+  const two = `${words[0]} ${words[1]}`
+  const name = Object.hasOwn(commandTable, two) ? two : (words[0] ?? '')
+  if (!Object.hasOwn(commandTable, name)) {
+    const known = Object.keys(commandTable)
+    const written = words[0] === 'queue' ? words.slice(0, 2).join(' ') : name
+    return usage(unknown('command', written, known, ''))
+  }
+  const command = name as CommandName
+  const operands = words.slice(name === two ? 2 : 1)
+  const wrong = whyNot(command, operands, [...flags, ...Object.keys(values)])
+  return wrong ? usage(wrong) : call(command, operands, flags, values)
+}
+
+function whyNot(name: CommandName, operands: readonly string[], given: readonly string[]): string {
+  const command: Command = commandTable[name]
+  const allowed: readonly string[] = [...command.options, ...EVERYWHERE]
+  const foreign = given.find((option) => !allowed.includes(option))
+  if (foreign) return `"posthorn ${name}" has no option --${foreign}`
+  const most = { '': 0, '[FILE]': 1, ID: 1, '[ID …]': Number.POSITIVE_INFINITY }[command.operands]
+  if (operands.length > most) return `"posthorn ${name}" takes no "${operands[most]}"`
+  if (command.operands === 'ID' && operands.length === 0) return `"posthorn ${name}" needs a message id`
+  return ''
+}
+
+function call(command: CommandName, operands: string[], flags: Call['flags'], values: Call['values']): Words {
+  return { kind: 'call', call: { command, operands, flags, values } }
+}
+
+function usage(message: string): Words {
+  return { kind: 'usage', message }
+}
+
+function unknown(what: string, written: string, known: readonly string[], prefix: string): string {
+  const bare = written.replace(/^-+/, '')
+  const hint = suggestion(bare, known)?.replace(/`([^`]+)`/, `\`${prefix}$1\``)
+  return `unknown ${what} ${written}${hint ? `; ${hint}` : ''}`
+}
+
+export function renderHelp(): string {
+  const commands = Object.entries(commandTable).map(([name, command]: [string, Command]) => {
+    const words = [name, command.operands].filter((word) => word !== '').join(' ')
+    return `  ${words.padEnd(22)} ${command.doc}${renderNames(command.options)}`
+  })
+  const options = Object.entries(optionTable).map(([name, option]: [string, Option]) => {
+    const words = `${option.short ? `-${option.short}, ` : ''}--${name}${option.value ? ` ${option.value}` : ''}`
+    return `  ${words.padEnd(22)} ${option.doc}`
+  })
+  return ['usage: posthorn [OPTION …] COMMAND', '', ...commands, '', ...options, ''].join('\n')
+}
+
+function renderNames(names: readonly OptionName[]): string {
+  return names.length > 0 ? `\n${' '.repeat(25)}${names.map((name) => `--${name}`).join(' ')}` : ''
+}
