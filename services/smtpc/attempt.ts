@@ -54,7 +54,7 @@ export class Attempt implements Tenant {
   /** Nobody wants it any more: stops it unless the final dot is out. */
   cancel(reply: Reply): void {
     if (this.#over) return
-    if (this.#connection) return void this.#connection.interrupt(reply)
+    if (this.#connection) return void this.#connection.interrupt(this, reply)
     this.#dial?.cancel()
     this.#settleAll({ kind: 'later', reply, blame: 'ours' })
   }
@@ -90,7 +90,9 @@ export class Attempt implements Tenant {
     this.#connection = connection
     const { target, tls } = connection
     this.#at = { host: target.name, address: target.address, tls }
-    connection.run(this.#delivery, this.content, this, this.#pool.slice.timeouts)
+    const job = { delivery: this.#delivery, content: this.content, tenant: this }
+    if (connection.mayQueue) connection.queue(job)
+    else connection.run(job, this.#pool.slice.timeouts)
   }
 
   #dialFirst(): void {

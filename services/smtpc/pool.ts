@@ -1,8 +1,9 @@
 /**
  * All connections of this process: which are idle, for whom, and whose time is up.
  *
- * qmgr bounds how many transactions run to a destination, so the pool only reuses: the connection that was used
- * last is taken first, and what is not needed any more grows old and is told QUIT. One timer looks at all
+ * qmgr bounds how many transactions run to a destination, so the pool only reuses. A place behind a transaction
+ * that has just begun with a fast host comes first (`Connection.mayQueue`), then the idle connection that was used
+ * last; what is not needed any more grows old and is told QUIT. One timer looks at all
  * deadlines, as often as the shortest configured time asks for, and only while there are connections.
  */
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
@@ -16,6 +17,7 @@ const LONGEST_SWEEP_MS = 1000
 export class Pool implements Keeper {
   readonly #all = new Set<Connection>()
   readonly #idle = new Map<string, Connection[]>()
+  readonly #busy = new Map<string, Connection[]>()
   #slice: SmtpcSlice
   #sweeper: NodeJS.Timeout | null = null
   #draining = false
@@ -42,18 +44,16 @@ export class Pool implements Keeper {
     return count
   }
 
-  /** An idle connection to one of `hosts`, or null. */
+  /** A connection to one of `hosts` that is idle or where a job may wait, or null. */
   take(key: string, hosts: readonly Host[]): Connection | null {
-    const connections = this.#idle.get(key)
-    if (!connections) return null
-    let found: Connection | null = null
-    while (!found && connections.length > 0) {
-      const candidate = connections.pop()
-      if (candidate && leadsTo(hosts, candidate.target)) found = candidate
-      else candidate?.quit()
-    }
-    if (connections.length === 0) this.#idle.delete(key)
-    return found
+    return (
+      takeLast(this.#busy, key, (connection) => connection.mayQueue && leadsTo(hosts, connection.target)) ??
+      takeLast(this.#idle, key, (connection) => {
+        const fits = leadsTo(hosts, connection.target)
+        if (!fits) connection.quit()
+        return fits
+      })
+    )
   }
 
   /** Makes a fresh session a connection; it is not idle, the caller uses it. */
@@ -67,14 +67,17 @@ export class Pool implements Keeper {
   onFree(connection: Connection): void {
     if (this.#draining || connection.served >= this.#slice.transactionsPerConnection) return connection.quit()
     connection.deadline = Date.now() + this.#slice.connectionIdle
-    const connections = this.#idle.get(connection.key)
-    if (connections) connections.push(connection)
-    else this.#idle.set(connection.key, [connection])
+    add(this.#idle, connection)
+  }
+
+  onBusy(connection: Connection): void {
+    if (connection.served < this.#slice.transactionsPerConnection) add(this.#busy, connection)
   }
 
   onClosed(connection: Connection): void {
     this.#all.delete(connection)
-    this.#forgetIdle(connection)
+    remove(this.#idle, connection)
+    remove(this.#busy, connection)
     if (this.#all.size > 0 || !this.#sweeper) return
     clearInterval(this.#sweeper)
     this.#sweeper = null
@@ -88,14 +91,6 @@ export class Pool implements Keeper {
     for (const connection of idle) connection.quit()
   }
 
-  #forgetIdle(connection: Connection): void {
-    const connections = this.#idle.get(connection.key)
-    const at = connections?.indexOf(connection) ?? -1
-    if (!connections || at < 0) return
-    connections.splice(at, 1)
-    if (connections.length === 0) this.#idle.delete(connection.key)
-  }
-
   #sweepInterval(): number {
     const shortest = Math.min(this.#slice.connectionIdle, ...Object.values(this.#slice.timeouts))
     return Math.max(10, Math.min(LONGEST_SWEEP_MS, shortest / 2))
@@ -105,8 +100,36 @@ export class Pool implements Keeper {
     const now = Date.now()
     for (const connection of this.#all) {
       if (connection.deadline > now) continue
-      this.#forgetIdle(connection)
+      remove(this.#idle, connection)
       connection.expire()
     }
   }
+}
+
+function add(lists: Map<string, Connection[]>, connection: Connection): void {
+  const list = lists.get(connection.key)
+  if (list) list.push(connection)
+  else lists.set(connection.key, [connection])
+}
+
+function remove(lists: Map<string, Connection[]>, connection: Connection): void {
+  const list = lists.get(connection.key)?.filter((one) => one !== connection)
+  if (list && list.length > 0) lists.set(connection.key, list)
+  else lists.delete(connection.key)
+}
+
+/** The last that `fits`; those after it are dropped from the list. */
+function takeLast(
+  lists: Map<string, Connection[]>,
+  key: string,
+  fits: (connection: Connection) => boolean,
+): Connection | null {
+  const list = lists.get(key)
+  let found: Connection | null = null
+  while (list && !found && list.length > 0) {
+    const last = list.pop()
+    if (last && fits(last)) found = last
+  }
+  if (list?.length === 0) lists.delete(key)
+  return found
 }

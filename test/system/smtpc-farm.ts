@@ -24,13 +24,16 @@ export interface FarmSession {
   close: () => void
   /** Speaks TLS from here on. */
   secure: () => void
+  /** Says 354 late, and takes the content. */
+  take: (reply: string) => void
+  lastLine: () => string
 }
 export type FarmAnswer = (line: string, session: FarmSession) => string | null
 
 export async function openFarmHost(answer: FarmAnswer): Promise<FarmHost> {
   const host = { lines: [] as string[], bodies: [] as Buffer[], sockets: new Set<Socket>() }
   let connections = 0
-  const server = createServer((socket) => {
+  const server = createServer({ noDelay: true }, (socket) => {
     connections++
     host.sockets.add(socket)
     socket.on('close', () => host.sockets.delete(socket))
@@ -57,6 +60,7 @@ class FarmTalk implements FarmSession {
   readonly #host: { lines: string[]; bodies: Buffer[] }
   #input = Buffer.alloc(0)
   #inBody = false
+  #last = ''
   readonly #read = (chunk: Buffer) => this.#take(chunk)
 
   constructor(socket: Socket, answer: FarmAnswer, host: { lines: string[]; bodies: Buffer[] }) {
@@ -75,6 +79,15 @@ class FarmTalk implements FarmSession {
     this.socket.removeListener('data', this.#read)
     this.socket = new TLSSocket(this.socket, { isServer: true, key: KEY, cert: CERTIFICATE })
     this.#listen()
+  }
+
+  take(reply: string): void {
+    this.#inBody = true
+    this.socket.write(reply)
+  }
+
+  lastLine(): string {
+    return this.#last
   }
 
   #listen(): void {
@@ -101,6 +114,7 @@ class FarmTalk implements FarmSession {
     const line = this.#input.toString('utf8', 0, end)
     this.#input = this.#input.subarray(end + 2)
     this.#host.lines.push(line)
+    this.#last = line
     this.#say(line)
     return true
   }

@@ -1,0 +1,70 @@
+/**
+ * How content gets into a socket: small content in one write with its end and whatever is to follow, from a
+ * buffer that is used again; large content as it is, only the dot-stuffed pieces being copies.
+ *
+ * `flushed` is called once the kernel has taken the dot. Next: `dots.ts`, `content.ts`.
+ */
+import type { Socket } from 'node:net'
+import type { ContentStream } from './content.ts'
+import { DotStuffer } from './dots.ts'
+
+export type Flushed = (error?: Error | null) => void
+
+/** Content, end and follow-up that fit in here leave in one write. */
+const SCRATCH_OCTETS = 96 * 1024
+
+let scratch = Buffer.allocUnsafeSlow(SCRATCH_OCTETS)
+
+/** Content up to this many octets leaves together with the next transaction's commands. */
+export const JOIN_LIMIT = 64 * 1024
+
+/** @param follow commands that may be sent before the reply to the dot, or ''. */
+export function writeWhole(socket: Socket, content: Buffer, follow: string, flushed: Flushed): void {
+  const dots = new DotStuffer()
+  const stuffed = dots.push(content)
+  const end = dots.end()
+  if (stuffed.length + end.length + follow.length * 3 > SCRATCH_OCTETS) {
+    socket.cork()
+    socket.write(stuffed)
+    socket.write(end, flushed)
+    if (follow) socket.write(follow)
+    return socket.uncork()
+  }
+  let length = stuffed.copy(scratch)
+  length += end.copy(scratch, length)
+  if (follow) length += scratch.write(follow, length)
+  socket.write(scratch.subarray(0, length), flushed)
+  // what the kernel has not taken is still read from this buffer
+  if (socket.writableLength > 0) scratch = Buffer.allocUnsafeSlow(SCRATCH_OCTETS)
+}
+
+/** Someone who takes care of a stream's progress. */
+export interface StreamWatcher {
+  /** Whether content is still wanted on this socket. */
+  wanted: () => boolean
+  progress: () => void
+  /** All content and the dot have been handed to the socket. */
+  handed: () => void
+  flushed: Flushed
+}
+
+export function writeStream(socket: Socket, content: ContentStream, watcher: StreamWatcher): void {
+  const dots = new DotStuffer()
+  const write = (chunk: Buffer) => {
+    socket.write(dots.push(chunk), (error) => {
+      if (error || !watcher.wanted()) return
+      watcher.progress()
+      content.sent(chunk.length)
+    })
+  }
+  const more = () => {
+    if (!watcher.wanted()) return
+    for (let chunk = content.take(); chunk; chunk = content.take()) write(chunk)
+    if (!content.done) return
+    content.read(null)
+    socket.write(dots.end(), watcher.flushed)
+    watcher.handed()
+  }
+  content.read(more)
+  more()
+}
