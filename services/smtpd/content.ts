@@ -120,10 +120,12 @@ export class Content {
     this.#octets += to - from
     if (this.#octets > this.#plan.sizeLimit) this.#fail('too-large')
     if (this.#doom !== null) return
-    if (!this.#streaming && this.#used + to - from > INLINE_LIMIT) this.#startStream()
-    if (this.#doom !== null) return
-    if (this.#streaming) this.#forward(chunk, from, to)
-    else this.#gather(chunk, from, to)
+    if (this.#streaming) return this.#forward(chunk, from, to)
+    const fits = Math.min(to, from + INLINE_LIMIT - this.#used)
+    this.#gather(chunk, from, fits)
+    if (fits === to) return
+    this.#startStream()
+    if (this.#streaming) this.#forward(chunk, fits, to)
   }
 
   #gather(chunk: Buffer, from: number, to: number): void {

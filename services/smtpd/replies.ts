@@ -54,8 +54,8 @@ export const replies = {
   tlsFirst: defineReply(530, '5.7.0', 'Must issue a STARTTLS command first'),
   // RFC 6531 section 3.5
   utf8NotAsked: defineReply(553, '5.6.7', 'An internationalized address needs SMTPUTF8 in MAIL'),
-  badSender: defineReply(553, '5.1.7', 'That is not an address'),
-  badRecipient: defineReply(553, '5.1.3', 'That is not an address'),
+  badSender: defineReply(553, '5.1.7', 'That sender is no address'),
+  badRecipient: defineReply(553, '5.1.3', 'That recipient is no address'),
   unknownParameter: defineReply(555, '5.5.4', 'Parameter not recognized'),
   relayDenied: defineReply(550, '5.7.1', 'Relaying denied'),
   bareNewline: defineReply(550, '5.6.11', 'The message has a bare CR or LF'),
