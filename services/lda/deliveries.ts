@@ -151,7 +151,7 @@ export class Deliveries {
       maildir.check(uid)
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') throw error
-      if (maildir.create(mailbox.home)) log.info({ maildir: mailbox.path }, 'maildir made')
+      if (maildir.create(mailbox.home, uid)) log.info({ maildir: mailbox.path }, 'maildir made')
       maildir.check(uid)
     }
     if (known) return known

@@ -175,7 +175,7 @@ test('a mailbox of another uid is refused, and the error says so', { timeout }, 
 
 test('a missing home is later, and heals', { timeout }, async (t) => {
   const { qmgr, home, deliver } = await setStage(t)
-  const elsewhere = join(home, 'not-yet')
+  const elsewhere = join(home, 'not/yet')
   const request = () => {
     const made = deliver()
     if (made.route.kind === 'local') {
@@ -187,7 +187,7 @@ test('a missing home is later, and heals', { timeout }, async (t) => {
   const before = await qmgr.request('deliver', request())
   const { outcome } = before.outcomes[0] ?? {}
   assert.equal(outcome?.kind === 'later' && outcome.blame, 'recipient')
-  mkdirSync(elsewhere)
+  mkdirSync(elsewhere, { recursive: true })
   const after = await qmgr.request('deliver', request())
   assert.equal(after.outcomes[0]?.outcome.kind, 'sent')
 })

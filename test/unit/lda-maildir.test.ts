@@ -28,24 +28,33 @@ afterEach(() => rmSync(home, { recursive: true, force: true }))
 
 function made(path = join(home, 'Maildir')): Maildir {
   const maildir = new Maildir(path)
-  maildir.create(home)
+  maildir.create(home, uid)
   return maildir
 }
 
 test('a missing Maildir is made with 0700, also below directories that are missing', () => {
   const maildir = new Maildir(join(home, 'mail/inner/Maildir'))
   assert.throws(() => maildir.check(uid), { code: 'ENOENT' })
-  assert.equal(maildir.create(home), true)
+  assert.equal(maildir.create(home, uid), true)
   maildir.check(uid)
-  assert.equal(maildir.create(home), false)
+  assert.equal(maildir.create(home, uid), false)
   for (const directory of ['mail', 'mail/inner/Maildir', 'mail/inner/Maildir/new'])
     assert.equal(statSync(join(home, directory)).mode & 0o777, 0o700)
 })
 
-test('a missing home is not made', () => {
-  const missing = join(home, 'not-mounted')
-  assert.throws(() => new Maildir(join(missing, 'Maildir')).create(missing), { code: 'ENOENT' })
+test('a missing home is made in a directory of our own, nowhere else', () => {
+  const missing = join(home, 'virtual')
+  const maildir = new Maildir(join(missing, 'Maildir'))
+  assert.throws(() => maildir.create(missing, uid + 1), { code: 'ENOENT' })
   assert.equal(existsSync(missing), false)
+  assert.equal(maildir.create(missing, uid), true)
+  maildir.check(uid)
+})
+
+test('a home in a place that is missing is not made', () => {
+  const missing = join(home, 'not-mounted/ann')
+  assert.throws(() => new Maildir(join(missing, 'Maildir')).create(missing, uid), { code: 'ENOENT' })
+  assert.equal(existsSync(join(home, 'not-mounted')), false)
 })
 
 test('a copy is in new only after commit, with mode 0600 and nothing left in tmp', async () => {
