@@ -58,7 +58,7 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
   }),
   'message-size-limit': one(t.size(64 * K, 2 * G), 50 * M, {
     doc: 'The largest message that is accepted, where the listener says nothing else (RFC 1870).',
-    readers: ['smtpd', 'qmgr'],
+    readers: ['mcp', 'qmgr', 'smtpd'],
   }),
   'minimum-uid': one(t.count(1, 2 ** 31), 1000, {
     doc: 'System users below this number get no mail, and no process runs as them to deliver it.',
@@ -67,8 +67,8 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
 })
 
 export const tlsBlock = block('tls', sectionName, 'A certificate with its key, for listeners.', {
-  certificate: needed(t.path, { doc: 'The certificate with its chain, PEM.', readers: ['smtpd'] }),
-  key: needed(t.path, { doc: 'The private key, PEM.', readers: ['smtpd'] }),
+  certificate: needed(t.path, { doc: 'The certificate with its chain, PEM.', readers: ['mcp', 'smtpd'] }),
+  key: needed(t.path, { doc: 'The private key, PEM.', readers: ['mcp', 'smtpd'] }),
 })
 
 const tcp = ['mx', 'submission'] as const
@@ -77,66 +77,66 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
   type: maybe(t.oneOf('mx', 'submission', 'local'), {
     doc: "`mx`: from strangers; `submission`: from users, whose messages are completed; `local`: a socket for this machine's programs.",
     usual: 'by `socket`, the name or the port',
-    readers: ['smtpd', 'mcp'],
+    readers: ['mcp', 'smtpd'],
   }),
   port: maybe(t.count(0, 65_535, 'PORT'), {
     doc: 'The TCP port; 0 lets the system choose, for tests.',
-    readers: ['mcp'],
+    readers: ['mcp', 'smtpd'],
     only: tcp,
   }),
   address: many(t.series(v.bindAddress, 100), {
     doc: 'Addresses to listen on; `any` is all of them.',
     usual: '`any`',
-    readers: ['mcp'],
+    readers: ['mcp', 'smtpd'],
     only: tcp,
   }),
   socket: maybe(v.socketFile(0o666), {
     doc: 'A unix socket, relative to `run-directory`.',
-    readers: ['mcp'],
+    readers: ['mcp', 'smtpd'],
     only: ['local'],
   }),
   tls: maybe(v.tlsUse, {
     doc: 'The `tls` section to use: offered (`starttls`), demanded before mail (`required`), or from the first octet (`implicit`).',
     usual: 'none; the way: `implicit` on port 465, else `starttls`',
-    readers: ['smtpd'],
+    readers: ['mcp', 'smtpd'],
     only: tcp,
   }),
   relay: maybe(matchList, {
     doc: 'Clients that may send to domains that are not ours.',
     usual: '`{ none; }`; `local`: `{ any; }`',
-    readers: ['smtpd'],
+    readers: ['mcp', 'smtpd'],
   }),
-  allow: one(matchList, allOf('any'), { doc: 'Clients that may connect at all.', readers: ['smtpd'] }),
+  allow: one(matchList, allOf('any'), { doc: 'Clients that may connect at all.', readers: ['mcp', 'smtpd'] }),
   'greeting-delay': one(t.duration(0, minute), 0, {
     doc: 'Wait before the greeting; who talks earlier is sent away.',
-    readers: ['smtpd'],
+    readers: ['mcp', 'smtpd'],
     only: tcp,
   }),
   'message-size-limit': maybe(t.size(64 * K, 2 * G), {
     doc: 'The largest message that is accepted here.',
     usual: 'as in `options`',
-    readers: ['smtpd', 'qmgr'],
+    readers: ['mcp', 'qmgr', 'smtpd'],
   }),
   'recipient-limit': one(t.count(100, 100_000), 1000, {
     doc: 'Recipients of one message (RFC 5321 section 4.5.3.1.8: at least 100).',
-    readers: ['smtpd'],
+    readers: ['mcp', 'smtpd'],
   }),
   'session-limit': one(t.count(1, 100_000), 500, {
     doc: 'Sessions of each server process.',
-    readers: ['smtpd'],
+    readers: ['mcp', 'smtpd'],
   }),
   'error-limit': one(t.count(1, 10_000), 20, {
     doc: 'Errors after which a session is ended.',
-    readers: ['smtpd'],
+    readers: ['mcp', 'smtpd'],
   }),
   'command-timeout': one(t.duration(100, hour), 5 * minute, {
     doc: 'Idle time after which a session is ended (RFC 5321 section 4.5.3.2.7: at least 5 minutes).',
-    readers: ['smtpd'],
+    readers: ['mcp', 'smtpd'],
   }),
   'bare-newline': maybe(t.oneOf('refuse', 'normalise'), {
     doc: 'A CR or LF alone in the content: refused with 550 5.6.11, or made CRLF.',
     usual: '`refuse`; `local`: `normalise`',
-    readers: ['smtpd'],
+    readers: ['mcp', 'smtpd'],
   }),
 })
 

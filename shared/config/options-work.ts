@@ -1,7 +1,7 @@
 /**
  * The option table, second part: the processes, each with its limits and times. See `options.ts`.
  */
-import { block, everyone, many, maybe, one, sectionName } from './blocks.ts'
+import { block, many, maybe, one, sectionName } from './blocks.ts'
 import { section } from './section.ts'
 import * as t from './types.ts'
 import { bad, day, G, hour, K, M, minute, ok, second } from './units.ts'
@@ -63,7 +63,7 @@ export const channelBlock = block('channel', sectionName, 'One place that log li
     readers: ['mcp'],
   }),
   stderr: one(t.presence, false, { doc: 'The standard error of the server.', readers: ['mcp'] }),
-  severity: one(severities, 'info', { doc: 'The least severity that is written.', readers: everyone }),
+  severity: one(severities, 'info', { doc: 'The least severity that is written.', readers: ['mcp'] }),
 })
 
 export const loggingBlock = block(

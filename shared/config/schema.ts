@@ -64,9 +64,28 @@ const single = [
 ] as const
 const listed = [o.tlsBlock, o.listenerBlock, o.zoneBlock, o.serverBlock, o.channelBlock] as const
 
+type Defaults = Record<string, Values & { defaults?: Values }>
+
 export function assemble(file: RawSection, problems: Problems): Config {
   const convict = openConvict()
-  const defaults = convict.getProperties() as Record<string, Values & { defaults?: Values }>
+  const config = fillIn(file, convict.getProperties() as Defaults)
+  validate(convict, config, problems)
+  return config
+}
+
+/** With the table's own defaults and no validation of the whole: for commands that look for a path and start fast. */
+export function sketch(file: RawSection): Config {
+  const defaults: Defaults = {}
+  for (const block of single) defaults[block.name] = fallbacks(block)
+  for (const block of listed) defaults[block.name] = { defaults: fallbacks(block) }
+  return fillIn(file, defaults)
+}
+
+function fallbacks(block: BlockType): Values {
+  return Object.fromEntries(Object.entries(block.options).map(([name, { fallback }]) => [name, fallback]))
+}
+
+function fillIn(file: RawSection, defaults: Defaults): Config {
   const raw = (name: string) => file.given.get(name) as RawSection | undefined
   const raws = (name: string) => (file.given.get(name) ?? []) as RawSection[]
   const whole = <B extends BlockType>(block: B): Section<B> => {
@@ -81,7 +100,7 @@ export function assemble(file: RawSection, problems: Problems): Config {
   }
   const all = <B extends BlockType>(block: B, written: RawSection[]): Section<B>[] =>
     written.map((one) => complete<B>(one, defaults[block.name]?.defaults ?? {}))
-  const config: Config = {
+  return {
     at: file.at,
     meant: file.meant,
     acl: (file.given.get('acl') ?? []) as NamedList[],
@@ -99,8 +118,6 @@ export function assemble(file: RawSection, problems: Problems): Config {
     server: all(o.serverBlock, raws('server')),
     channel: all(o.channelBlock, (raw('logging')?.given.get('channel') ?? []) as RawSection[]),
   }
-  validate(convict, config, problems)
-  return config
 }
 
 function complete<B extends BlockType>(written: Omit<RawSection, 'block'>, defaults: Values): Section<B> {

@@ -25,8 +25,7 @@ interface Common {
   facts: Facts
   problems: Problems
   hostname: string
-  directory: string
-  runDirectory: string
+  paths: Paths
   listeners: ListenerSlice[]
   busUids: Record<string, number> | null
 }
@@ -35,13 +34,13 @@ interface Common {
 export function buildSlices(config: Config, facts: Facts, problems: Problems): Slices {
   checkRules(config, facts, problems)
   const match = matchContext(config, facts, problems)
-  const directory = facts.directory === null ? config.options.values.directory : resolve(facts.directory)
-  const runDirectory = chooseRunDirectory(config, facts, directory)
-  checkSockets(config, runDirectory, problems)
+  const paths = buildPaths(config, facts)
+  const { runDirectory } = paths
+  checkSockets(config, paths, problems)
   const listeners = buildListeners({ config, facts, match, problems, runDirectory })
   const hostname = chooseHostname(config, facts, problems)
   const busUids = staysCaller(facts) ? null : lookUpUsers(config, facts, problems)
-  const common: Common = { config, facts, problems, hostname, directory, runDirectory, listeners, busUids }
+  const common: Common = { config, facts, problems, hostname, paths, listeners, busUids }
   const qualifyDomain = config.options.values['qualify-domain'] ?? hostname
   return {
     mcp: mcpSlice(common),
@@ -63,7 +62,23 @@ function matchContext(config: Config, facts: Facts, problems: Problems): MatchCo
   return match
 }
 
-export function chooseRunDirectory(config: Config, facts: Facts, directory: string): string {
+/** Where the running server is to be found. */
+type Paths = Pick<McpSlice, 'directory' | 'runDirectory' | 'pidFile' | 'controlSocket' | 'queueSocket'>
+
+function buildPaths(config: Config, facts: Facts): Paths {
+  const { controls, options } = config
+  const directory = facts.directory === null ? options.values.directory : resolve(facts.directory)
+  const runDirectory = chooseRunDirectory(config, facts, directory)
+  return {
+    directory,
+    runDirectory,
+    pidFile: resolve(runDirectory, options.values['pid-file']),
+    controlSocket: resolve(runDirectory, controls.values.unix.path),
+    queueSocket: resolve(runDirectory, controls.values.queue),
+  }
+}
+
+function chooseRunDirectory(config: Config, facts: Facts, directory: string): string {
   if (facts.directory !== null) return join(directory, 'run')
   const given = config.options.values['run-directory']
   return given ?? (directory === usualDirectory ? USUAL_RUN_DIRECTORY : join(directory, 'run'))
@@ -80,14 +95,13 @@ function chooseHostname(config: Config, facts: Facts, problems: Problems): strin
   return own
 }
 
-function checkSockets(config: Config, runDirectory: string, problems: Problems): void {
-  const { controls, options } = config
-  const paths = [
-    { path: resolve(runDirectory, controls.values.unix.path), at: placeOf(controls, 'unix') },
-    { path: resolve(runDirectory, controls.values.queue), at: placeOf(controls, 'queue') },
-    { path: join(runDirectory, LONGEST_SOCKET), at: placeOf(options, 'run-directory') },
+function checkSockets({ controls, options }: Config, paths: Paths, problems: Problems): void {
+  const sockets = [
+    { path: paths.controlSocket, at: placeOf(controls, 'unix') },
+    { path: paths.queueSocket, at: placeOf(controls, 'queue') },
+    { path: join(paths.runDirectory, LONGEST_SOCKET), at: placeOf(options, 'run-directory') },
   ]
-  for (const { path, at } of paths) {
+  for (const { path, at } of sockets) {
     if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) continue
     const message = `a socket's path would be longer than ${MAX_SOCKET_PATH} octets: ${path}`
     problems.error(at, message, 'choose a shorter `run-directory`')
@@ -118,16 +132,12 @@ function lookUpUsers(config: Config, facts: Facts, problems: Problems): Record<s
   return uids
 }
 
-function mcpSlice({ config, directory, hostname, listeners, runDirectory }: Common): McpSlice {
+function mcpSlice({ config, hostname, listeners, paths }: Common): McpSlice {
   const { controls, options, processes } = config
   const channels = logChannels(config)
   return {
     hostname,
-    directory,
-    runDirectory,
-    pidFile: resolve(runDirectory, options.values['pid-file']),
-    controlSocket: resolve(runDirectory, controls.values.unix.path),
-    queueSocket: resolve(runDirectory, controls.values.queue),
+    ...paths,
     controlMode: controls.values.unix.mode,
     listeners,
     smtpdProcesses: processes.values.smtpd,
@@ -172,12 +182,12 @@ function leastSeverity(channels: readonly LogChannel[]): McpSlice['severity'] {
   return order.find((one) => channels.some(({ severity }) => severity === one)) ?? 'info'
 }
 
-function qmgrSlice({ busUids, config, directory, facts, hostname, listeners, problems }: Common): QmgrSlice {
+function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problems }: Common): QmgrSlice {
   const { controls, lda, options, qmgr, server } = config
   const sizes = listeners.map(({ messageSizeLimit }) => messageSizeLimit)
   return {
     hostname,
-    spool: join(directory, 'queue'),
+    spool: join(paths.directory, 'queue'),
     activeEntries: qmgr.values['active-entries'],
     activeOctets: qmgr.values['active-size'],
     inlineLimit: qmgr.values['inline-limit'],

@@ -1,0 +1,156 @@
+/**
+ * The option table against what becomes of it: the manual is current, and no option is parsed and ignored: each
+ * one, set to something else, changes the slices of exactly the processes that the table says are told.
+ */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { loadConfigText, type Overrides, printProblems } from '../../shared/config/check.ts'
+import { renderOptions } from '../../shared/config/manual.ts'
+import { allBlocks } from '../../shared/config/options.ts'
+import type { Slices } from '../../shared/config/slices.ts'
+
+const timeout = 60_000
+const machine: Overrides = {
+  asCaller: true,
+  uid: 1000,
+  gid: 1000,
+  hostname: 'test.example.org',
+  interfaces: ['127.0.0.1/8', '::1/128'],
+  readable: () => 'yes',
+}
+
+test('config/options.md is what the table says', { timeout }, () => {
+  assert.equal(readFileSync('config/options.md', 'utf8'), renderOptions(), 'write it anew: posthorn options')
+})
+
+/** What a section needs to be one, without the option under test. */
+const frames: Readonly<Record<string, (inside: string) => string>> = {
+  options: (inside) => `options { ${inside} }; ${others}`,
+  tls: (inside) => `listener "x" { type mx; port 26; tls "x"; }; tls "x" { ${inside} }; ${others}`,
+  listener: (inside) => `listener "x" { ${inside} }; tls "t" { certificate "/c"; key "/k"; }; ${others}`,
+  zone: (inside) => `zone "x.example" { ${inside} }; ${others}`,
+  server: (inside) => `server "x" { ${inside} }; ${others}`,
+  channel: (inside) => `logging { channel "x" { ${inside} }; }; ${others}`,
+  logging: (inside) => `logging { ${inside} channel "x" { stderr; }; }; ${others}`,
+}
+const others = 'listener "mx" { port 25; }; zone "example.org" { type local; };'
+
+/** For each option: what it is compared with, and itself. */
+const samples: Readonly<Record<string, readonly [before: string, after: string]>> = {
+  'options hostname': ['', 'hostname "other.example.org";'],
+  'options directory': ['', 'directory "/tmp/x";'],
+  'options run-directory': ['', 'run-directory "/tmp/x";'],
+  'options pid-file': ['', 'pid-file "x.pid";'],
+  'options qualify-domain': ['', 'qualify-domain "example.org";'],
+  'options message-size-limit': ['', 'message-size-limit 99M;'],
+  'options minimum-uid': ['', 'minimum-uid 7;'],
+  'tls certificate': ['certificate "/c"; key "/k";', 'certificate "/d"; key "/k";'],
+  'tls key': ['certificate "/c"; key "/k";', 'certificate "/c"; key "/l";'],
+  'listener type': ['type mx; port 26;', 'type submission; port 26;'],
+  'listener port': ['type mx; port 26;', 'type mx; port 27;'],
+  'listener address': ['type mx; port 26;', 'type mx; port 26; address 127.0.0.9;'],
+  'listener socket': ['socket "a.sock";', 'socket "b.sock";'],
+  'listener tls': ['type mx; port 26;', 'type mx; port 26; tls "t";'],
+  'listener relay': ['type mx; port 26;', 'type mx; port 26; relay { 192.0.2.1; };'],
+  'listener allow': ['type mx; port 26;', 'type mx; port 26; allow { 192.0.2.1; };'],
+  'listener greeting-delay': ['type mx; port 26;', 'type mx; port 26; greeting-delay 1s;'],
+  'listener message-size-limit': ['type mx; port 26;', 'type mx; port 26; message-size-limit 99M;'],
+  'listener recipient-limit': ['type mx; port 26;', 'type mx; port 26; recipient-limit 101;'],
+  'listener session-limit': ['type mx; port 26;', 'type mx; port 26; session-limit 101;'],
+  'listener error-limit': ['type mx; port 26;', 'type mx; port 26; error-limit 101;'],
+  'listener command-timeout': ['type mx; port 26;', 'type mx; port 26; command-timeout 10s;'],
+  'listener bare-newline': ['type mx; port 26;', 'type mx; port 26; bare-newline normalise;'],
+  'zone type': ['type local;', 'type remote;'],
+  'zone mailboxes': ['type local;', 'type local; mailboxes "/m";'],
+  'zone aliases': ['type local;', 'type local; aliases "/a" "/b";'],
+  'zone deliver': ['type local;', 'type local; deliver maildir "~/x";'],
+  'zone hosts': ['type relay; hosts { a.example; };', 'type relay; hosts { b.example; };'],
+  'server max-connections': ['', 'max-connections 3;'],
+  'server rate': ['', 'rate 3/s;'],
+  'qmgr active-entries': ['', 'active-entries 11;'],
+  'qmgr active-size': ['', 'active-size 3M;'],
+  'qmgr inline-limit': ['', 'inline-limit 3K;'],
+  'qmgr retry': ['', 'retry 3m;'],
+  'qmgr lifetime': ['', 'lifetime 3d;'],
+  'qmgr bounce-lifetime': ['', 'bounce-lifetime 3h;'],
+  'qmgr delay-warning': ['', 'delay-warning 0;'],
+  'qmgr initial-connections': ['', 'initial-connections 3;'],
+  'qmgr max-connections': ['', 'max-connections 33;'],
+  'qmgr recipients-per-transaction': ['', 'recipients-per-transaction 3;'],
+  'qmgr min-free-space': ['', 'min-free-space 3K;'],
+  'qmgr session-limit': ['', 'session-limit 3;'],
+  'lda limit': ['', 'limit 3;'],
+  'lda idle-timeout': ['', 'idle-timeout 3s;'],
+  'smtpc tls': ['', 'tls none;'],
+  'smtpc connection-idle': ['', 'connection-idle 3s;'],
+  'smtpc transactions-per-connection': ['', 'transactions-per-connection 3;'],
+  'smtpc connect-timeout': ['', 'connect-timeout 3s;'],
+  'smtpc greeting-timeout': ['', 'greeting-timeout 3s;'],
+  'smtpc helo-timeout': ['', 'helo-timeout 3s;'],
+  'smtpc mail-timeout': ['', 'mail-timeout 3s;'],
+  'smtpc rcpt-timeout': ['', 'rcpt-timeout 3s;'],
+  'smtpc data-initiation-timeout': ['', 'data-initiation-timeout 3s;'],
+  'smtpc data-block-timeout': ['', 'data-block-timeout 3s;'],
+  'smtpc data-termination-timeout': ['', 'data-termination-timeout 3s;'],
+  'smtpc quit-timeout': ['', 'quit-timeout 3s;'],
+  'resolver nameservers': ['', 'nameservers { 192.0.2.53; };'],
+  'resolver timeout': ['', 'timeout 3s;'],
+  'resolver attempts': ['', 'attempts 3;'],
+  'resolver cache-entries': ['', 'cache-entries 3;'],
+  'resolver smtp-port': ['', 'smtp-port 3;'],
+  'resolver recipient-delimiter': ['', 'recipient-delimiter "";'],
+  'processes smtpd': ['', 'smtpd 3;'],
+  'processes qmgr-user': ['', 'qmgr-user "x";'],
+  'processes smtpd-user': ['', 'smtpd-user "x";'],
+  'processes smtpc-user': ['', 'smtpc-user "x";'],
+  'processes resolver-user': ['', 'resolver-user "x";'],
+  'processes group': ['', 'group "x";'],
+  'processes restart-budget': ['', 'restart-budget 3;'],
+  'processes restart-window': ['', 'restart-window 3s;'],
+  'processes restart-delay': ['', 'restart-delay 3s;'],
+  'processes restart-delay-limit': ['', 'restart-delay-limit 3s;'],
+  'processes heartbeat-interval': ['', 'heartbeat-interval 3s;'],
+  'processes heartbeat-patience': ['', 'heartbeat-patience 33s;'],
+  'processes drain-timeout': ['', 'drain-timeout 3s;'],
+  'channel file': ['stderr;', 'file "/x" size 3M versions 4;'],
+  'channel stderr': ['file "/x";', 'stderr;'],
+  'channel severity': ['stderr;', 'stderr; severity debug;'],
+  'logging channel': ['', 'channel "y" { file "/y"; };'],
+  'logging category': [
+    'channel "y" { file "/y"; };',
+    'channel "y" { file "/y"; }; category default { "y"; };',
+  ],
+  'controls unix': ['', 'unix "x.sock" perm 0600;'],
+  'controls queue': ['', 'queue "x.sock";'],
+  'controls users': ['', 'users { 77; };'],
+}
+
+function slicesOf(block: string, inside: string): Slices {
+  const frame = frames[block] ?? ((text: string) => `${block} { ${text} }; ${others}`)
+  const checked = loadConfigText(frame(inside), '/etc/posthorn/posthorn.conf', machine)
+  if (checked.kind === 'bad') throw new Error(`${block} { ${inside} }: ${printProblems(checked.problems)}`)
+  return checked.slices
+}
+
+for (const block of allBlocks) {
+  for (const [name, option] of Object.entries(block.options)) {
+    const key = `${block.name} ${name}`
+    test(`${key} reaches whom the table says`, { timeout }, () => {
+      const [before, after] = samples[key] ?? assert.fail(`no sample of ${key}`)
+      const one = slicesOf(block.name, before)
+      const other = slicesOf(block.name, after)
+      const changed = (Object.keys(one) as (keyof Slices)[]).filter((role) => {
+        return JSON.stringify(one[role]) !== JSON.stringify(other[role])
+      })
+      assert.deepEqual(new Set<string>(changed), new Set<string>(option.readers))
+    })
+  }
+}
+
+test('every sample is of an option', { timeout }, () => {
+  const known = new Set(
+    allBlocks.flatMap(({ name, options }) => Object.keys(options).map((one) => `${name} ${one}`)),
+  )
+  for (const key of Object.keys(samples)) assert.ok(known.has(key), key)
+})
