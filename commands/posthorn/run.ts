@@ -35,6 +35,8 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
       return exits.ok
     case 'check':
       return check(call, print)
+    case 'aliases':
+      return (await import('./aliases.ts')).checkAliases(call, print)
     case 'start':
       await (await import('./life.ts')).start(call)
       return null

@@ -71,6 +71,7 @@ export const commandTable = {
     doc: 'throw mail away, without telling its sender',
   },
   'queue wait': { operands: '', options: [...SELECTION, 'timeout'], doc: 'until no such mail is left' },
+  aliases: { operands: '', options: [], doc: 'look through the alias files and list every mistake' },
   options: { operands: '', options: [], doc: 'the manual of posthorn.conf' },
   version: { operands: '', options: [], doc: 'which build this is' },
   help: { operands: '', options: [], doc: 'this text' },

@@ -9,9 +9,10 @@
  *
  * Limits: MOST_DEPTH aliases in a chain, MOST_ENDS ends and aliases in all.
  */
+
+import type { Alias, AliasTarget } from '../../shared/config/alias-file.ts'
 import type { ZoneSlice } from '../../shared/config/slices.ts'
 import { type Address, formatAddress } from '../../shared/smtp/address.ts'
-import type { Alias, AliasTarget } from './alias-file.ts'
 import type { User } from './users.ts'
 
 export const MOST_DEPTH = 20

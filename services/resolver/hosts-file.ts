@@ -3,7 +3,7 @@
  * up here: they are other people's names. Pure.
  */
 import { isIP } from 'node:net'
-import type { ParsedFile } from './watched-file.ts'
+import type { ParsedFile } from '../../shared/config/map-file.ts'
 
 export type HostsFile = ReadonlyMap<string, readonly string[]>
 

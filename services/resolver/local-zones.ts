@@ -6,9 +6,9 @@
  */
 import { dirname } from 'node:path'
 import type { Log } from '../../shared/base/log.ts'
+import { type Alias, type Aliases, parseAliasFile } from '../../shared/config/alias-file.ts'
 import type { ResolverSlice, ZoneSlice } from '../../shared/config/slices.ts'
 import type { Mailbox } from '../../shared/message/route.ts'
-import { type Alias, type Aliases, parseAliasFile } from './alias-file.ts'
 import type { Directory, Found } from './expansion.ts'
 import {
   hasMailbox,

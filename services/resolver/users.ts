@@ -10,7 +10,7 @@
  * everything runs as root because root called it.
  */
 import { isAbsolute, resolve } from 'node:path'
-import type { Fault, ParsedFile } from './watched-file.ts'
+import type { Fault, ParsedFile } from '../../shared/config/map-file.ts'
 
 export interface User {
   name: string

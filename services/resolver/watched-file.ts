@@ -8,20 +8,11 @@
  */
 import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import type { Log } from '../../shared/base/log.ts'
+import type { Fault, ParsedFile } from '../../shared/config/map-file.ts'
 
 const LOOK_INTERVAL_MS = 500
 const MOST_FAULTS = 20
 const MOST_OCTETS = 256 << 20
-
-export interface Fault {
-  line: number
-  why: string
-}
-
-export interface ParsedFile<T> {
-  value: T
-  faults: Fault[]
-}
 
 export class WatchedFile<T> {
   readonly path: string

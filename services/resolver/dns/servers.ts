@@ -3,7 +3,7 @@
  * whose own `options timeout:` and `attempts:` then count where they are given. Pure.
  */
 import { isIP } from 'node:net'
-import type { ParsedFile } from '../watched-file.ts'
+import type { ParsedFile } from '../../../shared/config/map-file.ts'
 import type { Server } from './exchange.ts'
 
 export interface ServerSet {
