@@ -14,6 +14,9 @@ import { dirname, join } from 'node:path'
 import type { Slices } from '../../shared/config/slices.ts'
 import type { Identities } from './identities.ts'
 
+/** For those that others must be able to enter. */
+export const OPEN = 0o755
+
 export class NotADirectory extends Error {
   override name = 'NotADirectory'
 }
@@ -33,9 +36,9 @@ export function busPaths(runDirectory: string): BusPaths {
 }
 
 export function prepareDirectories({ mcp, qmgr }: Slices, identities: Identities | null): void {
-  makeDirectory(mcp.directory, 0o755)
-  makeDirectory(mcp.runDirectory, 0o755)
-  for (const file of [mcp.pidFile, mcp.controlSocket, mcp.queueSocket]) makeDirectory(dirname(file), 0o755)
+  makeDirectory(mcp.directory, OPEN)
+  makeDirectory(mcp.runDirectory, OPEN)
+  for (const file of [mcp.controlSocket, mcp.queueSocket]) makeDirectory(dirname(file), OPEN)
   const bus = busDirectory(mcp.runDirectory)
   makeDirectory(bus, 0o750)
   chmodSync(bus, 0o750)
@@ -46,8 +49,8 @@ export function prepareDirectories({ mcp, qmgr }: Slices, identities: Identities
   chownSync(qmgr.spool, identities.qmgr.uid, identities.qmgr.gid)
 }
 
-/** `mode` is for what is made here; what exists keeps its own. */
-function makeDirectory(path: string, mode: number): void {
+/** `mode` is for what is made here, parents too; what exists keeps its own. */
+export function makeDirectory(path: string, mode: number): void {
   const umask = process.umask(0o022)
   try {
     mkdirSync(path, { recursive: true, mode })

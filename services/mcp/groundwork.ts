@@ -3,12 +3,11 @@
  * directories, sockets. `layGround` does it in this order; when a step fails the ones before it are undone and
  * `CannotStart` says why, with the exit code.
  */
-import { chmodSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { type Log, openLogInto } from '../../shared/base/log.ts'
 import { type Checked, loadConfig, printProblems } from '../../shared/config/check.ts'
 import type { Slices } from '../../shared/config/slices.ts'
-import { prepareDirectories } from './directories.ts'
+import { makeDirectory, OPEN, prepareDirectories } from './directories.ts'
 import { findIdentities, type Identities } from './identities.ts'
 import { LogCollector } from './log-collector.ts'
 import { type PidFile, takePidFile } from './pid-file.ts'
@@ -104,8 +103,7 @@ function identitiesOf(slices: Slices): Identities {
 }
 
 function lockInstance({ mcp }: Slices): Extract<PidFile, { kind: 'taken' }> {
-  const directory = dirname(mcp.pidFile)
-  if (mkdirSync(directory, { recursive: true }) !== undefined) chmodSync(directory, 0o755)
+  makeDirectory(dirname(mcp.pidFile), OPEN)
   const pidFile = takePidFile(mcp.pidFile)
   if (pidFile.kind === 'taken') return pidFile
   const whose = pidFile.pid === null ? '' : ` as process ${pidFile.pid}`

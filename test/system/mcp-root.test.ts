@@ -1,0 +1,175 @@
+/**
+ * For real, as root: privileged ports, workers as users of their own, mail into the mailbox of another user, and
+ * the proof from /proc. System users that every Debian has stand in for Posthorn's own, so nothing is changed.
+ */
+import assert from 'node:assert/strict'
+import { chownSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { connectTo, openSession, transact } from '../support/client.ts'
+import { until } from '../support/wait.ts'
+import { configText, ended, makeWorld, type Started, show, startMcp, type World } from './mcp-stage.ts'
+
+const timeout = 120_000
+const skip = process.getuid?.() === 0 ? false : 'this needs root: nothing of it was tested'
+const USERS = { qmgr: 'daemon', smtpd: 'bin', smtpc: 'games', resolver: 'lp' } as const
+const GROUP = 'games'
+const MAILBOX_UID = 5432
+const NO_CAPABILITIES = ['0000000000000000', '0000000000000000', '0000000000000000', '0000000000000000']
+
+let world: World
+let mcp: Started
+
+before(async () => {
+  if (skip) return
+  world = makeWorld()
+  const home = join(world.directory, 'homes', 'carol')
+  mkdirSync(home, { mode: 0o700 })
+  chownSync(home, MAILBOX_UID, MAILBOX_UID)
+  const users = Object.entries(USERS).map(([role, user]) => `${role}-user "${user}";`)
+  world.writeConfig(
+    configText(world, {
+      mx: 'address 127.0.0.77; port 25;',
+      processes: `${users.join(' ')} group "${GROUP}"; restart-delay 20ms; restart-budget 100;`,
+      mailboxes: `carol:${MAILBOX_UID}:${MAILBOX_UID}:${home}\n`,
+      more: 'listener "submission" { address 127.0.0.77; port 587; };',
+    }),
+  )
+  mcp = await startMcp(world, [])
+})
+
+after(() => {
+  if (skip) return
+  mcp.child.kill('SIGKILL')
+  world.remove()
+})
+
+const session = async () => {
+  const client = await connectTo(25, { host: '127.0.0.77' })
+  assert.equal((await client.reply()).code, 220)
+  await client.say('EHLO client.example')
+  return client
+}
+
+function accountOf(name: string): { uid: number; gid: number } {
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((one) => one.startsWith(`${name}:`))
+  const [, , uid, gid] = (line ?? '').split(':')
+  return { uid: Number(uid), gid: Number(gid) }
+}
+
+function gidOf(group: string): number {
+  const line = readFileSync('/etc/group', 'utf8')
+    .split('\n')
+    .find((one) => one.startsWith(`${group}:`))
+  return Number(line?.split(':')[2])
+}
+
+test('mail on port 25 reaches a mailbox of another user, as that user', { timeout, skip }, async () => {
+  const client = await session()
+  const content = 'Subject: real\r\n\r\nIt works.\r\n'
+  const reply = await transact(client, { from: 'a@b.example', to: ['carol@local.example'], content })
+  assert.equal(reply.code, 250)
+  await client.quit()
+  const inbox = join(world.directory, 'homes', 'carol', 'Maildir', 'new')
+  const [name = ''] = await until('the message', () => {
+    const names = readdirSync(inbox)
+    return names.length > 0 ? names : null
+  })
+  const found = statSync(join(inbox, name))
+  assert.deepEqual([found.uid, found.gid, found.mode & 0o777], [MAILBOX_UID, MAILBOX_UID, 0o600])
+})
+
+test('exactly one process is root; no worker has or can get a capability', { timeout, skip }, async () => {
+  const { processes, missing } = await mcp.ask('status')
+  assert.deepEqual(missing, [])
+  assert.deepEqual(processes.map(({ role }) => role).sort(), [
+    'lda',
+    'mcp',
+    'qmgr',
+    'resolver',
+    'smtpc',
+    'smtpd',
+    'smtpd',
+  ])
+  const group = gidOf(GROUP)
+  for (const { role, pid, uid } of processes) {
+    const shown = show(pid ?? 0)
+    if (role === 'mcp') {
+      assert.deepEqual(shown.uids, [0, 0, 0, 0])
+      continue
+    }
+    const wanted = role === 'lda' ? MAILBOX_UID : accountOf(USERS[role as keyof typeof USERS]).uid
+    const gid = role === 'lda' ? MAILBOX_UID : group
+    assert.deepEqual(shown.uids, [wanted, wanted, wanted, wanted], role)
+    assert.equal(uid, wanted, 'status says what /proc says')
+    assert.deepEqual(shown.gids, [gid, gid, gid, gid], role)
+    assert.ok(!shown.groups.includes(0), `${role} is in the group of root`)
+    assert.deepEqual(shown.capabilities, NO_CAPABILITIES, role)
+    assert.ok(shown.noNewPrivileges, role)
+  }
+})
+
+test('the descendants of mcp are its workers and nobody else', { timeout, skip }, async () => {
+  const { processes } = await mcp.ask('status')
+  const known = processes.map(({ pid }) => pid).sort()
+  const found = descendants(mcp.pid)
+  assert.deepEqual([mcp.pid, ...found].sort(), known)
+})
+
+test('sockets and directories are open to whom they are for', { timeout, skip }, () => {
+  const data = join(world.directory, 'data')
+  const shown = (path: string) => {
+    const { uid, gid, mode } = statSync(join(data, path))
+    return `${uid}:${gid} ${(mode & 0o777).toString(8)}`
+  }
+  const group = gidOf(GROUP)
+  assert.equal(shown('queue'), `${accountOf(USERS.qmgr).uid}:${group} 700`)
+  assert.equal(shown('run'), '0:0 755')
+  assert.equal(shown('run/bus'), `0:${group} 750`)
+  assert.equal(shown('run/bus/qmgr.sock'), `0:${group} 660`)
+  assert.equal(shown('run/submit.sock').split(' ')[0], '0:0')
+  assert.equal(shown('run/control.sock').split(' ')[0], `0:${group}`)
+})
+
+test('every worker may die, and no connection is refused meanwhile', { timeout, skip }, async () => {
+  for (const role of ['smtpd', 'qmgr', 'resolver', 'smtpc']) {
+    const pids = await mcp.pids(role)
+    for (const pid of pids) process.kill(pid, 'SIGKILL')
+    await Promise.all(pids.map(ended))
+    const clients = await Promise.all([1, 2, 3].map(() => connectTo(25, { host: '127.0.0.77' })))
+    for (const client of clients) {
+      const greeting = await client.reply()
+      assert.ok(greeting.code === 220 || greeting.code === 421, greeting.text)
+      client.destroy()
+    }
+    await until(`${role} to be back`, async () =>
+      (await mcp.ask('status')).processes.every(({ state }) => state === 'ready'),
+    )
+  }
+  const client = await openSession(join(world.run, 'submit.sock'))
+  await client.quit()
+})
+
+test('the end is clean', { timeout, skip }, async () => {
+  assert.equal(await mcp.stop(), 0)
+  assert.deepEqual(readdirSync(world.run), ['bus'])
+})
+
+function descendants(parent: number): number[] {
+  const parents = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => ({ pid: Number(name), parent: parentOf(name) }))
+  const below = (pid: number): number[] =>
+    parents.filter((one) => one.parent === pid).flatMap((one) => [one.pid, ...below(one.pid)])
+  return below(parent)
+}
+
+function parentOf(pid: string): number {
+  try {
+    return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
+  } catch {
+    return -1
+  }
+}
