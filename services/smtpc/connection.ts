@@ -15,11 +15,12 @@
 import type { Socket } from 'node:net'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Blame, Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 import { type Delivery, own } from './commands.ts'
 import { type Content, ContentStream } from './content.ts'
 import type { Session } from './dial.ts'
 import type { Target } from './hosts.ts'
-import { GARBAGE, ReplyReader } from './replies.ts'
 import {
   advance,
   begin,
@@ -117,7 +118,7 @@ export class Connection {
     this.#lmtp = lmtp
     this.#timeouts = timeouts
     this.#keeper = keeper
-    this.#replies = new ReplyReader(session.target.name)
+    this.#replies = new ReplyReader()
     const { socket } = session
     socket.on('data', (chunk: Buffer) => this.#replies.push(chunk, (reply) => this.#heard(reply)))
     socket.on('end', () => this.#lost('4.4.2', 'closed the connection'))
@@ -180,12 +181,13 @@ export class Connection {
     this.#socket.end('QUIT\r\n')
   }
 
-  #heard(reply: Reply | typeof GARBAGE): void {
+  #heard(said: SmtpReply | typeof GARBAGE): void {
     if (this.#closed) return
-    if (reply === GARBAGE) return this.#lost('4.5.0', 'sent no SMTP reply')
+    if (said === GARBAGE) return this.#lost('4.5.0', 'sent no SMTP reply')
     if (this.#leaving || !this.#running) return this.#destroy() // nothing was asked: mostly 421, on its way out
-    if (reply.code === 421 && this.#isStale(this.#running)) return this.#destroy()
-    this.#step({ kind: 'reply', reply })
+    if (said.code === 421 && this.#isStale(this.#running)) return this.#destroy()
+    const { code, enhanced, text } = said
+    this.#step({ kind: 'reply', reply: { code, enhanced, text, host: this.target.name } })
   }
 
   #lost(enhanced: string, what: string): void {

@@ -13,10 +13,10 @@ import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tl
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
+import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 import { own } from './commands.ts'
 import type { Target } from './hosts.ts'
 import { NO_OFFERS, type Offers, readOffers } from './offers.ts'
-import { MAX_REPLY, parseReply } from './replies.ts'
 
 export interface Session {
   socket: Socket
@@ -183,6 +183,15 @@ export class Dial {
     plain?.destroy()
     this.#over = wasOver
   }
+}
+
+/** A reply that is there as one text, as nodemailer reports it; null when it is none. */
+function parseReply(text: string, host: string): Reply | null {
+  let found: Reply | null = null
+  new ReplyReader().push(Buffer.from(`${text.replace(/\r?\n$/, '')}\n`), (reply) => {
+    if (reply !== GARBAGE) found = { ...reply, host }
+  })
+  return found
 }
 
 function detach(engine: EngineInside, socket: Socket): void {

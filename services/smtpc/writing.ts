@@ -2,11 +2,11 @@
  * How content gets into a socket: small content in one write with its end and whatever is to follow, from a
  * buffer that is used again; large content as it is, only the dot-stuffed pieces being copies.
  *
- * `flushed` is called once the kernel has taken the dot. Next: `dots.ts`, `content.ts`.
+ * `flushed` is called once the kernel has taken the dot. Next: `content.ts`.
  */
 import type { Socket } from 'node:net'
+import { DotStuffer } from '../../shared/smtp/dot-stuffer.ts'
 import type { ContentStream } from './content.ts'
-import { DotStuffer } from './dots.ts'
 
 export type Flushed = (error?: Error | null) => void
 
