@@ -16,6 +16,7 @@ import { buildSlices } from './slice.ts'
 import type { Slices } from './slices.ts'
 
 export type { Overrides } from './facts.ts'
+export { renderOptions } from './manual.ts'
 export { type Problem, printProblems } from './problem.ts'
 
 export type Checked =

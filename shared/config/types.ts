@@ -139,7 +139,8 @@ export const fullDomain: Type<string> = scalar(
 /** A-labels, lower case, no dot at the end; null when it is no name of a host or domain (RFC 1035 section 2.3.1). */
 export function toDomain(text: string): string | null {
   if (/[^\p{L}\p{M}\p{N}._-]/u.test(text)) return null
-  const name = domainToASCII(text.replace(/\.$/, ''))
+  const bare = text.endsWith('.') ? text.slice(0, -1) : text
+  const name = /^(?!.*xn--)[a-z0-9._-]*$/.test(bare) ? bare : domainToASCII(bare)
   if (name.length > 253 || /^[\d.]+$/.test(name)) return null
   return name.split('.').every((label) => /^(?!-)[a-z0-9_-]{1,63}(?<!-)$/.test(label)) ? name : null
 }
