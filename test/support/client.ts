@@ -130,7 +130,12 @@ export interface Mail {
 }
 
 /** One transaction in an open session; the reply that settled it: to the first refused command, or to the dot. */
-export async function transact(client: SmtpClient, mail: Mail): Promise<ClientReply> {
+export async function transact(
+  client: SmtpClient,
+  mail: Mail,
+  /** Called when the content is about to be sent: from now on the server may have it. */
+  onContent: () => void = () => undefined,
+): Promise<ClientReply> {
   const from = await client.say(`MAIL FROM:<${mail.from}>`)
   if (from.code !== 250) return from
   for (const to of mail.to) {
@@ -139,6 +144,7 @@ export async function transact(client: SmtpClient, mail: Mail): Promise<ClientRe
   }
   const data = await client.say('DATA')
   if (data.code !== 354) return data
+  onContent()
   client.write(dotted(mail.content))
   return client.reply()
 }

@@ -104,8 +104,7 @@ async function sendOne(
   const n = state.n++
   const { mark, content } = makeSpecimen(options.octets(n))
   const mail = { from: options.from ?? 'load@client.example', to: options.to(n), content }
-  ledger.doubtful.add(mark)
-  const reply = await transact(client, mail)
+  const reply = await transact(client, mail, () => ledger.doubtful.add(mark))
   if (reply.code < 400 || reply.code >= 500) ledger.doubtful.delete(mark)
   if (reply.code === 250) return void ledger.accepted.add(mark)
   if (reply.code >= 500) ledger.refused.add(mark)

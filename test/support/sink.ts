@@ -23,6 +23,8 @@ export interface SunkMail {
   content: Buffer
   octets: number
   sha256: string
+  /** Of the body alone: headers grow on the way. */
+  bodySha256: string
 }
 
 export interface Sink {
@@ -38,6 +40,9 @@ export interface Sink {
 
 interface Body {
   hash: Hash
+  bodyHash: Hash
+  /** The header as far as it has come; null once the body has begun. */
+  header: Buffer | null
   kept: Buffer[]
   octets: number
 }
@@ -141,8 +146,7 @@ class SinkSession {
         return
       case 'DATA':
         if (this.#to.length === 0) return void this.#socket.write('554 5.5.1 no valid recipients\r\n')
-        if (this.#say('data', '', '354 go on'))
-          this.#body = { hash: createHash('sha256'), kept: [], octets: 0 }
+        if (this.#say('data', '', '354 go on')) this.#body = newBody()
         return
       case 'RSET':
         this.#to = []
@@ -169,6 +173,7 @@ class SinkSession {
   #take(body: Body, stuffed: Buffer): void {
     const whole = unstuff(stuffed)
     body.hash.update(whole)
+    hashBody(body, whole)
     if (body.octets < KEPT) body.kept.push(whole)
     body.octets += whole.length
   }
@@ -177,10 +182,34 @@ class SinkSession {
     this.#body = null
     const content = Buffer.concat(body.kept)
     if (!this.#say('dot', this.#from, '250 2.0.0 taken')) return
-    const { octets, hash } = body
-    this.#shared.mails.push({ from: this.#from, to: this.#to, content, octets, sha256: hash.digest('hex') })
+    this.#shared.mails.push({
+      from: this.#from,
+      to: this.#to,
+      content,
+      octets: body.octets,
+      sha256: body.hash.digest('hex'),
+      bodySha256: body.bodyHash.digest('hex'),
+    })
     this.#shared.events.emit('mail')
   }
+}
+
+function newBody(): Body {
+  return {
+    hash: createHash('sha256'),
+    bodyHash: createHash('sha256'),
+    header: Buffer.alloc(0),
+    kept: [],
+    octets: 0,
+  }
+}
+
+function hashBody(body: Body, piece: Buffer): void {
+  if (!body.header) return void body.bodyHash.update(piece)
+  const header = Buffer.concat([body.header, piece])
+  const end = header.indexOf('\r\n\r\n')
+  if (end >= 0) body.bodyHash.update(header.subarray(end + 4))
+  body.header = end >= 0 ? null : header
 }
 
 const END = Buffer.from('.\r\n')

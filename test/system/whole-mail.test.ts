@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { openSession, sendMail, transact } from '../support/client.ts'
+import { dotted, openSession, sendMail, transact } from '../support/client.ts'
 import { maildirFiles, mailsIn } from '../support/maildir.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
 import { openSink, type Sink } from '../support/sink.ts'
@@ -133,7 +133,7 @@ test('many transactions in one session, pipelined', { timeout }, async () => {
   for (const { content } of specimens) {
     session.write(`MAIL FROM:<x@client.example>\r\nRCPT TO:<far@relay.example>\r\nDATA\r\n`)
     for (const code of [250, 250, 354]) assert.equal((await session.reply()).code, code)
-    session.write(`${content}.\r\n`)
+    session.write(dotted(content))
     assert.equal((await session.reply()).code, 250)
   }
   await session.quit()

@@ -141,6 +141,6 @@ test('status names every process, once', { timeout }, async () => {
       ready.some((one) => one === name || one.startsWith(`${name}-`)),
       `${name} in ${ready}`,
     )
-  const pids = new Set(posthorn.workers().map((one) => one.pid))
+  const pids = new Set([posthorn.pid, ...posthorn.workers().map((one) => one.pid)])
   for (const { pid, name } of processes.filter((one) => one.state === 'ready')) assert.ok(pids.has(pid), name)
 })

@@ -40,14 +40,8 @@ test('a bad config is refused with its place, and the old one lives on, whole', 
   process.kill(posthorn.pid, 'SIGHUP')
   await posthorn.logged(new RegExp(`posthorn\\.conf:${line}:1`))
   assert.equal(await deliverable('anna@local.example'), 250)
-  assert.deepEqual(
-    posthorn
-      .workers()
-      .map((one) => one.pid)
-      .filter((pid) => !pids.includes(pid)).length,
-    1,
-    'only an lda is new',
-  )
+  const now = posthorn.workers().map((one) => one.pid)
+  for (const pid of pids) assert.ok(now.includes(pid), 'no worker was replaced')
 })
 
 test('a good config takes over by SIGHUP and by command, sessions stay', { timeout }, async () => {
