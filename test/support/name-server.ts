@@ -1,0 +1,142 @@
+/**
+ * A name server on loopback that says what the test wants, truth or not: UDP and TCP on one port of its own.
+ * What no script knows is NXDOMAIN with an SOA.
+ */
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { Packet } from 'dns2'
+
+type Data = Parameters<typeof Packet.createResourceFromQuestion>[1] & { name: string; type: number }
+
+export interface Script {
+  answers?: Data[]
+  authorities?: Data[]
+  rcode?: number
+  /** Over UDP only the head of it fits. */
+  truncated?: boolean
+  /** Says nothing at all. */
+  silent?: boolean
+  /** FORMERR for a query with EDNS, as old servers have it. */
+  refusesEdns?: boolean
+  /** Sent before the answer, made of the true one. */
+  lies?: (answer: Buffer) => Buffer[]
+  /** Answers when this is done. */
+  after?: Promise<unknown>
+}
+
+export interface NameServer {
+  /** For the `nameservers` of a slice. */
+  address: string
+  port: number
+  /** `MX example.org`, `tcp MX example.org`, in order. */
+  asked: string[]
+  /** By `MX example.org`; may be changed at any time. */
+  scripts: Map<string, Script>
+  close: () => void
+}
+
+const TYPE_NAMES = new Map<number, string>([
+  [1, 'A'],
+  [5, 'CNAME'],
+  [6, 'SOA'],
+  [15, 'MX'],
+  [28, 'AAAA'],
+])
+
+export const record = {
+  a: (name: string, address: string, ttl = 300): Data => ({ name, type: 1, class: 1, ttl, address }),
+  aaaa: (name: string, address: string, ttl = 300): Data => ({ name, type: 28, class: 1, ttl, address }),
+  mx: (name: string, priority: number, exchange: string, ttl = 300): Data => {
+    return { name, type: 15, class: 1, ttl, priority, exchange }
+  },
+  cname: (name: string, domain: string, ttl = 300): Data => ({ name, type: 5, class: 1, ttl, domain }),
+  soa: (name: string, minimum = 60): Data => {
+    const numbers = { serial: 1, refresh: 3600, retry: 600, expiration: 86400, minimum }
+    return { name, type: 6, class: 1, ttl: 3600, primary: `ns.${name}`, admin: `root.${name}`, ...numbers }
+  },
+}
+
+/** NOERROR and nothing: the name is there, the type is not. */
+export function nodata(zone: string): Script {
+  return { authorities: [record.soa(zone)] }
+}
+
+export async function startNameServer(scripts: Record<string, Script> = {}): Promise<NameServer> {
+  const asked: string[] = []
+  const known = new Map(Object.entries(scripts))
+  const { udp, tcp, port } = await listen()
+  const answer = (message: Buffer, over: 'udp' | 'tcp', send: (reply: Buffer) => void) => {
+    const query = Packet.parse(message)
+    const [question] = query.questions
+    if (!question) return
+    const key = `${TYPE_NAMES.get(question.type) ?? question.type} ${question.name}`
+    asked.push(over === 'tcp' ? `tcp ${key}` : key)
+    const script = known.get(key) ?? { rcode: 3, authorities: [record.soa('test')] }
+    if (script.silent) return
+    const speak = () => reply(query, script, over).forEach(send)
+    if (script.after) void script.after.then(speak)
+    else speak()
+  }
+  udp.on('message', (message: Buffer, from: RemoteInfo) => {
+    answer(message, 'udp', (reply) => udp.send(reply, from.port, from.address))
+  })
+  serveTcp(tcp, answer)
+  const close = () => {
+    udp.close()
+    tcp.close()
+  }
+  return { address: `127.0.0.1:${port}`, port, asked, scripts: known, close }
+}
+
+type Answering = (message: Buffer, over: 'udp' | 'tcp', send: (reply: Buffer) => void) => void
+
+function serveTcp(tcp: Server, answer: Answering): void {
+  tcp.on('connection', (socket) => {
+    socket.on('error', () => undefined) // the client has hung up, which is its right
+    let data: Buffer = Buffer.alloc(0)
+    socket.on('data', (chunk: Buffer) => {
+      data = Buffer.concat([data, chunk])
+      if (data.length < 2 || data.length < 2 + data.readUInt16BE(0)) return
+      answer(data.subarray(2), 'tcp', (reply) => {
+        const length = Buffer.alloc(2)
+        length.writeUInt16BE(reply.length)
+        // in two pieces, as a network may do it
+        socket.write(Buffer.concat([length, reply.subarray(0, 5)]))
+        setImmediate(() => socket.end(reply.subarray(5)))
+      })
+    })
+  })
+}
+
+function reply(query: Packet, script: Script, over: 'udp' | 'tcp'): Buffer[] {
+  const response = Packet.createResponseFromRequest(query)
+  Object.assign(response.header, { ra: 1, rcode: script.rcode ?? 0 })
+  if (script.refusesEdns && query.additionals.length > 0) {
+    Object.assign(response.header, { rcode: 1 })
+    return [response.toBuffer()]
+  }
+  if (script.truncated && over === 'udp') Object.assign(response.header, { tc: 1 })
+  else {
+    response.answers = (script.answers ?? []).map((data) => new Packet.Resource(data))
+    response.authorities = (script.authorities ?? []).map((data) => new Packet.Resource(data))
+  }
+  const truth = response.toBuffer()
+  return [...(script.lies?.(truth) ?? []), truth]
+}
+
+async function listen(): Promise<{ udp: Socket; tcp: Server; port: number }> {
+  for (;;) {
+    const udp = createSocket('udp4')
+    udp.bind(0, '127.0.0.1')
+    await once(udp, 'listening')
+    const port = (udp.address() as AddressInfo).port
+    const tcp = createServer().listen(port, '127.0.0.1')
+    const free = await once(tcp, 'listening').then(
+      () => true,
+      () => false,
+    )
+    if (free) return { udp, tcp, port }
+    udp.close() // somebody has the same port over TCP: another one
+  }
+}
