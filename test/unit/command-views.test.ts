@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { formatSize, formatSpan, oneLine, renderTable } from '../../commands/posthorn/figures.ts'
+import {
+  entryToJson,
+  messageToJson,
+  renderEntries,
+  renderMessage,
+  renderTotal,
+} from '../../commands/posthorn/queue-view.ts'
+import { renderStatus } from '../../commands/posthorn/status-view.ts'
+import type { QueueEntry } from '../../shared/bus/messages.ts'
+
+const now = Date.UTC(2026, 0, 2, 12)
+const entry: QueueEntry = {
+  id: 268_435_456,
+  sender: 'ann@x.org',
+  recipient: 'bob@y.org',
+  size: 4096,
+  receivedAt: now - 3_700_000,
+  state: 'deferred',
+  attempts: 2,
+  nextAttemptAt: now + 90_000,
+  destination: 'mx.y.org',
+  lastReply: { code: 451, enhanced: '4.2.0', text: 'not\nnow \u001b[2J', host: 'mx.y.org' },
+}
+
+test('sizes and spans', () => {
+  assert.deepEqual([0, 512, 4096, 40_000, 5 << 20].map(formatSize), ['0B', '512B', '4.0K', '39K', '5.0M'])
+  assert.deepEqual([0, -5, 59_000, 60_000, 61_000, 3_600_000, 3_660_000, 90_000_000].map(formatSpan), [
+    '0s',
+    '0s',
+    '59s',
+    '1m',
+    '1m1s',
+    '1h',
+    '1h1m',
+    '1d1h',
+  ])
+})
+
+test('the list: a line for each recipient, the last reply below it, nothing that moves the cursor', () => {
+  assert.equal(
+    renderEntries([entry], now, true),
+    [
+      'ID       SIZE  AGE   STATE     TRIES  NEXT   SENDER       RECIPIENT',
+      'T4FTI4G  4.0K  1h1m  deferred  2      1m30s  <ann@x.org>  <bob@y.org>',
+      '    mx.y.org: 451 4.2.0 not now  [2J',
+      '',
+    ].join('\n'),
+  )
+  const held: QueueEntry = { ...entry, state: 'held', nextAttemptAt: null, lastReply: null, sender: '' }
+  assert.match(renderEntries([held], now, false), /^T4FTI4G .* held +2 +- +<> +<bob@y.org>\n$/)
+})
+
+test('totals', () => {
+  assert.equal(renderTotal({ recipients: 0, messages: 0, octets: 0 }), 'The queue is empty.\n')
+  assert.equal(renderTotal({ recipients: 2, messages: 1, octets: 10 }), '1 message to 2 recipients, 10B.\n')
+})
+
+test('JSON: one object on one line, ids as people write them, times as ISO 8601', () => {
+  const text = entryToJson(entry)
+  assert.equal(text.indexOf('\n'), text.length - 1)
+  const read = JSON.parse(text) as Record<string, unknown>
+  assert.equal(read['id'], 'T4FTI4G')
+  assert.equal(read['nextAttemptAt'], '2026-01-02T12:01:30.000Z')
+  assert.equal(read['recipient'], 'bob@y.org')
+})
+
+test('one message: its envelope, its recipients, its header', () => {
+  const found = {
+    kind: 'found' as const,
+    envelope: {
+      id: entry.id,
+      sender: 'ann@x.org',
+      recipients: [{ address: 'bob@y.org' }],
+      size: 4096,
+      body: '7bit' as const,
+      smtputf8: false,
+      receivedAt: entry.receivedAt,
+      origin: { listener: 'local', session: 'S1', client: '', uid: 1000 },
+    },
+    entries: [entry],
+    header: Buffer.from('Subject: \u001b[31mred\r\n\tfolded\r\n'),
+  }
+  const text = renderMessage(found, now)
+  assert.match(text, /received +2026-01-02T10:58:20.000Z by local from uid 1000\n/)
+  assert.match(text, /\nSubject: \?\[31mred\n\tfolded\n$/)
+  const read = JSON.parse(messageToJson(found)) as { envelope: { id: string }; entries: { id: string }[] }
+  assert.deepEqual([read.envelope.id, read.entries[0]?.id], ['T4FTI4G', 'T4FTI4G'])
+})
+
+test('tables are as wide as they need to be', () => {
+  assert.equal(
+    renderTable([
+      ['a', 'b'],
+      ['long', 'c'],
+    ]),
+    'a     b\nlong  c\n',
+  )
+  assert.equal(oneLine('a\r\nb\0c '), 'a b c')
+})
+
+test('status tells of processes, queue and what is off', () => {
+  const status = {
+    build: '1.0',
+    epoch: 3,
+    configFile: '/p.conf',
+    startedAt: now - 60_000,
+    processes: [
+      {
+        name: 'smtpd-1',
+        role: 'smtpd',
+        pid: null,
+        state: 'given-up' as const,
+        uid: null,
+        startedAt: null,
+        restarts: 5,
+        lastExit: 'signal SIGSEGV',
+        figures: {},
+      },
+    ],
+    missing: ['no root'],
+  }
+  const queue = {
+    ...{ active: 1, deferred: 2, held: 3, octets: 1024, sessions: 4, accepted: 5, delivered: 6 },
+    intake: 'refuse' as const,
+    reason: 'disk',
+  }
+  const text = renderStatus(status, queue, now)
+  assert.match(text, /^Posthorn 1.0, up 1m, configuration 3 from \/p.conf\n/)
+  assert.match(text, /1 active, 2 deferred, 3 held \(1.0K active\).*new mail is refused: disk/)
+  assert.match(text, /smtpd-1 +given-up +- +- +- +5 /)
+  assert.match(text, /smtpd-1 last left with signal SIGSEGV/)
+  assert.match(text, /Off here:\n {2}no root\n$/)
+  assert.match(renderStatus(status, null, now), /The queue does not answer/)
+})
