@@ -126,8 +126,16 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   override _armTimeout(socket: Socket = this._socket): void {
-    if (socket !== this._socket) this.#tlsSocket = socket
+    if (socket !== this._socket) this.#watchHandshake(socket)
     super._armTimeout(socket)
+  }
+
+  /** The engine does not see a client that closes its side in the middle of the handshake. */
+  #watchHandshake(socket: Socket): void {
+    this.#tlsSocket = socket
+    socket.once('end', () => {
+      if (this._upgrading) this.#cutOff()
+    })
   }
 
   override _onTimeout(): void {

@@ -45,7 +45,8 @@ export class Listener extends SMTPServer {
       disableReverseLookup: true,
       socketTimeout: slice.commandTimeout,
       logger: false,
-      ...{ allowHalfOpen: true, noDelay: true },
+      // a client may close its side behind its last command; in a TLS handshake that means it is gone
+      ...{ allowHalfOpen: slice.tls.mode !== 'implicit', noDelay: true },
     })
     this.#bus = bus
     this.#log = log

@@ -5,6 +5,7 @@
  */
 import type { SmtpdSlice } from '../../shared/config/slices.ts'
 import { type Context, Fatal, type Running, runService } from '../../shared/runtime/service.ts'
+import { systemProbe } from '../../shared/system/credentials.ts'
 import { Listener } from './listener.ts'
 import { QueueBus } from './queue-bus.ts'
 
@@ -39,4 +40,9 @@ function reconfigure(listeners: readonly Listener[], news: SmtpdSlice): void {
   }
 }
 
-runService('smtpd', start)
+/** A local socket tells its callers by native code; a process with none never loads it. */
+function prepare({ listeners }: SmtpdSlice): void {
+  if (listeners.some(({ endpoint }) => endpoint.kind === 'unix')) systemProbe()
+}
+
+runService('smtpd', start, prepare)

@@ -40,16 +40,17 @@ export async function playHub(
   self: Role,
   path: string,
   handlers: Handlers,
+  firstSerial = 1,
 ): Promise<{ hub: Hub; joined: () => Promise<Peer> }> {
   const waiting: ((peer: Peer) => void)[] = []
   const arrived: Peer[] = []
-  let serial = 0
+  let serial = firstSerial
   const hub = openHub({
     self,
     handlers,
     log: silentLog,
     credentials: () => null,
-    admit: () => ({ kind: 'welcome', epoch: 1, serial: ++serial }),
+    admit: () => ({ kind: 'welcome', epoch: 1, serial: serial++ }),
     onJoin: (peer) => {
       const next = waiting.shift()
       if (next) next(peer)

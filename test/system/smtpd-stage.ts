@@ -41,8 +41,8 @@ export interface Stage {
   streamed: Map<number, number>
   closedSessions: string[]
   qmgr: Peer
-  /** qmgr goes away and comes back at once. */
-  restartQmgr: () => Promise<void>
+  /** qmgr goes away and comes back at once, and gives this serial. */
+  restartQmgr: (serial: number) => Promise<void>
   stopQmgr: () => void
   close: () => Promise<void>
 }
@@ -140,8 +140,8 @@ export async function openStage(
       return answer
     },
   }
-  const playQmgr = () => playHub('qmgr', rig.buses.qmgr, handlers)
-  let qmgr = await playQmgr()
+  const playQmgr = (serial: number) => playHub('qmgr', rig.buses.qmgr, handlers, serial)
+  let qmgr = await playQmgr(1)
   const resolver = await playHub('resolver', rig.buses.resolver, {
     resolve: (question) => answers.resolve(question),
   })
@@ -171,9 +171,9 @@ export async function openStage(
       for (const peer of qmgr.hub.peers) peer.destroy('test')
       qmgr.hub.close()
     },
-    restartQmgr: async () => {
+    restartQmgr: async (serial) => {
       stage.stopQmgr()
-      qmgr = await playQmgr()
+      qmgr = await playQmgr(serial)
       stage.qmgr = await qmgr.joined()
     },
     close: async () => {
