@@ -220,6 +220,11 @@ interface Opened {
   transact: (batch: Batch) => void
 }
 
+/** better-sqlite3 loads its library at the first database. */
+export function loadNativeCode(): void {
+  new Database(':memory:').close()
+}
+
 function open(directory: string): Opened {
   const database = new Database(join(directory, 'queue.db'))
   database.pragma('journal_mode = WAL')

@@ -4,6 +4,7 @@
  * Fails: a call rejects with `StoreTrouble` as the store throws it; if the thread itself dies all calls reject
  * as `broken` and `onDeath` is told, which ends qmgr (mcp starts it again, and it recovers).
  */
+import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { type PackedBatch, packBatch } from './batch-codec.ts'
 import { type Batch, type QueueStore, StoreTrouble, type Trouble } from './store.ts'
@@ -25,11 +26,31 @@ export interface StorePort {
   close(): Promise<void>
 }
 
+/** What the thread is told first, and what it says when its code is there. */
+export interface StoreOpening {
+  directory: string
+  syncDelay: number
+}
+export const LOADED = 'loaded'
+
+let spare: Worker | null = null
+
+/** Makes the thread before qmgr gives up root: its code may be out of reach afterwards. It opens nothing yet. */
+export async function loadStoreThread(): Promise<void> {
+  const thread = newThread()
+  await once(thread, 'message')
+  spare = thread
+}
+
+function newThread(): Worker {
+  return new Worker(new URL('./store-thread.js', import.meta.url))
+}
+
 /** @param syncDelay milliseconds that every batch takes longer; for tests of a slow disk. */
 export function openStorePort(directory: string, onDeath: (error: Error) => void, syncDelay = 0): StorePort {
-  const thread = new Worker(new URL('./store-thread.js', import.meta.url), {
-    workerData: { directory, syncDelay },
-  })
+  const thread = spare ?? newThread()
+  spare = null
+  thread.postMessage({ directory, syncDelay } satisfies StoreOpening)
   const waiting = new Map<number, Waiting>()
   let lastCall = 0
   let closing = false
@@ -38,7 +59,8 @@ export function openStorePort(directory: string, onDeath: (error: Error) => void
     waiting.clear()
     if (!closing) onDeath(error)
   }
-  thread.on('message', (reply: StoreReply) => {
+  thread.on('message', (reply: StoreReply | typeof LOADED) => {
+    if (reply === LOADED) return
     const one = waiting.get(reply.id)
     waiting.delete(reply.id)
     if ('trouble' in reply) one?.reject(new StoreTrouble(reply.trouble, reply.text))

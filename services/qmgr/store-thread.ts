@@ -1,34 +1,34 @@
 /**
  * The thread that owns `queue.db`, so that a slow sync never holds up the bus. It answers calls in the order
  * they came. `apply` arrives packed (`batch-codec.ts`), every other call by name with structured clones.
+ * It loads its code, native parts too, before it is told where the store is: qmgr may be root until then.
  */
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { unpackBatch } from './batch-codec.ts'
-import { SqliteStore } from './sqlite-store.ts'
+import { loadNativeCode, SqliteStore } from './sqlite-store.ts'
 import { StoreTrouble } from './store.ts'
-import type { StoreCall, StoreReply } from './store-port.ts'
+import { LOADED, type StoreCall, type StoreOpening, type StoreReply } from './store-port.ts'
 
 const port = parentPort
 if (!port) throw new Error('store-thread runs as a thread of qmgr')
 
-const { directory, syncDelay } = workerData as { directory: string; syncDelay: number }
-const store = new SqliteStore(directory)
-
-port.on('message', (call: StoreCall) => {
-  const reply = answer(call)
-  port.postMessage(reply)
+loadNativeCode()
+port.postMessage(LOADED)
+port.once('message', ({ directory, syncDelay }: StoreOpening) => {
+  const store = new SqliteStore(directory)
+  port.on('message', (call: StoreCall) => port.postMessage(answer(store, call, syncDelay)))
 })
 
-function answer(call: StoreCall): StoreReply {
+function answer(store: SqliteStore, call: StoreCall, syncDelay: number): StoreReply {
   try {
-    return { id: call.id, value: run(call) }
+    return { id: call.id, value: run(store, call, syncDelay) }
   } catch (error) {
     const trouble = error instanceof StoreTrouble ? error.trouble : 'broken'
     return { id: call.id, trouble, text: String(error) }
   }
 }
 
-function run(call: StoreCall): unknown {
+function run(store: SqliteStore, call: StoreCall, syncDelay: number): unknown {
   if (call.method === 'apply') {
     store.apply(unpackBatch(call.batch))
     if (syncDelay > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, syncDelay)

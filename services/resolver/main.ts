@@ -4,11 +4,11 @@
  */
 import { openHub } from '../../shared/bus/hub.ts'
 import { type Context, type Running, runService } from '../../shared/runtime/service.ts'
-import { peerCredentials } from '../../shared/system/credentials.ts'
+import { peerCredentials, systemProbe } from '../../shared/system/credentials.ts'
 import { admit } from './admission.ts'
 import { assemble } from './assembly.ts'
 
-runService('resolver', start)
+runService('resolver', start, () => void systemProbe())
 
 async function start(context: Context<'resolver'>): Promise<Running<'resolver'>> {
   const { log, build, buses } = context

@@ -59,9 +59,16 @@ export interface Running<R extends WorkerRole> {
   figures?: () => Record<string, number>
 }
 
+/**
+ * Runs before the worker gives up root: loads what is loaded late otherwise (native code, threads), from an
+ * installation that its user perhaps cannot read.
+ */
+export type Prepare<R extends WorkerRole> = (slice: Slices[R]) => void | Promise<void>
+
 export function runService<R extends WorkerRole>(
   role: R,
   start: (context: Context<R>) => Promise<Running<R>>,
+  prepare: Prepare<R> = () => undefined,
 ): void {
   if (!process.send) {
     process.stderr.write(`${role}: started by mcp, not by hand; see "posthorn start"\n`)
@@ -69,12 +76,13 @@ export function runService<R extends WorkerRole>(
   }
   process.on('SIGINT', () => undefined) // a terminal's ^C reaches the whole group; mcp drains us
   process.on('SIGHUP', () => undefined)
-  new Worker(role, start)
+  new Worker(role, start, prepare)
 }
 
 class Worker<R extends WorkerRole> {
   readonly #role: R
   readonly #start: (context: Context<R>) => Promise<Running<R>>
+  readonly #prepare: Prepare<R>
   readonly #lag = monitorEventLoopDelay({ resolution: 10 })
   #log: Log | null = null
   #epoch = 0
@@ -82,9 +90,10 @@ class Worker<R extends WorkerRole> {
   #draining = false
   #onLda: Parameters<Context<R>['onLda']>[0] = () => undefined
 
-  constructor(role: R, start: (context: Context<R>) => Promise<Running<R>>) {
+  constructor(role: R, start: (context: Context<R>) => Promise<Running<R>>, prepare: Prepare<R>) {
     this.#role = role
     this.#start = start
+    this.#prepare = prepare
     process.on('uncaughtException', (error) => this.#leave(error))
     process.on('unhandledRejection', (error) => this.#leave(error))
     process.on('SIGTERM', () => this.#drain())
@@ -118,6 +127,7 @@ class Worker<R extends WorkerRole> {
   }
 
   async #configure(told: Configure): Promise<void> {
+    await this.#prepare(told.slice as Slices[R])
     if (told.become) become(told.become)
     process.umask(0o077)
     process.title = `posthorn: ${told.name}`
@@ -184,8 +194,8 @@ class Worker<R extends WorkerRole> {
 
 /**
  * Gives up root for good: supplementary groups, gid, uid, in this order; the kernel then clears every
- * capability and makes the process undumpable. All modules are loaded by now, so an installation that the
- * worker's user cannot read still works.
+ * capability and makes the process undumpable. All code is loaded by now (see `Prepare`), so an installation that
+ * the worker's user cannot read still works. The C library does this for every thread.
  */
 function become(whom: { user: string; uid: number; gid: number }): void {
   if (whom.uid === 0)

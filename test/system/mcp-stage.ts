@@ -160,7 +160,7 @@ async function askControl<N extends RequestName>(path: string, name: N): Promise
   }
 }
 
-/** One process as /proc shows it. */
+/** One process, or one thread (`PID/task/TID`), as /proc shows it. */
 export interface Shown {
   uids: number[]
   gids: number[]
@@ -169,7 +169,7 @@ export interface Shown {
   noNewPrivileges: boolean
 }
 
-export function show(pid: number): Shown {
+export function show(pid: string): Shown {
   const status = readFileSync(`/proc/${pid}/status`, 'latin1')
   const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]?.trim() ?? ''
   const numbers = (name: string) => field(name).split(/\s+/).filter(Boolean).map(Number)
