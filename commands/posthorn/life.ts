@@ -1,6 +1,6 @@
 /** `posthorn start`, `stop`, `reload`, `status`: the life of the server, over mcp's control socket. */
 import { resolve } from 'node:path'
-import { askOnce, configFile, openServer, socketPath } from './server.ts'
+import { configFile, openServer, socketPath, withServer } from './server.ts'
 import { renderStatus } from './status-view.ts'
 import { type Exit, exits, Trouble } from './trouble.ts'
 import type { Call } from './words.ts'
@@ -30,7 +30,7 @@ export async function stop(call: Call, print: Print): Promise<Exit> {
 }
 
 export async function reload(call: Call, print: Print): Promise<Exit> {
-  const answer = await askOnce(socketPath(call, 'mcp'), 'mcp', 'reload', {})
+  const answer = await withServer(socketPath(call, 'mcp'), 'mcp', (server) => server.ask('reload', {}))
   if (answer.kind === 'refused') {
     throw new Trouble(exits.bad, `nothing changed, the running configuration stays:\n${answer.problems}`)
   }
@@ -39,8 +39,10 @@ export async function reload(call: Call, print: Print): Promise<Exit> {
 }
 
 export async function status(call: Call, print: Print): Promise<Exit> {
-  const answer = await askOnce(socketPath(call, 'mcp'), 'mcp', 'status', {})
-  const queue = await askOnce(socketPath(call, 'qmgr'), 'qmgr', 'queue-status', {}).catch(() => null)
+  const answer = await withServer(socketPath(call, 'mcp'), 'mcp', (server) => server.ask('status', {}))
+  const queue = await withServer(socketPath(call, 'qmgr'), 'qmgr', (server) =>
+    server.ask('queue-status', {}),
+  ).catch(() => null)
   print(
     call.flags.has('json')
       ? `${JSON.stringify({ ...answer, queue })}\n`

@@ -13,7 +13,7 @@ import {
   renderTotal,
   type Total,
 } from './queue-view.ts'
-import { askOnce, openServer, type Server, socketPath } from './server.ts'
+import { openServer, type Server, socketPath, withServer } from './server.ts'
 import { type Exit, exits, Trouble } from './trouble.ts'
 import type { Call } from './words.ts'
 
@@ -56,7 +56,9 @@ async function* pages(server: Server, filter: QueueFilter): AsyncGenerator<Queue
 
 export async function showMessage(call: Call, print: (text: string) => void): Promise<Exit> {
   const [written = ''] = call.operands
-  const answer = await askOnce(socketPath(call, 'qmgr'), 'qmgr', 'queue-show', { id: readId(written) })
+  const answer = await withServer(socketPath(call, 'qmgr'), 'qmgr', (server) =>
+    server.ask('queue-show', { id: readId(written) }),
+  )
   if (answer.kind === 'missing') throw new Trouble(exits.missing, `${written} is not in the queue`)
   print(call.flags.has('json') ? messageToJson(answer) : renderMessage(answer, Date.now()))
   return exits.ok
@@ -70,7 +72,9 @@ export async function actOnQueue(call: Call, act: Act, print: (text: string) => 
   const unlimited = act === 'flush' || call.flags.has('all')
   if (!unlimited && Object.keys(filter).length === 0)
     throw new Trouble(exits.usage, `"posthorn queue ${act}" needs ids, a selection, or --all`)
-  const { recipients } = await askOnce(socketPath(call, 'qmgr'), 'qmgr', 'queue-act', { act, filter })
+  const { recipients } = await withServer(socketPath(call, 'qmgr'), 'qmgr', (server) =>
+    server.ask('queue-act', { act, filter }),
+  )
   if (!call.flags.has('quiet')) print(`${DONE[act]}: ${counted(recipients, 'recipient')}\n`)
   const named = (filter.ids?.length ?? 0) > 0
   return named && recipients === 0 && act !== 'flush' ? exits.missing : exits.ok

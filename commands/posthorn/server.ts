@@ -64,16 +64,15 @@ export async function openServer(path: string, remote: Remote): Promise<Server> 
   return server
 }
 
-/** One question and its answer. */
-export async function askOnce<N extends RequestName>(
+/** One conversation, closed at its end. */
+export async function withServer<T>(
   path: string,
   remote: Remote,
-  name: N,
-  payload: Payload<N>,
-): Promise<Answer<N>> {
+  talk: (server: Server) => Promise<T>,
+): Promise<T> {
   const server = await openServer(path, remote)
   try {
-    return await server.ask(name, payload)
+    return await talk(server)
   } finally {
     server.close()
   }

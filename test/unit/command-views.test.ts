@@ -1,3 +1,4 @@
+/** What posthorn prints, from entries and figures to text. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { formatSize, formatSpan, oneLine, renderTable } from '../../commands/posthorn/figures.ts'

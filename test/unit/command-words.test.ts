@@ -1,3 +1,4 @@
+/** The command line of posthorn: what is read, what is refused, and with which hint. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Call, commandTable, readWords, renderHelp } from '../../commands/posthorn/words.ts'

@@ -1,3 +1,4 @@
+/** Which copies a delivery makes, what stands on top of each, and what its file is called. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { planCopies, traceHeader } from '../../services/lda/trace-header.ts'

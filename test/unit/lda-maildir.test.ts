@@ -1,3 +1,4 @@
+/** A real Maildir on a real disk: made, checked, written to, failed on, swept. */
 import assert from 'node:assert/strict'
 import {
   existsSync,

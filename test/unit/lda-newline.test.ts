@@ -1,3 +1,4 @@
+/** CRLF to LF, whole and in pieces. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'

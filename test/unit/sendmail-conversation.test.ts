@@ -1,3 +1,4 @@
+/** The pure SMTP client of sendmail: what it says to which reply, and what it leaves with. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {

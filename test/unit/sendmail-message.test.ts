@@ -1,3 +1,4 @@
+/** From standard input to what leaves: line ends, dots, header, addresses. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'

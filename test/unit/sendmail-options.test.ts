@@ -1,3 +1,4 @@
+/** The command line of sendmail(8), with every letter of history. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Options, parseOptions } from '../../commands/sendmail/options.ts'
