@@ -1,7 +1,17 @@
 /** The real lda process, its bus connection a socketpair as mcp makes it, the test in qmgr's place. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { CONTENT_CHUNK, CONTENT_WINDOW, type Configure, type Payload } from '../../shared/bus/messages.ts'
@@ -208,6 +218,32 @@ test('draining answers what is in hand first', { timeout }, async (t) => {
   const kinds = (await Promise.all(answers)).map((answer) => answer.outcomes[0]?.outcome.kind)
   assert.equal(await left, 0)
   assert.equal(mails(home).length, kinds.filter((kind) => kind === 'sent').length)
+})
+
+const mount = own.uid === 0 && spawnSync('mount', ['--version']).status === 0 ? false : 'needs root and mount'
+
+test('a full disk: later, nothing left behind, and it heals by itself', {
+  timeout,
+  skip: mount,
+}, async (t) => {
+  const stage = await setStage(t)
+  const { qmgr, home, deliver } = stage
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'posthorn-test', home])
+  if (mounted.status !== 0) return t.skip(`mount is not allowed here: ${String(mounted.stderr)}`)
+  t.after(() => spawnSync('umount', [home]))
+  writeFileSync(join(home, 'ballast'), Buffer.alloc(900_000))
+  const content = Buffer.alloc(300_000, 'x')
+  const whole = (await qmgr.request('deliver', deliver({ content }))).outcomes[0]?.outcome
+  assert.deepEqual([whole?.kind, whole?.reply.enhanced], ['later', '4.3.1'])
+  const request = deliver({ content: null })
+  const answer = qmgr.request('deliver', request)
+  await stream(stage, request.attempt, content)
+  assert.equal((await answer).outcomes[0]?.outcome.reply.enhanced, '4.3.1')
+  assert.deepEqual([mails(home), mails(home, 'tmp')], [[], []])
+  rmSync(join(home, 'ballast'))
+  const healed = (await qmgr.request('deliver', deliver({ content }))).outcomes[0]?.outcome
+  assert.equal(healed?.kind, 'sent')
+  spawnSync('umount', [home])
 })
 
 const rootOnly = own.uid === 0 ? false : 'needs root'
