@@ -37,7 +37,7 @@ export class Journal {
   #health: Health = 'good'
   #idle: (() => void)[] = []
   #timer: NodeJS.Timeout | null = null
-  #behind: (() => Promise<void>)[] = []
+  #behind: { run: () => Promise<void>; reject: (trouble: StoreTrouble) => void }[] = []
   /** For figures: batches, and messages in them. */
   batches = 0
   committed = 0
@@ -71,13 +71,13 @@ export class Journal {
 
   /**
    * Calls the store right behind everything recorded so far, so that `call` sees all of it and nothing of what is
-   * recorded later. Rejects at once while the store is in trouble: its order cannot be kept then.
+   * recorded later. Rejects when that cannot be had: what was recorded could not be written, or waits for room.
    */
   behind<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#health !== 'good')
-      return Promise.reject(new StoreTrouble(this.#health, 'the queue store is in trouble'))
+    if (this.#health === 'broken')
+      return Promise.reject(new StoreTrouble('broken', 'the queue store is in trouble'))
     return new Promise((resolve, reject) => {
-      this.#behind.push(() => call().then(resolve, reject))
+      this.#behind.push({ run: () => call().then(resolve, reject), reject })
       this.#start()
     })
   }
@@ -111,13 +111,20 @@ export class Journal {
 
   async #commit(): Promise<void> {
     const units = this.#choose()
+    const keptBack = this.#units.length > 0
+    const calls = this.#behind.splice(0)
     try {
-      const applied = units.length > 0 ? this.#port.apply(batchOf(units)) : Promise.resolve()
-      for (const call of this.#behind.splice(0)) void call()
-      await applied
-      this.#succeeded(units)
+      if (units.length > 0) await this.#port.apply(batchOf(units))
     } catch (error) {
-      await this.#failed(error, units)
+      const trouble = error instanceof StoreTrouble ? error : new StoreTrouble('broken', String(error))
+      for (const { reject } of calls) reject(trouble)
+      await this.#failed(trouble, units)
+      return this.#next()
+    }
+    this.#succeeded(units)
+    for (const { run, reject } of calls) {
+      if (keptBack) reject(new StoreTrouble('full', 'results wait for room'))
+      else void run()
     }
     this.#next()
   }
@@ -132,16 +139,12 @@ export class Journal {
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  /** On a full disk, first what needs the least room. */
+  /** On a full disk, first what needs the least room; what concerns one message stays in its order. */
   #choose(): Unit[] {
     const all = this.#units
-    const small = this.#health === 'full' ? all.filter((unit) => unit.messages.length === 0) : []
-    if (small.length === 0 || small.length === all.length) {
-      this.#units = []
-      return all
-    }
-    this.#units = all.filter((unit) => unit.messages.length > 0)
-    return small
+    const { now, later } = this.#health === 'full' ? byNeed(all) : { now: all, later: [] }
+    this.#units = now.length > 0 ? later : []
+    return now.length > 0 ? now : all
   }
 
   #succeeded(units: Unit[]): void {
@@ -153,8 +156,7 @@ export class Journal {
     }
   }
 
-  async #failed(error: unknown, units: Unit[]): Promise<void> {
-    const trouble = error instanceof StoreTrouble ? error : new StoreTrouble('broken', String(error))
+  async #failed(trouble: StoreTrouble, units: Unit[]): Promise<void> {
     this.#log.error({ err: trouble, units: units.length }, 'commit failed')
     for (const unit of units) unit.refuse?.(trouble)
     this.#units = [...units.filter((unit) => !unit.refuse), ...this.#units]
@@ -190,6 +192,24 @@ export class Journal {
     this.#health = health
     this.#onHealth(health)
   }
+}
+
+/** Units with new messages wait, and with them every later unit that concerns a message of theirs. */
+function byNeed(units: readonly Unit[]): { now: Unit[]; later: Unit[] } {
+  const concerned = new Set<number>()
+  const now: Unit[] = []
+  const later: Unit[] = []
+  for (const unit of units) {
+    const messages = unit.changes.map((change) =>
+      change.kind === 'wait' ? change.row.message : change.message,
+    )
+    if (unit.messages.length === 0 && !messages.some((message) => concerned.has(message))) now.push(unit)
+    else {
+      later.push(unit)
+      for (const message of messages) concerned.add(message)
+    }
+  }
+  return { now, later }
 }
 
 function batchOf(units: readonly Unit[]): Batch {

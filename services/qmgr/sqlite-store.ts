@@ -55,13 +55,7 @@ export class SqliteStore implements QueueStore {
   }
 
   apply(batch: Batch): void {
-    try {
-      this.#transact(batch)
-    } catch (error) {
-      const trouble = troubleOf(error)
-      if (trouble === 'full') this.#spendReserve()
-      throw new StoreTrouble(trouble, String(error))
-    }
+    this.#write(() => this.#transact(batch))
   }
 
   recover(): Recovered[] {
@@ -82,9 +76,11 @@ export class SqliteStore implements QueueStore {
       if (rows) rows.push(row)
       else byMessage.set(row.message, [row])
     }
-    this.#database.transaction(() => {
-      for (const raw of found) this.#statements.activate.run(raw.message, raw.n)
-    })()
+    this.#write(() =>
+      this.#database.transaction(() => {
+        for (const raw of found) this.#statements.activate.run(raw.message, raw.n)
+      })(),
+    )
     return [...byMessage].flatMap(([id, rows]) => {
       const message = this.load(id)
       return message ? [{ ...message, rows, waiting: this.#waiting(id) }] : []
@@ -202,6 +198,17 @@ export class SqliteStore implements QueueStore {
     } catch {
       this.#spendReserve()
       return false
+    }
+  }
+
+  /** Deliveries go on with a full disk (rule D6), so whatever finds it full gives up the reserve. */
+  #write(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      const trouble = troubleOf(error)
+      if (trouble === 'full') this.#spendReserve()
+      throw new StoreTrouble(trouble, String(error))
     }
   }
 

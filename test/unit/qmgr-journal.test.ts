@@ -109,4 +109,38 @@ describe('journal', () => {
     port.release()
     assert.deepEqual(await seen, [1, 2])
   })
+
+  it('does not call the store behind what could not be written, but goes on with a full disk', {
+    timeout: 20_000,
+  }, async () => {
+    const port = new SlowPort()
+    const journal = new Journal(port, silentLog, () => undefined)
+    await journal.insert(message(1))
+    port.store.failNext('full')
+    const refused = journal.insert(message(2))
+    journal.record([{ kind: 'remove', message: 1 }])
+    const early = journal.behind(() => Promise.resolve('called'))
+    await assert.rejects(refused, StoreTrouble)
+    await assert.rejects(early, StoreTrouble)
+    assert.equal(journal.health, 'full')
+    assert.deepEqual(await journal.behind(() => Promise.resolve(port.store.recover())), [])
+  })
+
+  it('keeps the order of what concerns one message while the disk is full', { timeout: 20_000 }, async () => {
+    const port = new SlowPort()
+    const journal = new Journal(port, silentLog, () => undefined)
+    port.store.failNext('full')
+    await assert.rejects(journal.insert(message(1)), StoreTrouble)
+    const before = port.batches.length
+    journal.record([{ kind: 'settle', message: 5, n: 0 }], [message(9)])
+    journal.record([{ kind: 'remove', message: 5 }])
+    journal.record([{ kind: 'remove', message: 6 }])
+    await journal.settled()
+    const changes = port.batches.slice(before).flatMap((batch) => batch.changes)
+    assert.deepEqual(changes, [
+      { kind: 'remove', message: 6 },
+      { kind: 'settle', message: 5, n: 0 },
+      { kind: 'remove', message: 5 },
+    ])
+  })
 })
