@@ -31,6 +31,8 @@ export interface DeliveriesOptions {
   credit: (stream: number, octets: number) => void
 }
 
+const NEVER = new Promise<never>(() => undefined)
+
 /** One copy and what became of it so far. */
 interface Slot {
   plan: CopyPlan
@@ -75,6 +77,7 @@ export class Deliveries {
   }
 
   async deliver(request: Deliver): Promise<Delivered> {
+    if (this.#closed) return NEVER // the connection ends in a moment, and qmgr finds another way at once
     this.#inHand++
     try {
       return await this.#attempt(request)
@@ -85,7 +88,7 @@ export class Deliveries {
     }
   }
 
-  /** From now on nothing is taken; resolves when nothing is in hand. */
+  /** From now on nothing is taken and nothing new answered; resolves when nothing is in hand. */
   close(): Promise<void> {
     this.#closed = true
     if (this.#inHand === 0) return Promise.resolve()
@@ -127,7 +130,6 @@ export class Deliveries {
   #begin(request: Deliver): Slot[] {
     const slots = planCopies(request.recipients).map(emptySlot)
     const { route } = request
-    if (this.#closed) return failAll(slots, oursOutcome('the delivery agent is leaving'))
     if (route.kind !== 'local') return failAll(slots, oursOutcome('not a route to a mailbox'))
     if (route.mailbox.uid !== this.#options.uid) {
       const facts = { ...idsOf(request), wanted: route.mailbox.uid, uid: this.#options.uid }

@@ -1,8 +1,9 @@
 /**
  * How an lda ends: nothing to do for a while, told to drain, or qmgr gone. In each case what is in hand is
  * settled first and its answers are out before the connection closes, so qmgr learns the truth about every
- * attempt. When qmgr is gone there is nobody to answer: content that was still coming is dropped, what came
- * whole is stored (qmgr, back again, will send it once more: a double is better than a loss).
+ * attempt; one that comes too late gets no answer, and qmgr hands it to the next lda without a wait. When qmgr is
+ * gone there is nobody to answer: content that was still coming is dropped, what came whole is stored (qmgr, back
+ * again, will send it once more: a double is better than a loss).
  */
 import type { Socket } from 'node:net'
 import type { Log } from '../../shared/base/log.ts'
