@@ -14,6 +14,8 @@ import { until } from './wait.ts'
 
 export interface Postfix {
   port: number
+  /** The master process, parent of all others. */
+  pid: number
   log: () => string
   stop: () => void
 }
@@ -24,6 +26,10 @@ export interface PostfixPlan {
   nextHop: number
   /** What comes in for `there`@postfix.example goes on to `here`. */
   alias: { there: string; here: string }
+  /** Parameters of main.cf that are wanted otherwise. */
+  main?: Record<string, string>
+  /** Where its folder is made; /tmp when nothing is said. */
+  parent?: string
 }
 
 export async function startPostfix(plan: PostfixPlan): Promise<Postfix | null> {
@@ -32,7 +38,7 @@ export async function startPostfix(plan: PostfixPlan): Promise<Postfix | null> {
     process.stderr.write('\n!!! no Postfix here: it needs root and its Debian package\n')
     return null
   }
-  const folder = mkdtempSync('/tmp/posthorn-postfix-')
+  const folder = mkdtempSync(join(plan.parent ?? '/tmp', 'posthorn-postfix-'))
   chmodSync(folder, 0o755)
   writeConfig(folder, programs, plan)
   const control = (verb: string) =>
@@ -45,7 +51,8 @@ export async function startPostfix(plan: PostfixPlan): Promise<Postfix | null> {
     control('stop')
     rmSync(folder, { recursive: true, force: true })
   }
-  return { port: plan.port, log, stop }
+  const pid = Number(readFileSync(join(folder, 'queue/pid/master.pid'), 'utf8'))
+  return { port: plan.port, pid, log, stop }
 }
 
 /** Postfix cannot choose a port by itself; between this and its start somebody else might, and the test fails. */
@@ -75,7 +82,7 @@ function writeConfig(folder: string, { env, folder: root }: Programs, plan: Post
     queue_directory: join(folder, 'queue'),
     data_directory: join(folder, 'data'),
     maillog_file: join(folder, 'log'),
-    maillog_file_prefixes: '/tmp',
+    maillog_file_prefixes: folder,
     import_environment: `MAIL_CONFIG MAIL_LOGTAG LD_LIBRARY_PATH=${env['LD_LIBRARY_PATH'] ?? ''}`,
     mail_owner: owner,
     setgid_group: owner === 'postfix' ? 'postdrop' : 'voice',
@@ -91,6 +98,7 @@ function writeConfig(folder: string, { env, folder: root }: Programs, plan: Post
     virtual_alias_domains: 'postfix.example',
     virtual_alias_maps: `inline:{ {${plan.alias.there}@postfix.example = ${plan.alias.here}} }`,
     smtputf8_enable: 'no',
+    ...plan.main,
   }
   const lines = Object.entries(main).map(([name, value]) => `${name} = ${value}`)
   writeFileSync(join(folder, 'etc/main.cf'), `${lines.join('\n')}\n`)
