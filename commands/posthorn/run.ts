@@ -37,6 +37,10 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
       return check(call, print)
     case 'aliases':
       return (await import('./aliases.ts')).checkAliases(call, print)
+    case 'setup-users': {
+      const { setupUsers } = await import('../setup-users.ts')
+      return setupUsers(call.flags.has('print') ? ['--print'] : [], print)
+    }
     case 'start':
       await (await import('./life.ts')).start(call)
       return null

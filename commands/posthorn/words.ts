@@ -32,6 +32,7 @@ const optionTable = {
   destination: { value: 'NAME', doc: 'only to this next hop; * stands for any text' },
   state: { value: 'STATE', doc: 'only active, deferred or held' },
   timeout: { value: 'SECONDS', doc: 'wait no longer than this' },
+  print: { doc: 'show the lines instead of running them' },
   help: { short: 'h', doc: 'this text' },
 } as const satisfies Record<string, Option>
 export type OptionName = keyof typeof optionTable
@@ -73,6 +74,7 @@ export const commandTable = {
   'queue wait': { operands: '', options: [...SELECTION, 'timeout'], doc: 'until no such mail is left' },
   aliases: { operands: '', options: [], doc: 'look through the alias files and list every mistake' },
   options: { operands: '', options: [], doc: 'the manual of posthorn.conf' },
+  'setup-users': { operands: '', options: ['print'], doc: 'make the system users that the processes become' },
   version: { operands: '', options: [], doc: 'which build this is' },
   help: { operands: '', options: [], doc: 'this text' },
 } as const satisfies Record<string, Command>

@@ -211,12 +211,16 @@ export class Mcp {
     })
   }
 
+  /** The control socket goes last: who asked to stop waits for its end, and may want to start anew. */
   #finish(): void {
     this.ground.log.info({}, 'stopped')
-    this.#control?.close()
+    const end = (code: number) => {
+      this.#control?.close()
+      this.#setStopped(code)
+    }
     this.ground.giveBack().then(
-      () => this.#setStopped(0),
-      () => this.#setStopped(exitCodes.system),
+      () => end(0),
+      () => end(exitCodes.system),
     )
   }
 }
