@@ -5,6 +5,7 @@
  * next line of the same indentation that begins with `}`. Unformatted code would fool it, and fails the linter.
  */
 import { readdirSync, readFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
 
 export interface SourceFile {
@@ -44,10 +45,14 @@ function readSource(path: string): SourceFile {
 
 function importsIn(path: string, text: string, line: number): Import[] {
   const specifiers = [
-    ...text.matchAll(/\bfrom '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)|\brequire\('([^']+)'\)/g),
+    ...text.matchAll(
+      /^(?:import|export|\}) .*?\bfrom '([^']+)'|^import '([^']+)'|\b(?:import|require)\('([^']+)'\)/g,
+    ),
   ]
-  return specifiers.map((match) => {
-    const target = match.slice(1).find((group) => group !== undefined) ?? ''
+  const targets = specifiers.map((match) => match.slice(1).find((group) => group !== undefined) ?? '')
+  // a bare name of Node's own stands in scripts inside strings; code writes `node:`
+  const named = targets.filter((target) => !builtinModules.includes(target))
+  return named.map((target) => {
     const ours = target.startsWith('.')
     return { line, ours, target: ours ? normalize(join(dirname(path), target)) : target }
   })
