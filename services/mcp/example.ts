@@ -2,10 +2,10 @@
  * A mailbox that the config serves, for the banner's "what to type next": the first one of the first local zone
  * with a mailbox file, or the caller's own in a zone of system users.
  */
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { dirname, resolve } from 'node:path'
-import type { ZoneSlice } from '../../shared/config/slices.ts'
+import { dirname, relative, resolve } from 'node:path'
+import type { Slices, ZoneSlice } from '../../shared/config/slices.ts'
 
 export function exampleMailbox(zones: readonly ZoneSlice[]): { address: string; maildir: string } | null {
   for (const zone of zones) {
@@ -17,6 +17,18 @@ export function exampleMailbox(zones: readonly ZoneSlice[]): { address: string; 
       }
   }
   return null
+}
+
+/**
+ * Makes the home of the example when it lies in the server's own directory, so that the config as shipped works
+ * at the first start. Homes elsewhere are their owners' business, and not made by a mail server.
+ */
+export function makeExampleHome({ mcp, resolver }: Slices): void {
+  for (const zone of resolver.zones) {
+    if (zone.users?.kind !== 'file') continue
+    const home = firstMailbox(zone)?.home
+    if (home && !relative(mcp.directory, home).startsWith('..')) mkdirSync(home, { recursive: true })
+  }
 }
 
 function firstMailbox({ users }: ZoneSlice): { name: string; home: string } | null {

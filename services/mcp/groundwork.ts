@@ -8,6 +8,7 @@ import { type Log, openLogInto } from '../../shared/base/log.ts'
 import { type Checked, loadConfig, printProblems } from '../../shared/config/check.ts'
 import type { Slices } from '../../shared/config/slices.ts'
 import { makeDirectory, OPEN, prepareDirectories } from './directories.ts'
+import { makeExampleHome } from './example.ts'
 import { findIdentities, type Identities } from './identities.ts'
 import { LogCollector } from './log-collector.ts'
 import { type PidFile, takePidFile } from './pid-file.ts'
@@ -68,6 +69,7 @@ export async function layGround(options: McpOptions): Promise<Ground> {
     const { log, logs } = openLogs(slices)
     undo.push(() => logs.close())
     prepareDirectories(slices, identities)
+    if (caller) makeExampleHome(slices)
     const group = identities ? { uid: 0, gid: identities.qmgr.gid } : null
     const patience = pidFile.predecessorCrashed ? PREDECESSOR_MS : 0
     const ports = await PortSet.open({ mcp: slices.mcp, group, patience })

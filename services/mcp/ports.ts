@@ -46,8 +46,8 @@ interface Handle {
 type CreateHandle = (place: string, port: number, type: 4 | 6 | -1, fd: -1, flags: number) => Handle | number
 const { _createServerHandle: createHandle } = net as unknown as { _createServerHandle: CreateHandle }
 
-/** `[::]` takes IPv6 only, so that `0.0.0.0` may stand beside it. */
-const IPV6_ONLY = 1
+/** Without UV_TCP_IPV6ONLY: `::` takes IPv4 as well, which is what the config means by it. */
+const BOTH_FAMILIES = 0
 const UNIX = -1
 /** As libuv gives them, errno(3) of Linux. */
 const EACCES = -13
@@ -57,7 +57,7 @@ const CLOSED_UMASK = 0o777
 
 export function bindTcp(name: string, address: string, port: number): BoundPort {
   const family = net.isIPv6(address) ? 6 : 4
-  const handle = createHandle(address, port, family, -1, family === 6 ? IPV6_ONLY : 0)
+  const handle = createHandle(address, port, family, -1, BOTH_FAMILIES)
   const label = `listener "${name}": ${family === 6 ? `[${address}]` : address} port ${port}`
   if (typeof handle === 'number') throw failure(label, handle)
   const actual: { address?: string; port?: number } = {}

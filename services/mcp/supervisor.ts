@@ -133,7 +133,12 @@ function configureWhenPossible(step: Step, name: string): void {
 function becomeReady(step: Step, event: { name: string; life: number }): void {
   const worker = current(step, event)
   if (worker?.phase.kind !== 'starting') return
-  change(step, worker, { phase: { kind: 'ready' } })
+  change(step, worker, {
+    phase: { kind: 'ready' },
+    lastPing: step.now,
+    unanswered: worker.unanswered ?? step.now,
+  })
+  step.effects.push({ kind: 'ping', name: worker.name }) // its figures are wanted from the start
   report(step, 'info', 'worker ready', { worker: worker.name })
   replaceReady(step)
   settle(step)
