@@ -141,7 +141,8 @@ function conclude(zone: ZoneSlice | null, all: readonly Settled[]): Resolution {
   const good = all.filter((one) => one.kind === 'target')
   if (good.length === 0 || !zone) return worst(all)
   const targets = [...all].sort((a, b) => rank(a) - rank(b)).map((one) => one.target)
-  return { kind: 'found', class: classOf(zone), zone: zone.name, targets }
+  const { name, cutThrough } = zone
+  return { kind: 'found', class: classOf(zone), zone: name, targets, ...(cutThrough > 0 && { cutThrough }) }
 }
 
 function rank(settled: Settled): number {

@@ -72,6 +72,24 @@ export class Connection extends SMTPConnection implements Owner {
     this._setListeners(() => this.#open())
   }
 
+  /** As the engine's, but without a pipe, which would cost more than all else here. */
+  override _setListeners(callback: () => void): void {
+    const socket = this._socket
+    const input = this.#input
+    const readOn = () => {
+      if (socket.isPaused()) socket.resume()
+    }
+    socket.on('close', (hadError) => this._onCloseEvent(hadError))
+    socket.on('error', (error) => this._onError(error))
+    socket.on('data', (chunk: Buffer) => {
+      input.take(chunk, readOn)
+      if (input.stuck) socket.pause()
+    })
+    socket.on('end', () => this.ended())
+    this._armTimeout()
+    callback()
+  }
+
   override _createParser(): Input {
     return new Input()
   }
@@ -222,7 +240,7 @@ export class Connection extends SMTPConnection implements Owner {
       case 'receive':
         return this.#receive(effect.hello, effect.transaction)
       case 'submit':
-        return this.#submit(effect.envelope)
+        return this.#submit(effect.envelope, effect.cutThrough)
       case 'ended':
         return this.#logTransaction(effect.transaction, effect.reply)
       case 'turned-away':
@@ -247,7 +265,7 @@ export class Connection extends SMTPConnection implements Owner {
     const socket = this._socket
     if (this._upgrading || socket.destroyed || !socket.writable) return
     if (this.#content === null) this.#deadline = this.#bus.time + this.#options.commandTimeout
-    if (!socket.write(text)) socket.once('drain', this.#input.resume)
+    if (!socket.write(text, 'latin1')) socket.once('drain', this.#input.resume)
   }
 
   #resolve(n: number, address: string): void {
@@ -283,9 +301,10 @@ export class Connection extends SMTPConnection implements Owner {
     this.#bus.closeStream(content.stream)
   }
 
-  #submit(envelope: Envelope): void {
+  #submit(envelope: Envelope, cutThrough: number): void {
     // packed before this returns, so the buffer may go round
-    this.#bus.submit({ envelope, content: this.#inline }, (answer) => {
+    const message = { envelope, content: this.#inline, ...(cutThrough > 0 && { cutThrough }) }
+    this.#bus.submit(message, (answer) => {
       this.#feed({ kind: 'settled', answer })
       if (!this.#gone) return
       this.#take({ kind: 'gone' })
@@ -302,6 +321,7 @@ export class Connection extends SMTPConnection implements Owner {
 
   #secure(): void {
     this.#flush()
+    this._socket.pause()
     this.upgrade(
       () => undefined,
       () => this.#secured(),

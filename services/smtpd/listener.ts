@@ -153,6 +153,7 @@ export class Listener extends SMTPServer {
       recipientLimit: slice.recipientLimit,
       errorLimit: slice.errorLimit,
       qualifyDomain: slice.kind === 'mx' ? '' : this.#site.qualifyDomain,
+      cutThrough: slice.cutThrough,
     }
   }
 

@@ -181,7 +181,11 @@ function received(setting: Setting, state: State, verdict: Verdict): Step {
   if (phase.at !== 'data') return stay(state)
   if (verdict.kind !== 'whole') return finish(state, phase, verdicts[verdict.kind])
   const envelope = makeEnvelope(setting, phase.hello, phase.transaction, verdict.size)
-  return move(state, { ...phase, at: 'commit' }, { kind: 'submit', envelope })
+  return move(
+    state,
+    { ...phase, at: 'commit' },
+    { kind: 'submit', envelope, cutThrough: phase.transaction.cutThrough },
+  )
 }
 
 function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answer']): Step {

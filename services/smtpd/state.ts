@@ -31,6 +31,8 @@ export interface Setting {
   errorLimit: number
   /** Completes unqualified senders and recipients; '' where they are refused. */
   qualifyDomain: string
+  /** Milliseconds to deliver in while a client waits; 0: queue first. */
+  cutThrough: number
 }
 
 /** What qmgr says of new mail; 'down' while there is no qmgr. */
@@ -59,6 +61,8 @@ export interface Owed {
   address: string
   reply: SmtpReply | null
   recipients: readonly Recipient[]
+  /** How long this zone lets a client wait for its delivery, milliseconds; 0: not at all. */
+  cutThrough: number
 }
 
 export interface Transaction {
@@ -76,6 +80,8 @@ export interface Transaction {
   first: string
   owed: readonly Owed[]
   recipients: readonly Recipient[]
+  /** Milliseconds to deliver in while the client waits: the shortest of listener and zones; 0: queue first. */
+  cutThrough: number
 }
 
 export type Phase =
@@ -128,7 +134,7 @@ export type Effect =
   | { kind: 'secure' }
   /** The client sends content from now on. */
   | { kind: 'receive'; transaction: Transaction; hello: Hello }
-  | { kind: 'submit'; envelope: Envelope }
+  | { kind: 'submit'; envelope: Envelope; cutThrough: number }
   /** A transaction is over, for the log. */
   | { kind: 'ended'; transaction: Transaction; reply: SmtpReply }
   /** A recipient was turned away, for the log. */

@@ -16,6 +16,7 @@ export function openTransaction(
   sender: string,
   parameters: MailParameters,
   startedAt: number,
+  cutThrough: number,
 ): Transaction {
   return {
     id,
@@ -29,18 +30,19 @@ export function openTransaction(
     first: '',
     owed: [],
     recipients: [],
+    cutThrough,
   }
 }
 
 /** A RCPT that the resolver is asked about. */
 export function askFor(transaction: Transaction, address: string): Transaction {
-  const owed: Owed = { n: transaction.asked, address, reply: null, recipients: [] }
+  const owed: Owed = { n: transaction.asked, address, reply: null, recipients: [], cutThrough: 0 }
   return { ...transaction, asked: transaction.asked + 1, owed: [...transaction.owed, owed] }
 }
 
 /** A RCPT that is answered without asking: its reply still waits its turn. */
 export function answerAtOnce(transaction: Transaction, address: string, reply: SmtpReply): Transaction {
-  const owed: Owed = { n: transaction.asked, address, reply, recipients: [] }
+  const owed: Owed = { n: transaction.asked, address, reply, recipients: [], cutThrough: 0 }
   return { ...transaction, asked: transaction.asked + 1, owed: [...transaction.owed, owed] }
 }
 
@@ -64,15 +66,15 @@ function judge(owed: Owed, answer: Answer<'resolve'> | null, mayRelay: boolean):
     if (target.route) recipient.route = target.route
     return recipient
   })
-  return { ...owed, reply: replies.recipientOk, recipients }
+  return { ...owed, reply: replies.recipientOk, recipients, cutThrough: answer.cutThrough ?? 0 }
 }
 
 /** Pays what can be paid: replies from the front as far as they are known. */
 export function pay(transaction: Transaction): { transaction: Transaction; effects: Effect[] } {
   const effects: Effect[] = []
-  let { agreed, first, recipients } = transaction
+  let { agreed, first, recipients, cutThrough } = transaction
   let paid = 0
-  for (const { address, reply, recipients: more } of transaction.owed) {
+  for (const { address, reply, recipients: more, cutThrough: patience } of transaction.owed) {
     if (!reply) break
     paid++
     effects.push({ kind: 'reply', reply })
@@ -81,11 +83,12 @@ export function pay(transaction: Transaction): { transaction: Transaction; effec
       continue
     }
     if (agreed++ === 0) first = address
+    cutThrough = Math.min(cutThrough, patience)
     recipients = recipients.length === 0 ? more : [...recipients, ...more]
   }
   if (paid === 0) return { transaction, effects }
   const owed = transaction.owed.slice(paid)
-  return { transaction: { ...transaction, owed, agreed, first, recipients }, effects }
+  return { transaction: { ...transaction, owed, agreed, first, recipients, cutThrough }, effects }
 }
 
 export function makeEnvelope(

@@ -165,7 +165,13 @@ export const busMessages = {
     },
     union({
       /** remote: only for clients with the right to relay. */
-      found: { class: oneOf('local', 'relay', 'remote'), zone: string, targets: list(targetShape) },
+      found: {
+        class: oneOf('local', 'relay', 'remote'),
+        zone: string,
+        targets: list(targetShape),
+        /** Milliseconds that a client may wait for a delivery to this zone; absent: none. */
+        cutThrough: optional(integer),
+      },
       /** Never: unknown user, null MX, no such domain. */
       refused: { reply: replyShape },
       /** Our trouble or DNS's: ask again later. */

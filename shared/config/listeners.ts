@@ -81,6 +81,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       sessionLimit: listener.values['session-limit'],
       errorLimit: listener.values['error-limit'],
       commandTimeout: listener.values['command-timeout'],
+      cutThrough: listener.values['cut-through'] === 'yes' ? listener.values['cut-through-deadline'] : 0,
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
     },
   }))

@@ -133,6 +133,14 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     doc: 'Idle time after which a session is ended (RFC 5321 section 4.5.3.2.7: at least 5 minutes).',
     readers: ['mcp', 'smtpd'],
   }),
+  'cut-through': one(t.oneOf('yes', 'no'), 'no', {
+    doc: 'Deliver while the client waits for its reply; what is not settled in time is queued first.',
+    readers: ['mcp', 'smtpd'],
+  }),
+  'cut-through-deadline': one(t.duration(100, 5 * minute), 5000, {
+    doc: 'How long a client may be kept waiting for that.',
+    readers: ['mcp', 'smtpd'],
+  }),
   'bare-newline': maybe(t.oneOf('refuse', 'normalise'), {
     doc: 'A CR or LF alone in the content: refused with 550 5.6.11, or made CRLF.',
     usual: '`refuse`; `local`: `normalise`',
@@ -147,6 +155,14 @@ export const zoneBlock = block(
   {
     type: needed(t.oneOf('local', 'relay', 'remote'), {
       doc: "`local`: into mailboxes here; `relay`: to `hosts`; `remote`: to the domain's mail exchangers.",
+      readers: ['resolver'],
+    }),
+    'cut-through': one(t.oneOf('yes', 'no'), 'yes', {
+      doc: 'Whether mail for this zone may be delivered while the client waits, where the listener does that.',
+      readers: ['resolver'],
+    }),
+    'cut-through-deadline': one(t.duration(100, 5 * minute), 5 * minute, {
+      doc: "How long a client may wait for this zone; the listener's `cut-through-deadline` holds as well.",
       readers: ['resolver'],
     }),
     mailboxes: one<v.Mailboxes>(

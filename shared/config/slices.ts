@@ -41,6 +41,8 @@ export interface ListenerSlice {
   commandTimeout: number
   /** Bare CR or LF in content: refuse with 550 5.6.11, or make it CRLF. */
   bareNewline: 'refuse' | 'normalise'
+  /** Deliver while the client waits, at most so long; 0: queue first. */
+  cutThrough: number
 }
 
 export interface SmtpdSlice {
@@ -111,6 +113,8 @@ export interface SmtpcSlice {
 }
 
 export interface ZoneSlice {
+  /** How long a client may wait for a delivery to this zone; 0: not at all. */
+  cutThrough: number
   /** A domain in A-label form, lower case; '.' is everything else; '*.example.org' all below. */
   name: string
   type: 'local' | 'relay' | 'remote'

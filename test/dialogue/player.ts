@@ -34,6 +34,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     recipientLimit: slice.recipientLimit,
     errorLimit: slice.errorLimit,
     qualifyDomain: slice.kind === 'mx' ? '' : 'example.org',
+    cutThrough: slice.cutThrough,
     ...change,
   }
 }

@@ -54,6 +54,7 @@ const scripts: Record<string, Script> = {
   'MX loop.test': {
     answers: [record.mx('loop.test', 10, 'posthorn.test'), record.mx('loop.test', 20, 'b.mx.test')],
   },
+  'MX posthorn.test': nodata('posthorn.test'),
   'A hop.relay.test': { answers: [record.a('hop.relay.test', '192.0.2.7')] },
   'AAAA hop.relay.test': nodata('relay.test'),
   'MX xn--bcher-kva.test': { answers: [record.mx('xn--bcher-kva.test', 1, 'b.mx.test')] },
@@ -66,7 +67,7 @@ let qmgr: Link
 let smtpd: Link
 
 function zone(name: string, type: ZoneSlice['type'], more: Partial<ZoneSlice> = {}): ZoneSlice {
-  return { name, type, users: null, aliases: [], maildir: null, hosts: [], ...more }
+  return { name, cutThrough: 0, type, users: null, aliases: [], maildir: null, hosts: [], ...more }
 }
 
 function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
@@ -177,6 +178,7 @@ describe('answers', TIMEOUT, () => {
     ['x@empty.test', 'refused 550 5.1.2'],
     ['x@dead.test', 'refused 550 5.4.4'],
     ['x@loop.test', 'refused 550 5.4.6'],
+    ['x@posthorn.test', 'refused 550 5.4.6'],
     ['x@broken.test', 'remote x@broken.test -', 'later 451 4.4.3'],
     ['x@lame.test', 'remote x@lame.test -', 'later 451 4.4.3'],
     ['slow@local.test', 'local a@broken.test -', 'later 451 4.4.3'],
@@ -336,3 +338,31 @@ for (const [what, role, build] of [
     ;(link as Link | null)?.close()
   })
 }
+
+test('a drain answers what has been asked', TIMEOUT, async (t) => {
+  const own = makeRig()
+  t.after(() => own.close())
+  let release: () => void = () => undefined
+  const after = new Promise<void>((done) => {
+    release = done
+  })
+  names.scripts.set('MX slow.test', { answers: [record.mx('slow.test', 1, 'b.mx.test')], after })
+  const drained = await startWorker('resolver', makeSlice({ zones: [zone('.', 'remote')] }), own)
+  const identity = { role: 'smtpd', name: 'smtpd-test', pid: process.pid, build: BUILD, epoch: 1 } as const
+  const { resolver: target } = own.buses
+  const link = openLink({
+    target,
+    remote: 'resolver',
+    identity: () => identity,
+    handlers: {},
+    log: silentLog,
+  })
+  await link.ready()
+  const answer = ask(link, 'x@slow.test')
+  await until('the question', () => names.asked.includes('MX slow.test'))
+  const exit = drained.drain()
+  release()
+  assert.equal(shown(await answer), 'remote x@slow.test b.mx.test')
+  assert.equal(await exit, 0)
+  link.close()
+})

@@ -62,6 +62,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     errorLimit: 20,
     commandTimeout: 300_000,
     bareNewline: 'refuse',
+    cutThrough: 0,
     ...change,
   }
 }

@@ -61,6 +61,13 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'listener error-limit': ['type mx; port 26;', 'type mx; port 26; error-limit 101;'],
   'listener command-timeout': ['type mx; port 26;', 'type mx; port 26; command-timeout 10s;'],
   'listener bare-newline': ['type mx; port 26;', 'type mx; port 26; bare-newline normalise;'],
+  'listener cut-through': ['type mx; port 26;', 'type mx; port 26; cut-through yes;'],
+  'listener cut-through-deadline': [
+    'type mx; port 26; cut-through yes;',
+    'type mx; port 26; cut-through yes; cut-through-deadline 9s;',
+  ],
+  'zone cut-through': ['type local;', 'type local; cut-through no;'],
+  'zone cut-through-deadline': ['type local;', 'type local; cut-through-deadline 9s;'],
   'zone type': ['type local;', 'type remote;'],
   'zone mailboxes': ['type local;', 'type local; mailboxes "/m";'],
   'zone aliases': ['type local;', 'type local; aliases "/a" "/b";'],

@@ -169,6 +169,7 @@ test('zones as the resolver wants them', { timeout }, () => {
   assert.deepEqual(resolver.zones, [
     {
       name: 'xn--bcher-kva.example',
+      cutThrough: 300_000,
       type: 'local',
       users: { kind: 'system', minimumUid: 500 },
       aliases: [],
@@ -177,6 +178,7 @@ test('zones as the resolver wants them', { timeout }, () => {
     },
     {
       name: 'x',
+      cutThrough: 300_000,
       type: 'relay',
       users: null,
       aliases: [],

@@ -17,7 +17,15 @@ const MAILBOXES = ['# virtual users', 'carol:5000:5000:/srv/mail/carol', 'dave::
 const FILES: Record<string, string> = { '/etc/passwd': PASSWD, '/etc/posthorn/users': MAILBOXES }
 
 function zone(users: ZoneSlice['users']): ZoneSlice {
-  return { name: 'example.org', type: 'local', users, aliases: [], maildir: '~/Maildir', hosts: [] }
+  return {
+    name: 'example.org',
+    cutThrough: 0,
+    type: 'local',
+    users,
+    aliases: [],
+    maildir: '~/Maildir',
+    hosts: [],
+  }
 }
 const SYSTEM = zone({ kind: 'system', minimumUid: 1000 })
 const VIRTUAL = zone({ kind: 'file', path: '/etc/posthorn/users' })

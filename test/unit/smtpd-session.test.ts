@@ -25,6 +25,7 @@ const setting: Setting = {
   recipientLimit: 100,
   errorLimit: 20,
   qualifyDomain: '',
+  cutThrough: 0,
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }
 const found = (address: string): Answer<'resolve'> => ({
@@ -271,7 +272,7 @@ test('replies are told apart, and none breaks a line', () => {
     assert.ok(reply.enhanced === '' || reply.enhanced.startsWith(String(reply.code).charAt(0)))
   }
   const hostile = { code: 550, enhanced: '5.1.1', text: 'a\r\n250 ok\u0000', host: '' }
-  assert.equal(renderReply(hostile), '550-5.1.1 a \r\n550 5.1.1 250 ok \r\n')
+  assert.equal(renderReply(hostile), '550-5.1.1 a?\r\n550 5.1.1 250 ok?\r\n')
 })
 
 test('every command is either the end of a group or may be pipelined', () => {
