@@ -15,7 +15,7 @@ interface Row {
 
 function table(): Row[] {
   const rows = readFileSync('shared/README.md', 'utf8').matchAll(
-    /^\| RFC (\d+) \| [^|]+ \| (\w+) \| ([^|]*) \|$/gm,
+    /^\| RFC (\d+) +\| [^|]+ \| (\w+) +\| ([^|]*) *\|$/gm,
   )
   return [...rows].map((match) => ({
     number: match[1] ?? '',

@@ -75,7 +75,10 @@ for (const [kind, make] of Object.entries(kinds)) {
         ],
       })
       const [found] = store.recover()
-      assert.deepEqual([...(found?.done ?? [])].sort((a, b) => a - b), [0, 2])
+      assert.deepEqual(
+        [...(found?.done ?? [])].sort((a, b) => a - b),
+        [0, 2],
+      )
       assert.equal(found?.waiting, 1)
       store.close()
     })
