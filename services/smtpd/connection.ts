@@ -110,8 +110,8 @@ export class Connection extends SMTPConnection implements Owner {
   #feed(event: Event): void {
     this.#take(event)
     this.#flush()
-    if (this.#inputOver && !awaitsUs(this.#state.phase)) return this.close()
     this.#input.resume()
+    if (this.#inputOver) this.ended()
   }
 
   #take(event: Event): void {
@@ -225,7 +225,8 @@ export class Connection extends SMTPConnection implements Owner {
 
   ended(): void {
     this.#inputOver = true
-    if (!awaitsUs(this.#state.phase)) this.close()
+    // the end may be seen before all that came before it could be looked at
+    if (!this.#input.stuck && !awaitsUs(this.#state.phase)) this.close()
   }
 
   // --- effects

@@ -2,9 +2,9 @@
  * The engine's parser, replaced: what a client sends goes through our line reader and our data parser.
  *
  * smtp-server's own takes a bare LF for the end of a command, lets bare CR and LF through in content, and crawls
- * through lines that need un-dotting; SMTPStream remains what the engine pipes the socket into. One chunk is in
+ * through lines that need un-dotting; SMTPStream remains what the engine pipes a TLS socket into. One chunk is in
  * hand at a time: while the session cannot go on (replies owed, qmgr's credit used up, the client not reading),
- * the chunk stays here, nothing more is read from the socket, and `resume` takes up the thread.
+ * the chunk stays here, `take`'s `next` is not called, and `resume` takes up the thread.
  */
 import { SMTPStream } from 'smtp-server/lib/smtp-stream.js'
 import { type Line, LineReader } from './line-reader.ts'
@@ -45,16 +45,26 @@ export class Input extends SMTPStream {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, next: () => void): void {
-    this.#chunk = chunk
-    this.#at = 0
-    this.#next = next
-    this.#owner?.arrived()
-    this.resume()
+    this.take(chunk, next)
   }
 
   override _final(done: () => void): void {
     done()
     this.#owner?.ended()
+  }
+
+  /** A chunk is in hand that cannot be gone on with. */
+  get stuck(): boolean {
+    return this.#chunk !== null
+  }
+
+  /** The only way in; no other chunk may come before `next` has been called. */
+  take(chunk: Buffer, next: () => void): void {
+    this.#chunk = chunk
+    this.#at = 0
+    this.#next = next
+    this.#owner?.arrived()
+    this.resume()
   }
 
   /** Goes on with what is in hand, if anything is. */

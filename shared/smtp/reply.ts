@@ -2,7 +2,7 @@
  * A reply as it stands on the wire (RFC 5321 section 4.2, RFC 2034), and the compile-time check that the digits
  * of a code and of its enhanced code (RFC 3463) agree: `defineReply(550, '4.1.1', …)` does not compile.
  *
- * Texts may come from elsewhere (qmgr, resolver, the config), so control characters never reach the wire: a
+ * Texts may come from elsewhere (qmgr, resolver, the config), so nothing but printable ASCII reaches the wire: a
  * line of a reply can only end where we end it.
  */
 
@@ -31,7 +31,7 @@ export function defineReply<const C extends number>(
 
 /** RFC 5321 section 4.5.3.1.5: a reply line is at most 512 octets with code and CRLF. */
 const LONGEST_TEXT = 480
-const CONTROLS = /\p{Cc}/gu
+const NOT_PRINTABLE = /[^ -~]/g
 
 export function renderReply(reply: SmtpReply): string {
   const { code, enhanced, text } = reply
@@ -44,5 +44,5 @@ export function renderReply(reply: SmtpReply): string {
 
 function clean(line: string): string {
   const short = line.length > LONGEST_TEXT ? line.slice(0, LONGEST_TEXT) : line
-  return short.replace(CONTROLS, ' ')
+  return short.replace(NOT_PRINTABLE, '?')
 }
