@@ -129,6 +129,7 @@ export class NextHops {
       case 'unusable':
         return refused('deadMx', found.ttl)
       case 'implicit':
+        if (domain === hostname.toLowerCase()) return refused('mxLoop', found.ttl)
         return this.#hostsRoute(zone, [{ host: domain, preference: 0 }], found.ttl, 'noMailHost')
       case 'hosts':
         return this.#hostsRoute(zone, found.hosts, found.ttl, 'deadMx')

@@ -348,6 +348,7 @@ test('a drain answers what has been asked', TIMEOUT, async (t) => {
   })
   names.scripts.set('MX slow.test', { answers: [record.mx('slow.test', 1, 'b.mx.test')], after })
   const drained = await startWorker('resolver', makeSlice({ zones: [zone('.', 'remote')] }), own)
+  t.after(() => drained.child.kill('SIGKILL'))
   const identity = { role: 'smtpd', name: 'smtpd-test', pid: process.pid, build: BUILD, epoch: 1 } as const
   const { resolver: target } = own.buses
   const link = openLink({
@@ -357,6 +358,7 @@ test('a drain answers what has been asked', TIMEOUT, async (t) => {
     handlers: {},
     log: silentLog,
   })
+  t.after(() => link.close())
   await link.ready()
   const answer = ask(link, 'x@slow.test')
   await until('the question', () => names.asked.includes('MX slow.test'))
@@ -364,5 +366,4 @@ test('a drain answers what has been asked', TIMEOUT, async (t) => {
   release()
   assert.equal(shown(await answer), 'remote x@slow.test b.mx.test')
   assert.equal(await exit, 0)
-  link.close()
 })

@@ -3,7 +3,7 @@
  *
  * `decodeReply` never throws: a message that is malformed, no response, or not for our question is null, which
  * the exchange treats as if nothing had come (RFC 5452 section 9.1). Names come in lower case without a last dot.
- * The codec is loaded at the first query; a resolver that only knows local zones never needs it.
+ * The codec is loaded late (4 MiB): at the first query, or before root is given up.
  */
 import type { Packet } from 'dns2'
 import { layOut, type RecordPlace, TYPE } from './layout.ts'
