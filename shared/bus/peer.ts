@@ -107,7 +107,10 @@ export class Peer {
   #remoteRole: Role | null = null
   #lastRequest = 0
   #out: Uint8Array[] = []
-  #partial: Buffer | null = null
+  /** What came of the next frame so far, its octets, and how many it takes to look at it again. */
+  #pieces: Buffer[] = []
+  #unread = 0
+  #wanted = LENGTH_OCTETS
   #sweeper: NodeJS.Timeout | null = null
   #ended = false
 
@@ -176,17 +179,24 @@ export class Peer {
     socket.write(batch.length === 1 ? (batch[0] as Uint8Array) : Buffer.concat(batch))
   }
 
+  /** A frame may come in many pieces: they are joined once, when it is whole. */
   #read(chunk: Buffer): void {
-    let data = this.#partial ? Buffer.concat([this.#partial, chunk]) : chunk
-    this.#partial = null
+    this.#pieces.push(chunk)
+    this.#unread += chunk.length
+    if (this.#unread < this.#wanted) return
+    let data = this.#pieces.length === 1 ? chunk : Buffer.concat(this.#pieces, this.#unread)
+    this.#wanted = LENGTH_OCTETS
     while (data.length >= LENGTH_OCTETS && !this.#ended) {
       const length = data.readUInt32BE(0)
       if (length > MAX_FRAME) return this.destroy(`a frame of ${length} octets`)
-      if (data.length < LENGTH_OCTETS + length) break
-      this.#frame(data.subarray(LENGTH_OCTETS, LENGTH_OCTETS + length))
-      data = data.subarray(LENGTH_OCTETS + length)
+      this.#wanted = LENGTH_OCTETS + length
+      if (data.length < this.#wanted) break
+      this.#frame(data.subarray(LENGTH_OCTETS, this.#wanted))
+      data = data.subarray(this.#wanted)
+      this.#wanted = LENGTH_OCTETS
     }
-    if (data.length > 0 && !this.#ended) this.#partial = data
+    this.#pieces = data.length > 0 ? [data] : []
+    this.#unread = data.length
   }
 
   #frame(frame: Buffer): void {
