@@ -6,8 +6,9 @@
  * process leaves and mcp decides. What a remote host says is never an error: it is a reply, logged as info.
  *
  * Lines are buffered (4 KiB or 100 ms) because a line per message is otherwise a system call per message;
- * `flush` runs at exit. Errors flush at once.
+ * `flush` runs at exit. Errors flush at once. A reader that has gone costs lines and nothing else.
  */
+import { writeSync } from 'node:fs'
 import pino from 'pino'
 
 export type Severity = 'debug' | 'info' | 'warn' | 'error' | 'fatal'
@@ -24,16 +25,47 @@ export interface Log {
   setSeverity(severity: Severity): void
 }
 
+const STDOUT = 1
+const FLUSH_LENGTH = 4096
 const FLUSH_INTERVAL_MS = 100
 
 /** @param name the worker's name, for example `smtpd-1`; it stands in every line. */
 export function openLog(name: string, severity: Severity = 'info'): Log {
-  const destination = pino.destination({ dest: 1, sync: true, minLength: 4096 })
-  const logger = pino(settings(name, severity), destination)
-  const timer = setInterval(() => destination.flushSync(), FLUSH_INTERVAL_MS)
-  timer.unref()
-  process.on('exit', () => destination.flushSync())
-  return wrap(logger, () => destination.flushSync())
+  const lines = new LineBuffer(STDOUT)
+  const flush = () => lines.flush()
+  const logger = pino(settings(name, severity), lines)
+  setInterval(flush, FLUSH_INTERVAL_MS).unref()
+  process.on('exit', flush)
+  return wrap(logger, flush)
+}
+
+/**
+ * Lines on their way to a descriptor. pino's own destination tries a write that fails again and again until it
+ * works, asleep in between: when the reader of our log has died that is for ever, and the process never ends.
+ */
+class LineBuffer {
+  readonly #fd: number
+  #text = ''
+
+  constructor(fd: number) {
+    this.#fd = fd
+  }
+
+  write(line: string): void {
+    this.#text += line
+    if (this.#text.length >= FLUSH_LENGTH) this.flush()
+  }
+
+  flush(): void {
+    if (this.#text === '') return
+    const octets = Buffer.from(this.#text)
+    this.#text = ''
+    try {
+      for (let done = 0; done < octets.length; ) done += writeSync(this.#fd, octets, done)
+    } catch {
+      // nobody reads any more (EPIPE): what is left to say is lost, the mail is not
+    }
+  }
 }
 
 /** For mcp, which collects the lines itself: each goes to `write`, at once. */

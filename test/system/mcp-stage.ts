@@ -11,6 +11,7 @@ import { silentLog } from '../../shared/base/log.ts'
 import { openLink } from '../../shared/bus/link.ts'
 import type { Answer, RequestName } from '../../shared/bus/messages.ts'
 import { BUILD } from '../../shared/runtime/build.ts'
+import { isAlive } from '../support/processes.ts'
 import { until, within } from '../support/wait.ts'
 
 const MAIN = resolve('dist/services/mcp/main.js')
@@ -182,13 +183,7 @@ export function show(pid: string): Shown {
   }
 }
 
-export function ended(pid: number): Promise<boolean> {
-  return until(`process ${pid} to end`, () => {
-    try {
-      process.kill(pid, 0)
-      return false
-    } catch {
-      return true
-    }
-  })
+/** The end of a process; its entry may stay until its parent has looked. */
+export async function ended(pid: number): Promise<void> {
+  await until(`process ${pid} to end`, () => !isAlive(pid))
 }
