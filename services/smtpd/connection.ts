@@ -11,10 +11,9 @@
  */
 import type { Socket } from 'node:net'
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js'
-import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
-import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
+import { renderReply } from '../../shared/smtp/reply.ts'
 import { Content } from './content.ts'
 import { Input, type Owner } from './input.ts'
 import type { Line } from './line-reader.ts'
@@ -22,6 +21,7 @@ import type { Listener } from './listener.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { receivedHeader } from './received.ts'
 import { awaitsUs, endsGroup, mayTake, openSession, step } from './session.ts'
+import { SessionLog } from './session-log.ts'
 import type { Effect, Event, Hello, Setting, State, Transaction } from './state.ts'
 
 /** A client may take this long for the content of one message, however much of it keeps coming. */
@@ -40,7 +40,7 @@ export class Connection extends SMTPConnection implements Owner {
   readonly #options: ConnectionOptions
   readonly #setting: Setting
   readonly #bus: QueueBus
-  readonly #log: Log
+  readonly #log: SessionLog
   #state: State
   #input: Input
   #content: Content | null = null
@@ -48,7 +48,6 @@ export class Connection extends SMTPConnection implements Owner {
   #inline: Buffer | null = null
   #out = ''
   #opened = false
-  #accepted = 0
   #inputOver = false
   #gone = false
   #delay: NodeJS.Timeout | null = null
@@ -61,7 +60,7 @@ export class Connection extends SMTPConnection implements Owner {
     this.#options = options
     this.#setting = options.setting
     this.#bus = options.bus
-    this.#log = options.log
+    this.#log = new SessionLog(options.log, options.setting)
     this.#state = openSession(this.secure)
     this.#deadline = options.bus.time + options.commandTimeout
     this.#input = this._parser as Input
@@ -118,6 +117,7 @@ export class Connection extends SMTPConnection implements Owner {
     const before = this.#state
     const { state, effects } = step(this.#setting, before, event, this.#bus)
     this.#state = state
+    if (state.phase.at !== before.phase.at) this.#log.moved(before.phase.at, state.phase.at)
     for (const effect of effects) this.#carryOut(effect)
   }
 
@@ -161,7 +161,7 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   override _onError(error: Error): void {
-    this.#log.debug({ session: this.#setting.session, why: error.message }, 'socket failed')
+    this.#log.socketFailed(error)
     if (!this._socket.destroyed) this._socket.destroy()
   }
 
@@ -178,12 +178,8 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   #leave(): void {
-    const { session, listener, client } = this.#setting
-    this.#log.info(
-      { session, listener, client, accepted: this.#accepted, tls: this.#state.secure },
-      'session closed',
-    )
-    if (this.#opened) this.#bus.closeSession(session)
+    this.#log.closed(this.#state.secure)
+    if (this.#opened) this.#bus.closeSession(this.#setting.session)
     this.#options.listener.forget(this)
   }
 
@@ -243,9 +239,9 @@ export class Connection extends SMTPConnection implements Owner {
       case 'submit':
         return this.#submit(effect.envelope, effect.cutThrough)
       case 'ended':
-        return this.#logTransaction(effect.transaction, effect.reply)
+        return this.#log.transaction(effect.transaction, effect.reply)
       case 'turned-away':
-        return this.#logRecipient(effect)
+        return this.#log.turnedAway(effect)
       case 'delay':
         this.#delay = setTimeout(() => this.#feed({ kind: 'delay-over' }), this.#setting.greetingDelay)
         return
@@ -336,24 +332,5 @@ export class Connection extends SMTPConnection implements Owner {
     this.#input.attach(this)
     this.#deadline = this.#bus.time + this.#options.commandTimeout
     this.#feed({ kind: 'secured' })
-  }
-
-  // --- log
-
-  #logTransaction({ id, sender, recipients, size }: Transaction, reply: SmtpReply): void {
-    const { session, client } = this.#setting
-    const facts = { session, id: formatId('T', id), client, sender, recipients: recipients.length, size }
-    const { code, enhanced } = reply
-    if (code === 250) {
-      this.#accepted++
-      return this.#log.info(facts, 'accepted')
-    }
-    this.#log.info({ ...facts, code, enhanced, text: reply.text }, 'not accepted')
-  }
-
-  #logRecipient({ address, sender, reply }: Extract<Effect, { kind: 'turned-away' }>): void {
-    const { session, client } = this.#setting
-    const { code, enhanced, text } = reply
-    this.#log.info({ session, client, sender, recipient: address, code, enhanced, text }, 'recipient refused')
   }
 }

@@ -1,20 +1,11 @@
 /**
  * The ways a session goes on: each makes the next state and what is to be done about it. `move` is the only
- * place where a phase changes, so that is where a transition can be watched.
+ * place where a phase changes; the shell traces `old -> new`.
  */
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import type { Effect, Phase, PhaseName, State, Step } from './state.ts'
-
-type Watcher = (from: PhaseName, to: PhaseName) => void
-let watcher: Watcher | null = null
-
-/** For a trace of `old -> new`; null to stop. */
-export function watchPhases(watch: Watcher | null): void {
-  watcher = watch
-}
+import type { Effect, Phase, State, Step } from './state.ts'
 
 export function move(state: State, phase: Phase, ...effects: Effect[]): Step {
-  if (watcher && phase.at !== state.phase.at) watcher(state.phase.at, phase.at)
   return { state: { ...state, phase }, effects }
 }
 

@@ -1,0 +1,48 @@
+/**
+ * What the log says of a session: one line for each transaction that came to an end, for each recipient that was
+ * turned away, and for the session itself. Ids stand in each, so that a message can be followed.
+ */
+import { formatId } from '../../shared/base/ids.ts'
+import type { Log } from '../../shared/base/log.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import type { Effect, PhaseName, Setting, Transaction } from './state.ts'
+
+export class SessionLog {
+  readonly #log: Log
+  readonly #setting: Setting
+  #accepted = 0
+
+  constructor(log: Log, setting: Setting) {
+    this.#log = log
+    this.#setting = setting
+  }
+
+  transaction({ id, sender, recipients, size }: Transaction, { code, enhanced, text }: SmtpReply): void {
+    const { session, client } = this.#setting
+    const facts = { session, id: formatId('T', id), client, sender, recipients: recipients.length, size }
+    if (code === 250) {
+      this.#accepted++
+      return this.#log.info(facts, 'accepted')
+    }
+    this.#log.info({ ...facts, code, enhanced, text }, 'not accepted')
+  }
+
+  turnedAway({ address, sender, reply }: Extract<Effect, { kind: 'turned-away' }>): void {
+    const { session, client } = this.#setting
+    const { code, enhanced, text } = reply
+    this.#log.info({ session, client, sender, recipient: address, code, enhanced, text }, 'recipient refused')
+  }
+
+  moved(from: PhaseName, to: PhaseName): void {
+    this.#log.debug({ session: this.#setting.session, from, to }, 'phase')
+  }
+
+  socketFailed(error: Error): void {
+    this.#log.debug({ session: this.#setting.session, why: error.message }, 'socket failed')
+  }
+
+  closed(secure: boolean): void {
+    const { session, listener, client } = this.#setting
+    this.#log.info({ session, listener, client, accepted: this.#accepted, tls: secure }, 'session closed')
+  }
+}
