@@ -60,9 +60,11 @@ function judge(owed: Owed, answer: Answer<'resolve'> | null, mayRelay: boolean):
   if (answer === null) return { ...owed, reply: replies.resolverLost }
   if (answer.kind !== 'found') return { ...owed, reply: answer.reply }
   if (answer.class === 'remote' && !mayRelay) return { ...owed, reply: replies.relayDenied }
+  // What an alias made must not be looked up in the aliases again, one that stands for itself among others too.
+  const expanded = answer.targets.length > 1
   const recipients = answer.targets.map((target): Recipient => {
     const recipient: Recipient = { address: target.address }
-    if (target.address !== owed.address) recipient.original = owed.address
+    if (expanded || target.address !== owed.address) recipient.original = owed.address
     if (target.route) recipient.route = target.route
     return recipient
   })

@@ -160,6 +160,22 @@ test('aliases, doubles and relaying', () => {
   })
 })
 
+test('an alias that stands for itself among others is marked as expanded, so that it is not expanded again', () => {
+  const tape = ready()
+  tape.play('MAIL FROM:<>', 'RCPT TO:<ann@example.org>')
+  const targets = [{ address: 'ann@example.org' }, { address: 'bob@example.org' }]
+  const answer: Answer<'resolve'> = { kind: 'found', class: 'local', zone: 'z', targets }
+  tape.play({ kind: 'resolved', n: 0, answer }, 'DATA', {
+    kind: 'content',
+    verdict: { kind: 'whole', size: 10 },
+  })
+  const submitted = tape.effects.find((effect) => effect.kind === 'submit')
+  assert.deepEqual(
+    submitted?.envelope.recipients.map(({ original }) => original),
+    ['ann@example.org', 'ann@example.org'],
+  )
+})
+
 test('qmgr short of something, or gone, is told at MAIL', () => {
   const tape = ready()
   for (const [state, code] of [
