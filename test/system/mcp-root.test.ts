@@ -40,7 +40,7 @@ before(async () => {
 
 after(() => {
   if (skip) return
-  mcp.child.kill('SIGKILL')
+  mcp?.child.kill('SIGKILL')
   world.remove()
 })
 
