@@ -77,7 +77,7 @@ test('a worker that cannot stay up is given up, and the rest work on', { timeout
   for (let n = 0; n < 3; n++) {
     last = await until('smtpc to be up again', async () => {
       const [pid = 0] = await mcp.pids('smtpc')
-      return pid !== last && pid
+      return pid !== 0 && pid !== last && pid
     })
     process.kill(last, 'SIGKILL')
   }
