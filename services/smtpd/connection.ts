@@ -34,6 +34,7 @@ export interface ConnectionOptions {
   setting: Setting
   commandTimeout: number
   bareNewline: 'refuse' | 'normalise'
+  inlineLimit: number
 }
 
 export class Connection extends SMTPConnection implements Owner {
@@ -278,6 +279,7 @@ export class Connection extends SMTPConnection implements Owner {
         stream: id,
         sizeLimit: messageSizeLimit,
         bareNewline: this.#options.bareNewline,
+        inlineLimit: this.#options.inlineLimit,
         received: receivedHeader(this.#setting, hello, transaction, this.#state.secure),
         submission: kind === 'mx' ? null : { id, hostname, sender, startedAt },
       },

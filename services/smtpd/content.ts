@@ -1,7 +1,7 @@
 /**
  * One message's content on its way from a client to qmgr, never a whole large one in memory.
  *
- * Up to INLINE_LIMIT octets are gathered and travel inside `submit`. Beyond that the content goes out in chunks
+ * Up to `inlineLimit` octets are gathered and travel inside `submit`. Beyond that the content goes out in chunks
  * while it comes in, at most CONTENT_WINDOW octets ahead of qmgr's credit; `blocked` tells the reader to pause.
  * Content that will be refused (too large, bare newlines, too many hops, no qmgr left) is read to its end and
  * dropped. The header is looked at once, in what is gathered: hops are counted, and a submission gets the fields
@@ -15,8 +15,6 @@ import { countHops, MOST_HOPS } from './received.ts'
 import type { Verdict } from './state.ts'
 import { missingFields, type Submission } from './submission.ts'
 
-/** Content up to this size is kept whole and sent within the envelope's frame. */
-export const INLINE_LIMIT = 128 * 1024
 const FIRST_BUFFER = 16 * 1024
 const MOST_SPARE = 64
 /** One read from a socket is at most a chunk, at most doubled by making newlines whole, and a chunk is pending. */
@@ -30,6 +28,8 @@ export interface Outlet {
 export interface ContentPlan {
   stream: number
   sizeLimit: number
+  /** Content up to this size is kept whole and sent within the envelope's frame. */
+  inlineLimit: number
   bareNewline: 'refuse' | 'normalise'
   /** Put in front, as it is. */
   received: string
@@ -121,7 +121,7 @@ export class Content {
     if (this.#octets > this.#plan.sizeLimit) this.#fail('too-large')
     if (this.#doom !== null) return
     if (this.#streaming) return this.#forward(chunk, from, to)
-    const fits = Math.min(to, from + INLINE_LIMIT - this.#used)
+    const fits = Math.min(to, from + this.#plan.inlineLimit - this.#used)
     this.#gather(chunk, from, fits)
     if (fits === to) return
     this.#startStream()

@@ -129,6 +129,7 @@ export class Listener extends SMTPServer {
       setting: this.#settingFor(socket, client, formatId('S', id)),
       commandTimeout: this.#slice.commandTimeout,
       bareNewline: this.#slice.bareNewline,
+      inlineLimit: this.#site.inlineLimit,
     })
     this.connections.add(connection)
     this.#sessions.add(connection)

@@ -112,9 +112,9 @@ export const qmgrBlock = block(
       doc: 'Content that is kept in memory for them.',
       readers: ['qmgr'],
     }),
-    'inline-limit': one(t.size(0, 8 * M), 128 * K, {
+    'inline-limit': one(t.size(16 * K, 8 * M), 128 * K, {
       doc: 'Content up to this size lives in the database, larger content in a file of its own.',
-      readers: ['qmgr'],
+      readers: ['smtpd'],
     }),
     retry: one(t.series(t.duration(100, 30 * day), 64), [5 * minute, 15 * minute, hour, 4 * hour], {
       doc: 'Waits before the second, third and further attempts; the last one repeats.',
@@ -131,6 +131,10 @@ export const qmgrBlock = block(
     }),
     'delay-warning': one(t.duration(0, 100 * day), 4 * hour, {
       doc: 'The sender is told of a delay after so long; 0: never.',
+      readers: ['qmgr'],
+    }),
+    'return-limit': one(t.size(0, 8 * M), 64 * K, {
+      doc: 'The largest message that goes back whole with the report of a failure, where the sender asked for that; of others the header does.',
       readers: ['qmgr'],
     }),
     'initial-connections': one(t.count(1, 10_000), 5, {
@@ -163,7 +167,7 @@ export const ldaBlock = block('lda', null, 'Local delivery.', {
   }),
   'idle-timeout': one(t.duration(100, day), minute, {
     doc: 'A delivery process without work leaves after so long.',
-    readers: ['qmgr', 'lda'],
+    readers: ['lda'],
   }),
 })
 

@@ -45,7 +45,7 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
   return {
     mcp: mcpSlice(common),
     qmgr: qmgrSlice(common),
-    smtpd: { hostname, listeners, qualifyDomain },
+    smtpd: { hostname, listeners, qualifyDomain, inlineLimit: config.qmgr.values['inline-limit'] },
     smtpc: smtpcSlice(common),
     resolver: resolverSlice(common),
     lda: { hostname, idle: config.lda.values['idle-timeout'] },
@@ -190,7 +190,6 @@ function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problem
     spool: join(paths.directory, 'queue'),
     activeEntries: qmgr.values['active-entries'],
     activeOctets: qmgr.values['active-size'],
-    inlineLimit: qmgr.values['inline-limit'],
     messageSizeLimit: Math.max(options.values['message-size-limit'], ...sizes),
     retry: qmgr.values.retry,
     lifetime: qmgr.values.lifetime,
@@ -198,13 +197,13 @@ function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problem
       ? qmgr.values['bounce-lifetime']
       : Math.min(qmgr.values['bounce-lifetime'], qmgr.values.lifetime),
     delayWarning: qmgr.values['delay-warning'],
+    returnLimit: qmgr.values['return-limit'],
     initialConcurrency: qmgr.values['initial-connections'],
     maxConcurrency: qmgr.values['max-connections'],
     recipientsPerTransaction: qmgr.values['recipients-per-transaction'],
     minFreeSpace: qmgr.values['min-free-space'],
     sessionLimit: qmgr.values['session-limit'],
     ldaLimit: lda.values.limit,
-    ldaIdle: lda.values['idle-timeout'],
     servers: server.map(({ name, values }) => ({
       match: name,
       maxConnections: values['max-connections'],

@@ -46,6 +46,8 @@ export interface ListenerSlice {
 }
 
 export interface SmtpdSlice {
+  /** Content up to this many octets travels with its envelope and lives in the database; larger content is streamed into a file. */
+  inlineLimit: number
   hostname: string
   listeners: ListenerSlice[]
   /** Completes unqualified addresses on submission and local listeners. */
@@ -66,14 +68,14 @@ export interface QmgrSlice {
   spool: string
   activeEntries: number
   activeOctets: number
-  /** Content up to this many octets lives in the database; larger content in a file of its own. */
-  inlineLimit: number
   messageSizeLimit: number
   /** Waits before the second, third, … attempt; the last one repeats. */
   retry: number[]
   lifetime: number
   bounceLifetime: number
   delayWarning: number
+  /** RET=FULL is honoured up to this many octets. */
+  returnLimit: number
   /** Connections to one destination: at first, and at most. */
   initialConcurrency: number
   maxConcurrency: number
@@ -83,7 +85,6 @@ export interface QmgrSlice {
   minFreeSpace: number
   sessionLimit: number
   ldaLimit: number
-  ldaIdle: number
   servers: ServerSlice[]
   /** Who may use the queue control socket for more than looking at own messages, besides root and qmgr's own uid. */
   controlUids: number[]

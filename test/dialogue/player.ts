@@ -134,7 +134,10 @@ export class Player implements Owner {
       this.#slice.kind === 'mx'
         ? null
         : { id: stream, hostname: 'mx.example.org', sender: 'a@example.org', startedAt: 0 }
-    return new Content({ stream, sizeLimit, bareNewline, received: '', submission }, outlet)
+    return new Content(
+      { stream, sizeLimit, bareNewline, inlineLimit: 128 << 10, received: '', submission },
+      outlet,
+    )
   }
 
   #submit(envelope: Envelope): void {

@@ -151,7 +151,13 @@ export async function openStage(
   const bound = bind(path)
   const worker = await startWorker(
     'smtpd',
-    { hostname: 'mx.example.org', qualifyDomain: 'example.org', ...site, listeners: [slice] },
+    {
+      hostname: 'mx.example.org',
+      qualifyDomain: 'example.org',
+      inlineLimit: 128 << 10,
+      ...site,
+      listeners: [slice],
+    },
     rig,
     { descriptors: { [slice.name]: 5 } },
     undefined,

@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Content, type ContentPlan, INLINE_LIMIT } from '../../services/smtpd/content.ts'
+import { Content, type ContentPlan } from '../../services/smtpd/content.ts'
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
 
 const END = Buffer.from('\r\n.\r\n')
@@ -24,12 +24,15 @@ class Outlet {
   }
 }
 
+const INLINE_LIMIT = 128 << 10
+
 function open(change: Partial<ContentPlan> = {}): { content: Content; outlet: Outlet } {
   const outlet = new Outlet()
   const plan: ContentPlan = {
     stream: 7,
     sizeLimit: 64 << 20,
     bareNewline: 'refuse',
+    inlineLimit: INLINE_LIMIT,
     received: TRACE,
     submission: null,
     ...change,
