@@ -142,7 +142,15 @@ function conclude(zone: ZoneSlice | null, all: readonly Settled[]): Resolution {
   if (good.length === 0 || !zone) return worst(all)
   const targets = [...all].sort((a, b) => rank(a) - rank(b)).map((one) => one.target)
   const { name, cutThrough } = zone
-  return { kind: 'found', class: classOf(zone), zone: name, targets, ...(cutThrough > 0 && { cutThrough }) }
+  return {
+    kind: 'found',
+    class: classOf(zone),
+    zone: name,
+    targets,
+    ...(cutThrough > 0 && { cutThrough }),
+    // Only local zones look at the local part.
+    ...(zone.type !== 'local' && { wholeDomain: true }),
+  }
 }
 
 function rank(settled: Settled): number {

@@ -11,6 +11,7 @@ import type { Log } from '../../shared/base/log.ts'
 import { type Link, openLink } from '../../shared/bus/link.ts'
 import type { Answer, Payload, RequestName } from '../../shared/bus/messages.ts'
 import type { Identity } from '../../shared/bus/peer.ts'
+import { Answers } from './answers.ts'
 import type { Content, Outlet } from './content.ts'
 import type { Intake, Moment } from './state.ts'
 
@@ -36,6 +37,7 @@ export class QueueBus implements Moment, Outlet {
   readonly #qmgr: Link
   readonly #resolver: Link
   readonly #streams = new Map<number, Stream>()
+  readonly #answers = new Answers(Date.now)
   #ids: IdSource | null = null
 
   constructor({ qmgr, resolver, identity, log }: BusOptions) {
@@ -56,7 +58,9 @@ export class QueueBus implements Moment, Outlet {
       },
       onDown: () => this.#lost(),
     })
-    this.#resolver = openLink({ target: resolver, remote: 'resolver', identity, log, handlers: {} })
+    // A resolver that comes back may have another config.
+    const onUp = () => this.#answers.clear()
+    this.#resolver = openLink({ target: resolver, remote: 'resolver', identity, log, handlers: {}, onUp })
   }
 
   get time(): number {
@@ -87,7 +91,12 @@ export class QueueBus implements Moment, Outlet {
   }
 
   resolve(question: Payload<'resolve'>, answered: (answer: Answer<'resolve'> | null) => void): void {
-    this.#ask(this.#resolver, 'resolve', question, answered)
+    const known = this.#answers.get(question)
+    if (known) return answered(known)
+    this.#ask(this.#resolver, 'resolve', question, (answer) => {
+      if (answer) this.#answers.put(question, answer)
+      answered(answer)
+    })
   }
 
   submit(message: Payload<'submit'>, answered: (answer: Answer<'submit'> | null) => void): void {

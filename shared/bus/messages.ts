@@ -171,6 +171,8 @@ export const busMessages = {
         targets: list(targetShape),
         /** Milliseconds that a client may wait for a delivery to this zone; absent: none. */
         cutThrough: optional(integer),
+        /** The same answer holds for every local part of this domain. */
+        wholeDomain: optional(boolean),
       },
       /** Never: unknown user, null MX, no such domain. */
       refused: { reply: replyShape },
