@@ -3,19 +3,19 @@
  *
  * It is the one door for changes of a recipient's state: messages come in by `admit`, leave a slot at a time by
  * `conclude`, and each step is told to the journal in the order it happened. Routing and delivery are done by
- * others; they call back. Reports about failures ride in the same commit as the failure (design rule D4).
+ * others; they call back. Reports to senders (`notice.ts`, `reports.ts`) ride
+ * in the same commit as what they tell of (design rule D4).
  *
  * While a `take` from the store is under way (`freeze`), no message leaves: the rows that come back may be for it.
  */
-import { formatId, type IdSource } from '../../shared/base/ids.ts'
+import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
-import type { Envelope } from '../../shared/message/envelope.ts'
-import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Outcome } from '../../shared/message/outcome.ts'
 import { type Entry, freshEntry, rowOf, type Slot } from './entry.ts'
-import { encodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
-import { type Concerned, composeReport, headerOf } from './report.ts'
-import type { Change, StoredMessage } from './store.ts'
+import { type Notice, noticeFor } from './notice.ts'
+import type { Report, Reports } from './reports.ts'
+import type { Change } from './store.ts'
 import { judge, type RetryPolicy, type Verdict } from './verdict.ts'
 
 export interface Conclusion {
@@ -26,9 +26,9 @@ export interface Conclusion {
 }
 
 export interface ActiveQueueOptions {
-  policy: () => RetryPolicy & { hostname: string; activeEntries: number; activeOctets: number }
+  policy: () => RetryPolicy & { activeEntries: number; activeOctets: number }
   journal: Journal
-  ids: IdSource
+  reports: Pick<Reports, 'about'>
   log: Log
   now: () => number
   random: () => number
@@ -38,13 +38,13 @@ export interface ActiveQueueOptions {
   onWait: (at: number) => void
   /** The content file of a message that is gone. */
   dropFile: (id: number) => void
-  readHeader: (entry: Entry) => Promise<Uint8Array>
 }
 
 export class ActiveQueue {
   readonly entries = new Map<number, Entry>()
   readonly #options: ActiveQueueOptions
   readonly #unclosed = new Set<Entry>()
+  readonly #reporting = new Set<Promise<void>>()
   #frozen = 0
   #octets = 0
   delivered = 0
@@ -68,6 +68,11 @@ export class ActiveQueue {
     this.#octets += entry.content?.length ?? 0
     if (entry.open > 0) this.#options.route(entry, entry.slots)
     else this.#record(entry, this.#close(entry, []), []) // the last life ended just before it could say so
+  }
+
+  /** Reports that are on stable storage now. */
+  send(reports: readonly Report[]): void {
+    for (const { envelope, content } of reports) this.admit(freshEntry(envelope, content))
   }
 
   /** More recipients of a message that is here already; they waited in rows until now. */
@@ -94,8 +99,7 @@ export class ActiveQueue {
   conclude(entry: Entry, conclusions: readonly Conclusion[]): void {
     if (entry.provisional) return entry.provisional.conclude(conclusions)
     const changes: Change[] = []
-    const failed: Concerned[] = []
-    const delayed: Concerned[] = []
+    const notices: Notice[] = []
     for (const conclusion of conclusions) {
       const { slot, outcome } = conclusion
       if (slot.state === 'done') continue
@@ -105,16 +109,16 @@ export class ActiveQueue {
       entry.open--
       changes.push(this.#changeFor(entry, slot, verdict))
       if (verdict.kind === 'done') this.delivered++
-      const concerned = {
-        recipient: slot.recipient,
-        reply: replyOf(outcome),
-        expired: verdict.kind === 'fail' && verdict.expired,
-      }
-      if (verdict.kind === 'fail') failed.push(concerned)
-      else if (verdict.kind === 'wait' && verdict.warn) delayed.push(concerned)
+      const notice = noticeFor(entry.envelope, slot.recipient, outcome, verdict)
+      if (notice) notices.push(notice)
     }
-    if (failed.length === 0 && delayed.length === 0) this.#record(entry, this.#close(entry, changes), [])
-    else void this.#concludeWithReports(entry, changes, failed, delayed)
+    if (notices.length === 0) this.#record(entry, this.#close(entry, changes), [])
+    else this.#concludeWithReports(entry, changes, notices)
+  }
+
+  /** Resolves when everything that was concluded has been told to the journal. */
+  async reported(): Promise<void> {
+    await Promise.all(this.#reporting)
   }
 
   /** A recipient of a message that no store knows of is done, one way or the other. */
@@ -210,66 +214,25 @@ export class ActiveQueue {
       changes,
       reports.map((report) => report.stored),
       () => {
-        for (const { envelope, content } of reports) this.admit(freshEntry(envelope, content))
+        this.send(reports)
         if (gone) this.#options.dropFile(entry.id)
       },
     )
   }
 
-  async #concludeWithReports(
-    entry: Entry,
-    changes: Change[],
-    failed: Concerned[],
-    delayed: Concerned[],
-  ): Promise<void> {
-    // The message must stay until its header has been read for the report.
+  #concludeWithReports(entry: Entry, changes: Change[], notices: Notice[]): void {
+    // The message must stay until its content has been read for the report.
     entry.open++
-    let header: Uint8Array = new Uint8Array()
-    try {
-      if (entry.envelope.sender !== '') header = headerOf(await this.#options.readHeader(entry))
-    } catch (error) {
-      this.#options.log.error(
-        { err: error, message: formatId('T', entry.id) },
-        'header for a report cannot be read',
-      )
-    }
-    entry.open--
-    const reports = [
-      ...this.#report(entry, 'failed', failed, header),
-      ...this.#report(entry, 'delayed', delayed, header),
-    ]
-    this.#record(entry, this.#close(entry, changes), reports)
-  }
-
-  /** RFC 5321 section 4.5.5: nothing is ever sent in answer to the null reverse-path. */
-  #report(entry: Entry, kind: 'failed' | 'delayed', concerned: Concerned[], header: Uint8Array): Report[] {
-    const wanting = concerned.filter(({ recipient }) => wants(recipient.notify, kind))
-    const { envelope: about } = entry
-    if (about.sender === '' || wanting.length === 0) return []
-    const { policy, now, ids, log } = this.#options
-    const id = ids.next()
-    const { hostname, lifetime } = policy()
-    const until = about.receivedAt + lifetime
-    const content = composeReport({
-      kind,
-      id,
-      about,
-      concerned: wanting,
-      header,
-      hostname,
-      now: now(),
-      until,
+    const done = this.#options.reports.about(entry, notices).then((reports) => {
+      entry.open--
+      this.#record(entry, this.#close(entry, changes), reports)
+      this.#reporting.delete(done)
     })
-    const envelope = reportEnvelope(id, about, content.length, now())
-    log.info(
-      { message: formatId('T', entry.id), report: formatId('T', id), to: about.sender, about: kind },
-      'report',
-    )
-    return [{ envelope, content, stored: { id, envelope: encodeEnvelope(envelope), content } }]
+    this.#reporting.add(done)
   }
 
   #log(entry: Entry, slot: Slot, outcome: Outcome, verdict: Verdict): void {
-    const { code, enhanced, text, host } = replyOf(outcome)
+    const { code, enhanced, text, host } = outcome.reply
     this.#options.log.info(
       {
         message: formatId('T', entry.id),
@@ -283,37 +246,5 @@ export class ActiveQueue {
       },
       'recipient',
     )
-  }
-}
-
-interface Report {
-  envelope: Envelope
-  content: Uint8Array
-  stored: StoredMessage
-}
-
-function replyOf(outcome: Outcome): Reply {
-  return outcome.reply
-}
-
-/** RFC 3461 section 4.1: without NOTIFY, failures are told and delays may be. */
-function wants(notify: string | undefined, kind: 'failed' | 'delayed'): boolean {
-  if (notify === undefined) return true
-  return notify
-    .toUpperCase()
-    .split(',')
-    .includes(kind === 'failed' ? 'FAILURE' : 'DELAY')
-}
-
-function reportEnvelope(id: number, about: Envelope, size: number, now: number): Envelope {
-  return {
-    id,
-    sender: '',
-    recipients: [{ address: about.sender, notify: 'NEVER' }],
-    size,
-    body: '8bitmime',
-    smtputf8: about.smtputf8,
-    receivedAt: now,
-    origin: { listener: 'dsn', session: '', client: '' },
   }
 }

@@ -9,7 +9,7 @@
  * the descriptor is closed and the file removed, never trusted again (rule D5).
  */
 import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { CONTENT_CHUNK } from '../../shared/bus/messages.ts'
 import { StoreTrouble } from './store.ts'
 
@@ -27,8 +27,10 @@ export class ContentFiles {
     return join(this.#directory, id.toString(36))
   }
 
+  /** The folder's own name must be on disk as well: a sync of what is in it does not promise that. */
   async prepare(): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    await syncDirectory(dirname(this.#directory))
   }
 
   /** Removes files that no row names: what was coming in when the last life ended. Gives their number. */
@@ -50,11 +52,11 @@ export class ContentFiles {
     return open(this.path(id), 'r')
   }
 
-  /** The first octets, enough for any header that a report quotes. */
-  async readHead(id: number): Promise<Uint8Array> {
+  /** The first octets; by default enough for any header that a report quotes. */
+  async readHead(id: number, octets = CONTENT_CHUNK): Promise<Uint8Array> {
     const handle = await this.openToRead(id)
     try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(CONTENT_CHUNK), 0, CONTENT_CHUNK, 0)
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(octets), 0, octets, 0)
       return buffer.subarray(0, bytesRead)
     } finally {
       await handle.close()

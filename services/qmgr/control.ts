@@ -14,7 +14,7 @@ import type { Entry, Slot } from './entry.ts'
 import { decodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
 import { matches } from './memory-store.ts'
-import { headerOf } from './report.ts'
+import { headerOf } from './returned-content.ts'
 import type { RecipientRow } from './store.ts'
 import type { StorePort } from './store-port.ts'
 

@@ -10,6 +10,7 @@ import type { Log } from '../../shared/base/log.ts'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Peer } from '../../shared/bus/peer.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
+import { wants } from '../../shared/message/notify.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue } from './active-queue.ts'
 import type { ContentFiles, IncomingFile } from './content-files.ts'
@@ -18,12 +19,14 @@ import { type Entry, freshEntry, rowOf } from './entry.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
 import type { Load } from './load.ts'
+import type { Reports } from './reports.ts'
 import { type Change, StoreTrouble } from './store.ts'
 
 export interface IntakeOptions {
   journal: Journal
   files: ContentFiles
   queue: ActiveQueue
+  reports: Pick<Reports, 'ofExpansion'>
   load: () => Load
   limits: () => { sessionLimit: number; messageSizeLimit: number }
   log: Log
@@ -116,7 +119,7 @@ export class Intake {
       return this.#refused(envelope, refusal)
     }
     try {
-      if (cutThrough !== undefined && !this.#options.queue.full)
+      if (cutThrough !== undefined && !this.#options.queue.full && !mustTell(envelope))
         return await this.#cut(envelope, content, stream, cutThrough)
       await stream?.file.seal()
       await this.#commit(envelope, content)
@@ -151,16 +154,19 @@ export class Intake {
   }
 
   async #commit(envelope: Envelope, content: Uint8Array | null): Promise<void> {
-    const { journal, queue, onSpill } = this.#options
+    const { journal, queue, reports, onSpill } = this.#options
+    const told = envelope.expanded ? await reports.ofExpansion({ envelope, content }) : []
+    const tellings = told.map((report) => report.stored)
     const entry = freshEntry(envelope, content)
     const stored = { id: envelope.id, envelope: encodeEnvelope(envelope), content }
     if (queue.full) {
-      await journal.insert(stored, spill(entry))
+      await journal.insert(stored, spill(entry), tellings)
       onSpill()
     } else {
-      await journal.insert(stored)
+      await journal.insert(stored, [], tellings)
       queue.admit(entry)
     }
+    queue.send(told)
     this.accepted++
   }
 
@@ -203,6 +209,12 @@ function spill(entry: ReturnType<typeof freshEntry>): Change[] {
     return { kind: 'wait', row: rowOf(entry, slot, wait) }
   })
   return [...rows, { kind: 'park', message: entry.id }]
+}
+
+/** Success must be reported, whatever crashes: such a message needs the store, so it is stored first. */
+function mustTell({ sender, recipients, expanded }: Envelope): boolean {
+  if (sender === '') return false
+  return expanded !== undefined || recipients.some(({ notify }) => wants(notify, 'SUCCESS'))
 }
 
 function replyFor(error: unknown): Reply {

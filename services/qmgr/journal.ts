@@ -52,11 +52,16 @@ export class Journal {
     return this.#health
   }
 
-  insert(message: StoredMessage, changes: readonly Change[] = []): Promise<void> {
+  /** @param reports messages of ours that come with it. */
+  insert(
+    message: StoredMessage,
+    changes: readonly Change[] = [],
+    reports: readonly StoredMessage[] = [],
+  ): Promise<void> {
     if (this.#health !== 'good')
       return Promise.reject(new StoreTrouble(this.#health, 'the queue store is in trouble'))
     return new Promise((resolve, reject) =>
-      this.#add({ messages: [message], changes, done: resolve, refuse: reject }),
+      this.#add({ messages: [message, ...reports], changes, done: resolve, refuse: reject }),
     )
   }
 

@@ -25,10 +25,11 @@ import { Journal } from './journal.ts'
 import { limitsFor } from './limits.ts'
 import { LoadWatch } from './load.ts'
 import { recover } from './recovery.ts'
+import { Reports } from './reports.ts'
 import { ourReply, Router } from './router.ts'
 import { Scheduler, tasksOf } from './scheduler.ts'
 import { Serials } from './serials.ts'
-import { openStorePort } from './store-port.ts'
+import { openStorePort, type StorePort } from './store-port.ts'
 import { Workers } from './workers.ts'
 
 export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr'>> {
@@ -47,19 +48,18 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
   await files.prepare()
 
   const scheduler = new Scheduler((route) => limitsFor(route, slice))
-  const readHeader = async ({ id, content }: { id: number; content: Uint8Array | null }) =>
-    content ?? (await port.call('load', id))?.content ?? (await files.readHead(id))
+  const read = contentReader(port, files)
+  const reports = new Reports({ policy: () => slice, ids, log, now, read })
   const queue = new ActiveQueue({
     policy: () => slice,
     journal,
-    ids,
+    reports,
     log,
     now,
     random: Math.random,
     route: (entry, slots) => router.route(entry, slots),
     onWait: (at) => due.expect(at),
     dropFile: (id) => void dropFile(id),
-    readHeader,
   })
   /** A last look before content is deleted: a row that still names it would have been a bug of ours. */
   const dropFile = async (id: number) => {
@@ -84,6 +84,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
     },
     queue: () => queue,
     journal,
+    reports,
     log,
   })
   const workers = new Workers({
@@ -119,6 +120,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
     journal,
     files,
     queue,
+    reports,
     load: () => load.current,
     limits: () => slice,
     log,
@@ -134,7 +136,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
       scheduler.revive()
       due.look()
     },
-    readHeader,
+    readHeader: async ({ id, content }) => content ?? (await read(id)),
     log,
     now,
   })
@@ -206,6 +208,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
       due.stop()
       load.stop()
       await courier.drain()
+      await queue.reported()
       await journal.settled()
       hub.close()
       commands.close()
@@ -226,6 +229,12 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
       ...workers.figures(),
     }),
   }
+}
+
+/** For content that is not in memory: all of it, or at least so many octets. */
+function contentReader(port: StorePort, files: ContentFiles) {
+  return async (id: number, octets?: number): Promise<Uint8Array> =>
+    (await port.call('load', id))?.content ?? (await files.readHead(id, octets))
 }
 
 async function listen(context: Context<'qmgr'>, hub: Hub, commands: Hub): Promise<void> {

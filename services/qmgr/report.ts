@@ -1,172 +1,143 @@
 /**
- * Delivery status notifications: what the sender is told when a recipient fails or is late. Pure: facts in, a
- * complete message out.
+ * Delivery status notifications: a complete message out of facts. Pure.
  *
- * Format: RFC 3464 inside RFC 6522 multipart/report: words for a person, fields for a program, and the header of
- * the message. Sent from the null reverse-path, marked Auto-Submitted (RFC 3834 section 5), and never sent in
- * answer to a null reverse-path (RFC 5321 section 4.5.5); the caller sees to that.
+ * Format: RFC 3464 inside RFC 6522 multipart/report: words for a person, fields for a program
+ * (`report-fields.ts`), and the original's header or all of it (`returned-content.ts`). Marked Auto-Submitted
+ * (RFC 3834 section 5). Parts beyond ASCII go as 8bit, never encoded anew; a report without them is 7bit.
+ * Who is told at all is decided before, in `notice.ts`.
  */
+import { isAscii } from 'node:buffer'
 import { formatId } from '../../shared/base/ids.ts'
-import type { Envelope, Recipient } from '../../shared/message/envelope.ts'
-import type { Reply } from '../../shared/message/outcome.ts'
+import { mailDate } from './mail-date.ts'
+import type { Notice, NoticeKind } from './notice.ts'
+import { codes, oneLine, type StatusFacts, statusFields } from './report-fields.ts'
+import { type Returned, returnedType } from './returned-content.ts'
 
-export interface Concerned {
-  recipient: Recipient
-  reply: Reply
-  /** Given up because the time was over, not because somebody said no. */
-  expired: boolean
-}
-
-export interface ReportFacts {
-  kind: 'failed' | 'delayed'
+/** About recipients of one message that the same thing happened to. */
+export interface ReportFacts extends StatusFacts {
   /** Of the report itself. */
   id: number
-  about: Envelope
-  concerned: readonly Concerned[]
-  /** The original's header section, cut to size by the caller. */
-  header: Uint8Array
-  hostname: string
-  now: number
-  /** When tries will end, for a delay warning. */
-  until: number
+  returned: Returned
 }
 
 export function composeReport(facts: ReportFacts): Uint8Array {
-  const boundary = `=_posthorn_${facts.id.toString(36)}`
-  const utf8 =
-    facts.concerned.some(({ recipient }) => !isAscii(recipient.address)) || !isAscii(facts.about.sender)
-  const lines = [
-    ...head(facts, boundary),
-    `--${boundary}`,
-    'Content-Type: text/plain; charset=utf-8',
-    'Content-Transfer-Encoding: 8bit',
-    '',
-    ...words(facts),
-    '',
-    `--${boundary}`,
-    // RFC 6533 section 3 for addresses that are not ASCII
-    `Content-Type: message/${utf8 ? 'global-delivery-status' : 'delivery-status'}`,
-    '',
-    ...fields(facts),
-    `--${boundary}`,
-    `Content-Type: ${utf8 ? 'message/global-headers' : 'text/rfc822-headers'}`,
-    '',
-    '',
+  const { returned, about } = facts
+  const boundary = boundaryFor(facts)
+  const parts = [
+    part('text/plain; charset=utf-8', Buffer.from(`${words(facts).join('\r\n')}\r\n`)),
+    statusPart(facts),
+    part(returnedType(returned, about.smtputf8), returned.content),
   ]
-  const header = Buffer.from(facts.header)
-  const tail = `${header.subarray(-2).toString('latin1') === '\r\n' ? '' : '\r\n'}\r\n--${boundary}--\r\n`
-  return Buffer.concat([Buffer.from(lines.join('\r\n')), header, Buffer.from(tail)])
+  const eightBit = parts.some(({ body }) => !isAscii(body))
+  const octets: Uint8Array[] = [Buffer.from(head(facts, boundary, eightBit))]
+  for (const { header, body } of parts) {
+    octets.push(Buffer.from(`\r\n--${boundary}\r\n${header}\r\n`), body)
+  }
+  octets.push(Buffer.from(`\r\n--${boundary}--\r\n`))
+  return Buffer.concat(octets)
 }
 
-function head(facts: ReportFacts, boundary: string): string[] {
-  const { hostname, now, about } = facts
-  const subject = facts.kind === 'failed' ? 'Undelivered mail returned to sender' : 'Delivery is delayed'
-  return [
-    `Received: by ${hostname} (Posthorn) id ${formatId('T', facts.id)}; ${mailDate(now)}`,
+interface Part {
+  header: string
+  body: Uint8Array
+}
+
+function part(type: string, body: Uint8Array): Part {
+  const encoding = isAscii(body) ? '' : 'Content-Transfer-Encoding: 8bit\r\n'
+  return { header: `Content-Type: ${type}\r\n${encoding}`, body }
+}
+
+/** RFC 6533 section 4: the global form is for who sent an internationalized message, and can read one. */
+function statusPart(facts: ReportFacts): Part {
+  const { smtputf8 } = facts.about
+  const body = Buffer.from(statusFields(facts, smtputf8).join('\r\n'))
+  return part(`message/${isAscii(body) ? '' : 'global-'}delivery-status`, body)
+}
+
+/** RFC 2046 section 5.1.1: no line of a part may look like it; who knows our ids could write one on purpose. */
+function boundaryFor({ id, returned }: ReportFacts): string {
+  const content = Buffer.from(returned.content.buffer, returned.content.byteOffset, returned.content.length)
+  let boundary = `=_posthorn_${id.toString(36)}`
+  for (let n = 1; content.includes(boundary); n++) boundary = `=_posthorn_${id.toString(36)}_${n}`
+  return boundary
+}
+
+const SUBJECT: Readonly<Record<NoticeKind, string>> = {
+  failed: 'Undelivered mail returned to sender',
+  delayed: 'Delivery is delayed',
+  delivered: 'Your message has been delivered',
+  relayed: 'Your message has been passed on',
+  expanded: 'Your message has been passed on to a list',
+}
+
+function head({ id, hostname, now, about, kind }: ReportFacts, boundary: string, eightBit: boolean): string {
+  const lines = [
+    `Received: by ${hostname} (Posthorn) id ${formatId('T', id)}; ${mailDate(now)}`,
     `From: Mail Delivery System <MAILER-DAEMON@${hostname}>`,
     `To: <${about.sender}>`,
-    `Subject: ${subject}`,
+    `Subject: ${SUBJECT[kind]}`,
     `Date: ${mailDate(now)}`,
-    `Message-ID: <${formatId('T', facts.id)}.report@${hostname}>`,
+    `Message-ID: <${formatId('T', id)}.report@${hostname}>`,
     'Auto-Submitted: auto-replied',
     'MIME-Version: 1.0',
-    `Content-Type: multipart/report; report-type=delivery-status; boundary="${boundary}"`,
+    `Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="${boundary}"`,
+    ...(eightBit ? ['Content-Transfer-Encoding: 8bit'] : []),
     '',
     'This is a MIME-encapsulated message.',
     '',
   ]
+  return lines.join('\r\n')
 }
 
 function words(facts: ReportFacts): string[] {
-  const { about, hostname, kind } = facts
-  const opening =
-    kind === 'failed'
-      ? [
-          `This is the mail system at ${hostname}. Your message could not be delivered to`,
-          'the recipients below.',
-        ]
-      : [
-          `This is the mail system at ${hostname}. Your message has not been delivered yet`,
-          `to the recipients below. You need not send it again: it will be tried until`,
-          `${mailDate(facts.until)}.`,
-        ]
-  const people = facts.concerned.flatMap(({ recipient, reply, expired }) => [
-    '',
-    `<${recipient.address}>${recipient.original ? ` (expanded from <${recipient.original}>)` : ''}:`,
-    ...(expired ? ['    the time for delivery is over; the last answer was'] : []),
-    ...(`${reply.host ? `${reply.host} said: ` : ''}${codes(reply)} ${clean(reply.text)}`
-      .match(/.{1,70}(?:\s|$)|\S+/g)
-      ?.map((line) => `    ${line.trimEnd()}`) ?? []),
-  ])
+  const { about, returned } = facts
   return [
-    ...opening,
-    ...people,
+    `This is the mail system at ${facts.hostname}.`,
+    ...opening(facts),
+    ...facts.notices.flatMap(aboutOne),
     '',
-    `Message: ${formatId('T', about.id)}, received ${mailDate(about.receivedAt)}`,
+    `Message: ${formatId('T', about.id)}, received ${mailDate(about.receivedAt)}.`,
+    ...(returned.content.length > 0 ? [`${returned.whole ? 'It' : 'Its header'} is attached.`] : []),
   ]
 }
 
-/** RFC 3464 sections 2.2 and 2.3. */
-function fields(facts: ReportFacts): string[] {
-  const { about, hostname, kind } = facts
-  const message = [
-    `Reporting-MTA: dns; ${hostname}`,
-    ...(about.envid ? [`Original-Envelope-Id: ${clean(about.envid)}`] : []),
-    `Arrival-Date: ${mailDate(about.receivedAt)}`,
+function opening({ kind, until }: ReportFacts): string[] {
+  switch (kind) {
+    case 'failed':
+      return ['Your message could not be delivered to the recipients below.']
+    case 'delayed':
+      return [
+        'Your message has not been delivered yet to the recipients below. You need not send',
+        `it again: it will be tried until ${mailDate(until)}.`,
+      ]
+    case 'delivered':
+      return ['Your message has been delivered to the recipients below.']
+    case 'relayed':
+      return [
+        'Your message has been passed on to a mail system that does not report deliveries.',
+        'You will hear no more of the recipients below, unless it fails there.',
+      ]
+    case 'expanded':
+      return [
+        'Your message has been passed on to everybody that the addresses below stand for.',
+        'You will not hear of each delivery.',
+      ]
+    default:
+      return kind satisfies never
+  }
+}
+
+function aboutOne({ kind, recipient, reply, expired }: Notice): string[] {
+  const { address, original } = recipient
+  const said = `${reply.host ? `${oneLine(reply.host, true)} said: ` : ''}${codes(reply)} ${oneLine(reply.text, true)}`
+  return [
     '',
+    `<${address}>${original && original !== address ? ` (expanded from <${original}>)` : ''}:`,
+    ...(expired ? ['    the time for delivery is over; the last answer was'] : []),
+    ...(kind === 'expanded' ? ['    passed on'] : folded(said).map((line) => `    ${line}`)),
   ]
-  const people = facts.concerned.flatMap(({ recipient, reply, expired }) => [
-    ...(recipient.orcpt ? [`Original-Recipient: ${clean(recipient.orcpt)}`] : []),
-    `Final-Recipient: ${isAscii(recipient.address) ? 'rfc822' : 'utf-8'}; ${recipient.address}`,
-    `Action: ${kind}`,
-    `Status: ${statusOf(reply, kind, expired)}`,
-    ...(reply.host ? [`Remote-MTA: dns; ${clean(reply.host)}`] : []),
-    ...(reply.host && reply.code > 0 ? [`Diagnostic-Code: smtp; ${codes(reply)} ${clean(reply.text)}`] : []),
-    ...(kind === 'delayed' ? [`Will-Retry-Until: ${mailDate(facts.until)}`] : []),
-    '',
-  ])
-  return [...message, ...people]
 }
 
-/** RFC 3463: a failure is class 5 and a delay class 4, whatever the last reply was. */
-function statusOf(reply: Reply, kind: ReportFacts['kind'], expired: boolean): string {
-  if (expired) return '5.4.7'
-  const rest = /^[245](\.\d{1,3}\.\d{1,3})$/.exec(reply.enhanced)?.[1] ?? '.0.0'
-  return `${kind === 'failed' ? 5 : 4}${rest}`
-}
-
-function codes(reply: Reply): string {
-  return [reply.code > 0 ? String(reply.code) : '', reply.enhanced].filter(Boolean).join(' ')
-}
-
-/** One line, no control characters: what a remote host said goes into our header fields. */
-function clean(text: string): string {
-  return text
-    .replace(/\s+/g, ' ')
-    .replace(/\p{Cc}/gu, '')
-    .slice(0, 900)
-}
-
-function isAscii(text: string): boolean {
-  return /^[\x20-\x7e]*$/.test(text)
-}
-
-const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'] as const
-const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] as const
-
-/** RFC 5322 section 3.3, in UTC. */
-export function mailDate(at: number): string {
-  const date = new Date(at)
-  const two = (value: number) => String(value).padStart(2, '0')
-  const day = `${DAYS[date.getUTCDay()]}, ${two(date.getUTCDate())} ${MONTHS[date.getUTCMonth()]} ${date.getUTCFullYear()}`
-  return `${day} ${two(date.getUTCHours())}:${two(date.getUTCMinutes())}:${two(date.getUTCSeconds())} +0000`
-}
-
-/** The header section of a content (up to and without the empty line), at most `most` octets at a line's end. */
-export function headerOf(content: Uint8Array, most = 65_536): Uint8Array {
-  const buffer = Buffer.from(content.buffer, content.byteOffset, content.length)
-  const end = buffer.indexOf('\r\n\r\n')
-  const header = buffer.subarray(0, end < 0 ? buffer.length : end + 2)
-  if (header.length <= most) return header
-  return header.subarray(0, header.lastIndexOf('\r\n', most) + 2)
+function folded(text: string): string[] {
+  return text.match(/\S.{0,69}(?=\s|$)|\S+/g) ?? []
 }

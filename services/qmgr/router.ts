@@ -6,11 +6,14 @@
  */
 import type { Log } from '../../shared/base/log.ts'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
+import { wants, withoutSuccess } from '../../shared/message/notify.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue } from './active-queue.ts'
 import { type Entry, newSlot, type Slot } from './entry.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
+import { expandedNotice } from './notice.ts'
+import type { Report, Reports } from './reports.ts'
 
 export interface RouterOptions {
   resolve: (asked: Payload<'resolve'>) => Promise<Answer<'resolve'>>
@@ -18,6 +21,7 @@ export interface RouterOptions {
   onRouted: (entry: Entry, slots: Slot[]) => void
   queue: () => ActiveQueue
   journal: Journal
+  reports: Pick<Reports, 'about'>
   log: Log
 }
 
@@ -45,7 +49,9 @@ export class Router {
     const { resolve, queue } = this.#options
     let outcome: Outcome | null
     try {
-      outcome = this.#answered(entry, slot, await resolve(questionFor(slot)))
+      const answer = await resolve(questionFor(slot))
+      const reports = isSplit(answer) ? await this.#tellOfSplit(entry, slot) : []
+      outcome = this.#answered(entry, slot, answer, reports)
     } catch (error) {
       outcome = {
         kind: 'later',
@@ -56,14 +62,20 @@ export class Router {
     if (outcome) queue().conclude(entry, [{ slot, outcome }])
   }
 
-  #answered(entry: Entry, slot: Slot, answer: Answer<'resolve'>): Outcome | null {
+  /** RFC 3461 section 5.2.7: who asked to hear of success is told of the expansion, and of that alone. */
+  #tellOfSplit({ envelope, content }: Entry, { recipient }: Slot): Promise<Report[]> | Report[] {
+    if (envelope.sender === '' || !wants(recipient.notify, 'SUCCESS')) return []
+    return this.#options.reports.about({ envelope, content }, [expandedNotice(recipient)])
+  }
+
+  #answered(entry: Entry, slot: Slot, answer: Answer<'resolve'>, reports: readonly Report[]): Outcome | null {
     switch (answer.kind) {
       case 'refused':
         return { kind: 'never', reply: answer.reply }
       case 'later':
         return { kind: 'later', blame: 'ours', reply: answer.reply }
       case 'found':
-        return this.#found(entry, slot, answer.targets)
+        return this.#found(entry, slot, answer.targets, reports)
       default: {
         const never: never = answer
         throw new Error(`unknown answer ${String(never)}`)
@@ -75,11 +87,12 @@ export class Router {
     entry: Entry,
     slot: Slot,
     targets: Extract<Answer<'resolve'>, { kind: 'found' }>['targets'],
+    reports: readonly Report[],
   ): Outcome | null {
     const [first, ...others] = targets
     if (!first)
       return { kind: 'never', reply: { code: 550, enhanced: '5.1.1', text: 'no recipient', host: '' } }
-    if (others.length > 0) this.#split(entry, slot, targets)
+    if (others.length > 0) this.#split(entry, slot, targets, reports)
     else if (first.address !== slot.recipient.address) this.#rename(slot, first.address)
     if (!first.route) return { kind: 'later', blame: 'ours', reply: ourReply('no route yet') }
     slot.recipient = { ...slot.recipient, route: first.route }
@@ -97,11 +110,14 @@ export class Router {
   }
 
   /** The first target takes the slot; the others become recipients of their own, on disk before they are tried. */
-  #split(entry: Entry, slot: Slot, targets: { address: string }[]): void {
+  #split(entry: Entry, slot: Slot, targets: { address: string }[], reports: readonly Report[]): void {
     const [first, ...others] = targets
     if (!first) return
     const asked = slot.recipient.address
-    if (first.address !== asked) this.#rename(slot, first.address)
+    const notify = withoutSuccess(slot.recipient.notify)
+    if (notify !== undefined) slot.recipient = { ...slot.recipient, notify }
+    // Marked as expanded even where it stands for itself: it must not be expanded again.
+    this.#rename(slot, first.address)
     const added = others.map(({ address }) => ({
       ...slot.recipient,
       original: slot.recipient.original ?? asked,
@@ -117,10 +133,17 @@ export class Router {
     entry.open += slots.length
     this.#options.journal.record(
       [{ kind: 'rewrite', message: entry.id, envelope: encodeEnvelope(entry.envelope) }],
-      [],
-      () => this.route(entry, slots),
+      reports.map((report) => report.stored),
+      () => {
+        this.route(entry, slots)
+        this.#options.queue().send(reports)
+      },
     )
   }
+}
+
+function isSplit(answer: Answer<'resolve'>): boolean {
+  return answer.kind === 'found' && answer.targets.length > 1
 }
 
 /** What an alias has made is not looked up in the aliases again: `a: a, b` would never end. */

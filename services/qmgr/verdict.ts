@@ -11,6 +11,7 @@ export interface RetryPolicy {
   retry: readonly number[]
   lifetime: number
   bounceLifetime: number
+  /** 0: never. */
   delayWarning: number
 }
 
@@ -75,7 +76,7 @@ function later(
   if (now >= ends) return { kind: 'fail', reply, expired: true }
   const wait = policy.retry[Math.min(history.attempts, policy.retry.length - 1)] ?? first
   const at = now + Math.round(wait * (1 + JITTER * (2 * random - 1)))
-  const warn = !history.warned && !history.isReport && now >= history.receivedAt + policy.delayWarning
+  const warn = !history.warned && !history.isReport && isLate(history, policy, now)
   return {
     kind: 'wait',
     at: Math.min(at, Math.max(ends, now + 1000)),
@@ -83,4 +84,8 @@ function later(
     warn,
     reply,
   }
+}
+
+function isLate({ receivedAt }: History, { delayWarning }: RetryPolicy, now: number): boolean {
+  return delayWarning > 0 && now >= receivedAt + delayWarning
 }

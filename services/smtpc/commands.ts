@@ -17,6 +17,8 @@ const UNSAFE = /\p{Cc}/u
 const BEYOND_ASCII = /\P{ASCII}/u
 /** What an esmtp-value may hold, RFC 5321 section 4.1.2. */
 const VALUE = /^[\u0021-\u003c\u003e-\u007e]+$/
+/** The same with RFC 6531 section 3.3, for ORCPT in an internationalized message (RFC 6533 section 3). */
+const UTF8_VALUE = /^[^\p{Cc}\p{Cs}\u0020=]+$/u
 
 /** Whether content holds an octet above 127; null when only the stream will tell. */
 export function hasEightBit(content: Uint8Array | null): boolean | null {
@@ -55,12 +57,14 @@ export function mailCommand(delivery: Delivery, offers: Offers): string {
   return `${command}\r\n`
 }
 
-export function rcptCommand(recipient: Addressee, offers: Offers): string {
+/** @param utf8 MAIL said SMTPUTF8. */
+export function rcptCommand(recipient: Addressee, offers: Offers, utf8: boolean): string {
   let command = `RCPT TO:<${recipient.address}>`
   if (offers.dsn) {
     // RFC 3461 sections 4.1 and 4.2
     if (recipient.notify && VALUE.test(recipient.notify)) command += ` NOTIFY=${recipient.notify}`
-    if (recipient.orcpt && VALUE.test(recipient.orcpt)) command += ` ORCPT=${recipient.orcpt}`
+    if (recipient.orcpt && (utf8 ? UTF8_VALUE : VALUE).test(recipient.orcpt))
+      command += ` ORCPT=${recipient.orcpt}`
   }
   return `${command}\r\n`
 }

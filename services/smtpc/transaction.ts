@@ -195,8 +195,8 @@ function spokeEarly(t: Transaction, reply: Reply): Effect[] {
 
 function dotReplied(t: Transaction, state: State & { phase: 'dot' }, reply: Reply): Effect[] {
   if (isIntermediate(reply)) return senseless(t, 'the end of data', reply)
-  if (!t.lmtp) return finish(t, verdict(reply, 'message'), { kind: 'free' })
-  t.outcomes[t.accepted[state.at] ?? 0] = verdict(reply, 'recipient')
+  if (!t.lmtp) return finish(t, final(t, reply, 'message'), { kind: 'free' })
+  t.outcomes[t.accepted[state.at] ?? 0] = final(t, reply, 'recipient')
   t.last = reply
   if (state.at + 1 >= t.accepted.length) return finish(t, UNDECIDED, { kind: 'free' })
   move(t, { ...state, at: state.at + 1, flushed: true })
@@ -224,6 +224,12 @@ function senseless(t: Transaction, what: string, reply: Reply): Effect[] {
   return lost(t, ours, 'destination')
 }
 
+/** RFC 3461 section 5.2.1: a server that offers DSN has been given NOTIFY and the rest, and tells the sender. */
+function final(t: Transaction, reply: Reply, blame: Blame): Outcome {
+  const outcome = verdict(reply, blame)
+  return outcome.kind === 'sent' && t.offers.dsn ? { ...outcome, dsn: true } : outcome
+}
+
 function verdict(reply: Reply, blame: Blame): Outcome {
   if (isPositive(reply)) return { kind: 'sent', reply }
   if (reply.code >= 500) return { kind: 'never', reply }
@@ -244,7 +250,7 @@ function hasOpen(t: Transaction): boolean {
 
 function rcptText(t: Transaction, at: number): string {
   const recipient = t.delivery.recipients[t.asked[at] ?? 0]
-  return recipient ? rcptCommand(recipient, t.offers) : ''
+  return recipient ? rcptCommand(recipient, t.offers, t.delivery.smtputf8) : ''
 }
 
 function move(t: Transaction, state: State): void {

@@ -7,7 +7,7 @@
  */
 import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
+import { type RcptParameters, readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
 import { hello, help, replies, withReason } from './replies.ts'
 import type { Hello, Moment, Phase, PhaseName, Setting, State, Step, Transaction } from './state.ts'
 import { hangUp, move, say, stay } from './step.ts'
@@ -55,11 +55,15 @@ function on<P extends PhaseName>(
 const ANY = ['start', 'ready', 'mail'] as const
 const IDLE = { beforeTls: true, last: true }
 
+const MAIL_SYNTAX =
+  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext]'
+const RCPT_SYNTAX = 'RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]'
+
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['EHLO', on(ANY, 'EHLO domain', (scene, _, argument) => greet(scene, argument, true), IDLE)],
   ['HELO', on(ANY, 'HELO domain', (scene, _, argument) => greet(scene, argument, false), IDLE)],
-  ['MAIL', on(['ready'], 'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME] [SMTPUTF8]', mail)],
-  ['RCPT', on(['mail'], 'RCPT TO:<address>', rcpt, { overlaps: true })],
+  ['MAIL', on(['ready'], MAIL_SYNTAX, mail)],
+  ['RCPT', on(['mail'], RCPT_SYNTAX, rcpt, { overlaps: true })],
   ['DATA', on(['mail'], 'DATA', data, { last: true })],
   ['RSET', on(ANY, 'RSET', reset, { beforeTls: true })],
   ['STARTTLS', on(ANY, 'STARTTLS', startTls, IDLE)],
@@ -81,6 +85,7 @@ const extensions: readonly ((setting: Setting, state: State) => string | null)[]
   () => '8BITMIME', // RFC 6152
   () => 'SMTPUTF8', // RFC 6531
   () => 'ENHANCEDSTATUSCODES', // RFC 2034
+  () => 'DSN', // RFC 3461
   (setting, state) => (offersTls(setting) && !state.secure ? 'STARTTLS' : null), // RFC 3207
 ]
 
@@ -152,23 +157,34 @@ function readAddress(setting: Setting, path: string, utf8: boolean, isSender: bo
 
 function rcpt({ setting, state }: Scene, phase: In<'mail'>, argument: string): Step {
   const { transaction } = phase
-  const address = readRecipient(setting, transaction, argument)
-  if (typeof address !== 'string') {
-    const paid = pay(answerAtOnce(transaction, '', address))
+  const recipient = readRecipient(setting, transaction, argument)
+  if ('code' in recipient) {
+    const paid = pay(answerAtOnce(transaction, '', recipient))
     return move(state, { ...phase, transaction: paid.transaction }, ...paid.effects)
   }
-  const asked = askFor(transaction, address)
+  const { address, parameters } = recipient
+  const asked = askFor(transaction, address, parameters)
   return move(state, { ...phase, transaction: asked }, { kind: 'resolve', n: transaction.asked, address })
 }
 
-function readRecipient(setting: Setting, transaction: Transaction, argument: string): string | SmtpReply {
+interface AskedRecipient {
+  address: string
+  parameters: RcptParameters
+}
+
+function readRecipient(
+  setting: Setting,
+  transaction: Transaction,
+  argument: string,
+): AskedRecipient | SmtpReply {
   const asked = splitArgument(argument, 'TO')
   if (!asked) return replies.rcptSyntax
-  const trouble = readRcptParameters(asked.rest)
-  if (trouble) return trouble
+  const parameters = readRcptParameters(asked.rest, transaction.smtputf8)
+  if ('code' in parameters) return parameters
   // RFC 5321 section 4.5.3.1.10: 452, and what was accepted stays so
   if (transaction.agreed >= setting.recipientLimit) return replies.tooManyRecipients
-  return readAddress(setting, asked.path, transaction.smtputf8, false)
+  const address = readAddress(setting, asked.path, transaction.smtputf8, false)
+  return typeof address === 'string' ? { address, parameters } : address
 }
 
 function data({ state }: Scene, phase: In<'mail'>, argument: string): Step {

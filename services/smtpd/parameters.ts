@@ -4,9 +4,12 @@
  * `splitArgument` finds where the path ends, quoted local parts considered; `readMailParameters` and
  * `readRcptParameters` take the rest apart. A parameter that is unknown is refused with 555 (section 4.1.1.11),
  * a malformed or repeated one with 501. The path itself is for `shared/smtp/address.ts`.
+ * What RFC 3461 has sent on unchanged (ENVID, ORCPT) is checked here and kept as it came.
  */
+import { parseNotify } from '../../shared/message/notify.ts'
 import { measurePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { decodeXtext, parseTypedAddress } from '../../shared/smtp/xtext.ts'
 import { replies } from './replies.ts'
 
 export interface Argument {
@@ -34,18 +37,24 @@ export interface MailParameters {
   body: '7bit' | '8bitmime'
   /** RFC 6531. */
   smtputf8: boolean
+  /** RFC 3461 sections 4.3 and 4.4. */
+  ret?: 'full' | 'hdrs'
+  envid?: string
 }
 
 const NO_MAIL_PARAMETERS: MailParameters = { size: 0, body: '7bit', smtputf8: false }
 const KEYWORD = /^[A-Za-z0-9][A-Za-z0-9-]*$/
 /** RFC 1870 section 3: at most 20 digits. */
 const SIZE_VALUE = /^[0-9]{1,20}$/
+/** RFC 3461 sections 4.4 and 4.2. */
+const LONGEST_ENVID = 100
+const LONGEST_ORCPT = 500
 
 export function readMailParameters(rest: string): MailParameters | SmtpReply {
   const given = split(rest)
   if ('code' in given) return given
   if (given.size === 0) return NO_MAIL_PARAMETERS
-  const found = { ...NO_MAIL_PARAMETERS }
+  const found: MailParameters = { ...NO_MAIL_PARAMETERS }
   for (const [keyword, value] of given) {
     const trouble = setMailParameter(found, keyword, value)
     if (trouble) return trouble
@@ -69,16 +78,64 @@ function setMailParameter(found: MailParameters, keyword: string, value: string 
       if (value !== null) return replies.parameterSyntax
       found.smtputf8 = true
       return null
+    case 'RET': {
+      const ret = value?.toLowerCase()
+      if (ret !== 'full' && ret !== 'hdrs') return replies.parameterSyntax
+      found.ret = ret
+      return null
+    }
+    case 'ENVID':
+      if (value === null || value.length > LONGEST_ENVID || decodeXtext(value) === null)
+        return replies.parameterSyntax
+      found.envid = value
+      return null
     default:
       return replies.unknownParameter
   }
 }
 
-/** RCPT has no parameter yet: null when there is none. */
-export function readRcptParameters(rest: string): SmtpReply | null {
+/** RFC 3461 sections 4.1 and 4.2. */
+export interface RcptParameters {
+  notify?: string
+  orcpt?: string
+}
+
+const NO_RCPT_PARAMETERS: RcptParameters = {}
+
+/** @param utf8 MAIL had SMTPUTF8, so ORCPT may hold characters beyond ASCII (RFC 6533 section 3). */
+export function readRcptParameters(rest: string, utf8: boolean): RcptParameters | SmtpReply {
   const given = split(rest)
   if ('code' in given) return given
-  return given.size === 0 ? null : replies.unknownParameter
+  if (given.size === 0) return NO_RCPT_PARAMETERS
+  const found: RcptParameters = {}
+  for (const [keyword, value] of given) {
+    const trouble = setRcptParameter(found, keyword, value ?? '', utf8)
+    if (trouble) return trouble
+  }
+  return found
+}
+
+function setRcptParameter(
+  found: RcptParameters,
+  keyword: string,
+  value: string,
+  utf8: boolean,
+): SmtpReply | null {
+  switch (keyword) {
+    case 'NOTIFY': {
+      const notify = parseNotify(value)
+      if (notify === null) return replies.parameterSyntax
+      found.notify = notify
+      return null
+    }
+    case 'ORCPT':
+      if (value.length > LONGEST_ORCPT || parseTypedAddress(value, utf8) === null)
+        return replies.parameterSyntax
+      found.orcpt = value
+      return null
+    default:
+      return replies.unknownParameter
+  }
 }
 
 const NONE: ReadonlyMap<string, string | null> = new Map()

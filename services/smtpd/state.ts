@@ -6,9 +6,10 @@
  */
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { ListenerKind } from '../../shared/config/slices.ts'
-import type { Envelope, Recipient } from '../../shared/message/envelope.ts'
+import type { Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Line } from './line-reader.ts'
+import type { RcptParameters } from './parameters.ts'
 
 /** What holds for a whole session. */
 export interface Setting {
@@ -59,8 +60,10 @@ export interface Hello {
 export interface Owed {
   n: number
   address: string
+  parameters: RcptParameters
   reply: SmtpReply | null
   recipients: readonly Recipient[]
+  expanded: readonly Expanded[]
   /** How long this zone lets a client wait for its delivery, milliseconds; 0: not at all. */
   cutThrough: number
 }
@@ -72,6 +75,8 @@ export interface Transaction {
   size: number
   body: '7bit' | '8bitmime'
   smtputf8: boolean
+  ret?: 'full' | 'hdrs'
+  envid?: string
   /** RCPT commands so far. */
   asked: number
   /** RCPT commands that were accepted. */
@@ -80,6 +85,8 @@ export interface Transaction {
   first: string
   owed: readonly Owed[]
   recipients: readonly Recipient[]
+  /** Addresses that stood for several and whose sender is to hear of it. */
+  expanded: readonly Expanded[]
   /** Milliseconds to deliver in while the client waits: the shortest of listener and zones; 0: queue first. */
   cutThrough: number
 }

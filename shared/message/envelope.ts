@@ -10,13 +10,17 @@ export const recipientShape = struct({
   address: string,
   /** What RCPT said, when an alias or a rewrite made `address` of it. */
   original: optional(string),
-  /** RFC 3461 section 4.1, the words joined by commas: `SUCCESS,FAILURE`, `NEVER`; absent: the default. */
+  /** RFC 3461 section 4.1, in the normal form of `notify.ts`: `SUCCESS,FAILURE`, `NEVER`; absent: the default. */
   notify: optional(string),
   /** RFC 3461 section 4.2, as received (`rfc822;…`, xtext). */
   orcpt: optional(string),
   route: optional(routeShape),
 })
 export type Recipient = Infer<typeof recipientShape>
+
+/** An address that stood for several recipients, and whose sender wants to know that (RFC 3461 section 5.2.7). */
+export const expandedShape = struct({ address: string, orcpt: optional(string) })
+export type Expanded = Infer<typeof expandedShape>
 
 export const originShape = struct({
   /** The listener's name in the config; 'dsn' for our own reports. */
@@ -37,13 +41,15 @@ export const envelopeShape = struct({
   id: integer,
   sender: string,
   recipients: list(recipientShape),
+  /** Reported when the message is accepted; the recipients have no SUCCESS in their `notify` any more. */
+  expanded: optional(list(expandedShape)),
   /** Octets of the content as stored. */
   size: integer,
   /** BODY of MAIL (RFC 6152, RFC 3030). */
   body: oneOf('7bit', '8bitmime', 'binarymime'),
   /** SMTPUTF8 of MAIL (RFC 6531). */
   smtputf8: boolean,
-  /** RET and ENVID of MAIL (RFC 3461). */
+  /** RET and ENVID of MAIL (RFC 3461), the latter as received (xtext). */
   ret: optional(oneOf('full', 'hdrs')),
   envid: optional(string),
   /** Milliseconds since 1970, when the transaction began. */

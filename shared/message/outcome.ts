@@ -19,7 +19,11 @@ export const replyShape = struct({
 export type Reply = Infer<typeof replyShape>
 
 export const outcomeShape = union({
-  sent: { reply: replyShape },
+  sent: {
+    reply: replyShape,
+    /** The next host took NOTIFY over (RFC 3461 section 5.2.1): it tells the sender, not we. */
+    dsn: optional(boolean),
+  },
   later: {
     reply: replyShape,
     blame: oneOf('recipient', 'message', 'destination', 'ours'),
