@@ -20,8 +20,11 @@ const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find(isExecutable)
 
 export const hasSetpriv = SETPRIV !== undefined
 
-/** A small young generation: mail passes through in buffers that V8 does not hold, so a large one only costs memory. */
-const NODE_OPTIONS = ['--max-semi-space-size=4']
+/**
+ * MiB of V8's young generation. Under load 16, its default, cost 80 MiB more over all workers than 8 and saved no
+ * time that could be measured; 4 saved 40 MiB more and cost a tenth of the CPU.
+ */
+const NODE_OPTIONS = ['--max-semi-space-size=8']
 /** Nothing else of our environment is a worker's business. */
 const ENVIRONMENT = ['TZ', 'UV_THREADPOOL_SIZE']
 
