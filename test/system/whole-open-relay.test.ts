@@ -3,7 +3,9 @@
  * the next hop or the queue.
  */
 import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
+import { loadConfig, printProblems } from '../../shared/config/check.ts'
 import { connectTo, openSession } from '../support/client.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
 import { openSink, type Sink } from '../support/sink.ts'
@@ -97,4 +99,50 @@ test('an allowed recipient does not carry a forbidden one', { timeout }, async (
 test('nothing of all this got through', { timeout }, async () => {
   await posthorn.queueEmpty()
   assert.equal(sink.connections(), 0)
+})
+
+test('the shipped config refuses strangers on every port', { timeout }, async () => {
+  const shipped = readFileSync('config/posthorn.conf', 'utf8')
+  const other = await startPosthorn({
+    config: ({ spool, run, users }) =>
+      shipped
+        .replace('"../spool";', `"${spool}"; run-directory "${run}";`)
+        .replace('"demo.users"', `"${users}"`)
+        .replaceAll(/port \d+;/g, 'port 0;'),
+    users: ['demo'],
+  })
+  try {
+    assert.deepEqual(Object.keys(other.ports), ['mx', 'submission'])
+    for (const [name, port] of Object.entries(other.ports)) {
+      const session = await openSession(port, 'evil.example')
+      await session.say('MAIL FROM:<spam@evil.example>')
+      const far = await session.say('RCPT TO:<victim@far.example>')
+      assert.deepEqual([far.code, far.enhanced], [550, '5.7.1'], name)
+      assert.equal((await session.say('RCPT TO:<demo@posthorn.localhost>')).code, 250)
+      await session.quit()
+    }
+  } finally {
+    await other.stop()
+  }
+})
+
+test('no shipped config lets strangers relay', () => {
+  const examples = readdirSync('config/examples').map((name) => `config/examples/${name}`)
+  const files = ['config/posthorn.conf', ...examples].filter((name) => name.endsWith('.conf'))
+  for (const file of files) {
+    const checked = loadConfig(file, { asCaller: true, readable: () => 'yes' })
+    assert.ok(checked.kind === 'ok', checked.kind === 'bad' ? printProblems(checked.problems) : '')
+    for (const { name, kind, relay } of checked.slices.smtpd.listeners) {
+      const wide = relay.filter(
+        (one) => !one.negated && (one.network === 'any' || /\/[0-7]$/.test(one.network)),
+      )
+      if (kind === 'mx')
+        assert.deepEqual(
+          relay.filter((one) => !one.negated),
+          [],
+          `${file}: ${name}`,
+        )
+      if (kind === 'submission') assert.deepEqual(wide, [], `${file}: ${name}`)
+    }
+  }
 })
