@@ -1,0 +1,247 @@
+/**
+ * The parts of qmgr and who calls whom: each is made once, knows only what is handed to it here, and calls the
+ * others through the functions it is given. What outlives a reload of the config is here; the slice in force is
+ * asked for at every use.
+ *
+ * Next: `qmgr.ts`, which opens the doors once the past is in order.
+ */
+import type { IdSource } from '../../shared/base/ids.ts'
+import { type Link, openLink } from '../../shared/bus/link.ts'
+import type { Answer } from '../../shared/bus/messages.ts'
+import type { Credentials, Handlers, Peer } from '../../shared/bus/peer.ts'
+import type { QmgrSlice } from '../../shared/config/slices.ts'
+import type { Context } from '../../shared/runtime/service.ts'
+import { ActiveQueue } from './active-queue.ts'
+import { ContentFiles } from './content-files.ts'
+import { Control } from './control.ts'
+import { Courier } from './courier.ts'
+import { DueLoader } from './due.ts'
+import type { Entry, Slot } from './entry.ts'
+import { Intake } from './intake.ts'
+import { Journal } from './journal.ts'
+import { limitsFor } from './limits.ts'
+import { LoadWatch } from './load.ts'
+import { Reports } from './reports.ts'
+import { ourReply, Router } from './router.ts'
+import { Scheduler, tasksOf } from './scheduler.ts'
+import type { StorePort } from './store-port.ts'
+import { Workers } from './workers.ts'
+
+export interface Foundation {
+  context: Context<'qmgr'>
+  /** The config in force. */
+  slice: () => QmgrSlice
+  port: StorePort
+  ids: IdSource
+  /** smtpd processes, to be told of load. */
+  peers: () => Iterable<Peer>
+}
+
+const now = Date.now
+
+export class Assembly {
+  readonly journal: Journal
+  readonly files: ContentFiles
+  readonly queue: ActiveQueue
+  readonly workers: Workers
+  readonly courier: Courier
+  readonly due: DueLoader
+  readonly load: LoadWatch
+  readonly intake: Intake
+  readonly resolver: Link
+  readonly #foundation: Foundation
+  readonly #scheduler: Scheduler
+  readonly #reports: Reports
+  readonly #router: Router
+  readonly #control: Control
+
+  constructor(foundation: Foundation) {
+    this.#foundation = foundation
+    const { context, slice, port, ids } = foundation
+    const { log } = context
+    this.journal = new Journal(port, log, () => this.load.refresh())
+    this.files = new ContentFiles(slice().spool)
+    this.#scheduler = new Scheduler((route) => limitsFor(route, slice()))
+    this.#reports = new Reports({ policy: slice, ids, log, now, read: this.#read })
+    this.queue = this.#makeQueue()
+    this.resolver = this.#dialResolver()
+    this.#router = this.#makeRouter()
+    this.workers = this.#makeWorkers()
+    this.courier = this.#makeCourier()
+    this.due = new DueLoader({ port, journal: this.journal, queue: this.queue, log, now })
+    this.load = this.#makeLoad()
+    this.intake = this.#makeIntake()
+    this.#control = this.#makeControl()
+  }
+
+  get handlers(): Handlers {
+    const { intake, courier } = this
+    const control = this.#control
+    return {
+      'session-open': (payload, peer) => intake.openSession(payload, peer),
+      'session-close': (payload, peer) => intake.closeSession(payload, peer),
+      'content-chunk': (payload, peer) => intake.chunk(payload, peer),
+      'content-abort': (payload) => intake.abort(payload),
+      'content-credit': (payload) => courier.credit(payload),
+      submit: (payload) => intake.submit(payload),
+      'queue-list': (payload, peer) => control.list(payload, peer),
+      'queue-show': (payload, peer) => control.show(payload, peer),
+      'queue-act': (payload, peer) => control.act(payload, peer),
+      'queue-status': () => this.#status(),
+    }
+  }
+
+  figures(): Record<string, number> {
+    return {
+      active: this.queue.entries.size,
+      running: this.courier.running,
+      sessions: this.intake.sessions,
+      accepted: this.intake.accepted,
+      delivered: this.queue.delivered,
+      batches: this.journal.batches,
+      ...this.workers.figures(),
+    }
+  }
+
+  #makeQueue(): ActiveQueue {
+    const { context, slice } = this.#foundation
+    return new ActiveQueue({
+      policy: slice,
+      journal: this.journal,
+      reports: this.#reports,
+      log: context.log,
+      now,
+      random: Math.random,
+      route: (entry, slots) => this.#router.route(entry, slots),
+      onWait: (at) => this.due.expect(at),
+      dropFile: (id) => void this.#dropFile(id),
+    })
+  }
+
+  #dialResolver(): Link {
+    const { buses, identity, log } = this.#foundation.context
+    return openLink({ target: buses.resolver, remote: 'resolver', identity, handlers: {}, log })
+  }
+
+  #makeRouter(): Router {
+    return new Router({
+      resolve: (asked) => this.resolver.request('resolve', asked),
+      onRouted: (entry, slots) => this.#schedule(entry, slots),
+      queue: () => this.queue,
+      journal: this.journal,
+      reports: this.#reports,
+      log: this.#foundation.context.log,
+    })
+  }
+
+  #schedule(entry: Entry, slots: Slot[]): void {
+    const keys = new Set<string>()
+    for (const task of tasksOf(entry, slots, this.#foundation.slice().recipientsPerTransaction)) {
+      this.#scheduler.add(task, now())
+      keys.add(task.route.destination)
+    }
+    for (const key of keys) this.courier.pump(key)
+  }
+
+  #makeWorkers(): Workers {
+    const { context, slice } = this.#foundation
+    return new Workers({
+      ldaLimit: slice().ldaLimit,
+      askForLda: (request) => context.tellMcp('lda-wanted', request),
+      onChange: () => this.courier.pumpAll(),
+      onRefused: (uid, reason) =>
+        this.courier.refuseLocal(uid, ourReply(`no delivery process for uid ${uid}: ${reason}`)),
+      log: context.log,
+      now,
+    })
+  }
+
+  #makeCourier(): Courier {
+    const { context, ids, port } = this.#foundation
+    return new Courier({
+      scheduler: this.#scheduler,
+      workers: this.workers,
+      queue: () => this.queue,
+      files: this.files,
+      ids,
+      log: context.log,
+      now,
+      load: async (id) => (await port.call('load', id))?.content ?? null,
+    })
+  }
+
+  #makeLoad(): LoadWatch {
+    const { context, slice, peers } = this.#foundation
+    return new LoadWatch({
+      spool: slice().spool,
+      leastSpace: () => slice().minFreeSpace,
+      health: () => this.journal.health,
+      onChange: (news) => {
+        for (const peer of peers()) if (peer.identity?.role === 'smtpd') peer.send('load', news)
+      },
+      log: context.log,
+    })
+  }
+
+  #makeIntake(): Intake {
+    const { context, slice } = this.#foundation
+    return new Intake({
+      journal: this.journal,
+      files: this.files,
+      queue: this.queue,
+      reports: this.#reports,
+      load: () => this.load.current,
+      limits: slice,
+      log: context.log,
+      onSpill: () => this.due.expect(now()),
+    })
+  }
+
+  #makeControl(): Control {
+    const { context, slice, port } = this.#foundation
+    return new Control({
+      port,
+      journal: this.journal,
+      queue: this.queue,
+      files: this.files,
+      isAdministrator: (who) => isAdministrator(who, slice()),
+      onHurry: () => {
+        this.#scheduler.revive()
+        this.due.look()
+      },
+      readHeader: async ({ id, content }) => content ?? (await this.#read(id)),
+      log: context.log,
+      now,
+    })
+  }
+
+  async #status(): Promise<Answer<'queue-status'>> {
+    const { deferred, held } = await this.#foundation.port.call('totals')
+    const { queue, intake, load } = this
+    return {
+      active: queue.entries.size,
+      deferred,
+      held,
+      octets: queue.octets,
+      sessions: intake.sessions,
+      accepted: intake.accepted,
+      delivered: queue.delivered,
+      intake: load.current.intake,
+      reason: load.current.reason,
+    }
+  }
+
+  /** Content that is not in memory: all of it, or at least so many octets. */
+  #read = async (id: number, octets?: number): Promise<Uint8Array> =>
+    (await this.#foundation.port.call('load', id))?.content ?? (await this.files.readHead(id, octets))
+
+  /** A last look before content is deleted: a row that still names it would have been a bug of ours. */
+  async #dropFile(id: number): Promise<void> {
+    if ((await this.#foundation.port.call('load', id)) === null) await this.files.remove(id)
+  }
+}
+
+function isAdministrator(who: Credentials | null, slice: QmgrSlice): boolean {
+  if (!who) return false
+  return who.uid === 0 || who.uid === process.getuid?.() || slice.controlUids.includes(who.uid)
+}
