@@ -60,7 +60,7 @@ export class Assembly {
     const { context, slice, port, ids } = foundation
     const { log } = context
     this.journal = new Journal(port, log, () => this.load.refresh())
-    this.files = new ContentFiles(slice().spool)
+    this.files = new ContentFiles(slice().spool, slice().activeOctets)
     this.#scheduler = new Scheduler((route) => limitsFor(route, slice()))
     this.#reports = new Reports({ policy: slice, ids, log, now, read: this.#read })
     this.queue = this.#makeQueue()

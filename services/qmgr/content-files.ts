@@ -11,16 +11,20 @@
 import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { CONTENT_CHUNK } from '../../shared/bus/messages.ts'
+import { type Memory, RecentContent } from './recent-content.ts'
 import { StoreTrouble } from './store.ts'
 
 export class ContentFiles {
   readonly #directory: string
+  readonly #recent: RecentContent
   /** Not begun yet: who comes now is served by it. */
   #nextSync: Promise<void> | null = null
   #runningSync: Promise<void> = Promise.resolve()
 
-  constructor(spool: string) {
+  /** @param memory octets of content that may stay in memory until it has gone out. */
+  constructor(spool: string, memory: number) {
     this.#directory = join(spool, 'content')
+    this.#recent = new RecentContent(memory)
   }
 
   path(id: number): string {
@@ -45,7 +49,16 @@ export class ContentFiles {
   }
 
   create(id: number): IncomingFile {
-    return new IncomingFile(this.path(id), () => this.#syncDirectory())
+    return new IncomingFile({
+      path: this.path(id),
+      syncDirectory: () => this.#syncDirectory(),
+      memory: this.#recent.begin(id),
+    })
+  }
+
+  /** The pieces of a content that has just come in, when they are still in memory. */
+  recent(id: number): readonly Uint8Array[] | null {
+    return this.#recent.get(id)
   }
 
   openToRead(id: number): Promise<FileHandle> {
@@ -63,8 +76,14 @@ export class ContentFiles {
     }
   }
 
+  /** Nobody works on it any more: what is left of it in memory makes room for others. */
+  forget(id: number): void {
+    this.#recent.drop(id)
+  }
+
   /** A file that is not there is as good as removed. */
   async remove(id: number): Promise<void> {
+    this.#recent.drop(id)
     await unlink(this.path(id)).catch(() => undefined)
   }
 
@@ -91,132 +110,110 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** A file being written. Pieces are taken in order; the first failure fails everything after it. */
+export interface IncomingPlan {
+  path: string
+  syncDirectory: () => Promise<void>
+  memory: Memory
+}
+
+interface Piece {
+  data: Uint8Array
+  written: () => void
+}
+
+/**
+ * A file being written. Pieces are taken in order, what has gathered while the disk was busy in one write; the
+ * first failure fails everything after it, and `seal` tells.
+ */
 export class IncomingFile {
-  readonly #path: string
-  readonly #syncDirectory: () => Promise<void>
-  #tail: Promise<FileHandle>
-  #failed = false
+  readonly #plan: IncomingPlan
+  readonly #handle: Promise<FileHandle>
+  #pieces: Piece[] = []
+  #writing: Promise<void> | null = null
+  #trouble: unknown = null
+  #spoilt = false
   octets = 0
 
-  constructor(path: string, syncDirectory: () => Promise<void>) {
-    this.#path = path
-    this.#syncDirectory = syncDirectory
-    this.#tail = open(path, 'wx', 0o600)
-    this.#tail.catch(() => undefined) // `seal` tells
+  constructor(plan: IncomingPlan) {
+    this.#plan = plan
+    this.#handle = open(plan.path, 'wx', 0o600)
+    this.#handle.catch((error: unknown) => this.#fail(error))
   }
 
-  /** Resolves when the piece is written. */
+  /** Resolves when the piece is written, or never will be. */
   append(data: Uint8Array): Promise<void> {
     this.octets += data.length
-    this.#tail = this.#tail.then(async (handle) => {
-      try {
-        await handle.writeFile(data)
-      } catch (error) {
-        await this.#spoil(handle)
-        throw error
-      }
-      return handle
+    this.#plan.memory.add(data)
+    return new Promise((written) => {
+      this.#pieces.push({ data, written })
+      this.#writing ??= this.#write()
     })
-    return this.#tail.then(
-      () => undefined,
-      () => undefined, // `seal` tells
-    )
   }
 
   /** Resolves when all pieces are written, and so can be read back; rejects when one could not be. */
   async written(): Promise<void> {
-    await this.#tail
+    await this.#writing
+    if (this.#trouble !== null) throw this.#trouble
   }
 
   /** @throws StoreTrouble when not everything is on stable storage. */
   async seal(): Promise<void> {
     try {
-      const handle = await this.#tail
+      await this.written()
+      const handle = await this.#handle
       try {
         await handle.sync()
       } finally {
         await handle.close()
       }
-      await this.#syncDirectory()
+      await this.#plan.syncDirectory()
     } catch (error) {
-      this.#failed = true
-      await unlink(this.#path).catch(() => undefined)
+      await this.abandon()
       throw new StoreTrouble(isFull(error) ? 'full' : 'broken', String(error))
     }
   }
 
   async abandon(): Promise<void> {
-    const handle = await this.#tail.catch(() => null)
-    if (handle) await this.#spoil(handle)
+    if (this.#spoilt) return
+    this.#spoilt = true
+    this.#plan.memory.drop()
+    await this.#writing
+    const handle = await this.#handle.catch(() => null)
+    if (!handle) return // whatever has that name is not ours
+    await handle.close().catch(() => undefined)
+    await unlink(this.#plan.path).catch(() => undefined)
   }
 
-  async #spoil(handle: FileHandle): Promise<void> {
-    if (this.#failed) return
-    this.#failed = true
-    await handle.close().catch(() => undefined)
-    await unlink(this.#path).catch(() => undefined)
+  async #write(): Promise<void> {
+    while (this.#pieces.length > 0) {
+      const pieces = this.#pieces
+      this.#pieces = []
+      try {
+        if (this.#trouble === null) await writeAll(await this.#handle, pieces)
+      } catch (error) {
+        this.#fail(error)
+      }
+      for (const { written } of pieces) written()
+    }
+    this.#writing = null
   }
+
+  #fail(error: unknown): void {
+    this.#trouble ??= error
+  }
+}
+
+async function writeAll(handle: FileHandle, pieces: readonly Piece[]): Promise<void> {
+  const [only] = pieces
+  if (only && pieces.length === 1) return handle.writeFile(only.data)
+  const total = pieces.reduce((sum, { data }) => sum + data.length, 0)
+  const { bytesWritten } = await handle.writev(pieces.map(({ data }) => data))
+  if (bytesWritten === total) return
+  // A short write is how a full disk begins: what is left goes on its own, and fails as it must.
+  await handle.writeFile(Buffer.concat(pieces.map(({ data }) => data)).subarray(bytesWritten))
 }
 
 function isFull(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : ''
   return code === 'ENOSPC' || code === 'EDQUOT'
-}
-
-/** Reads a file in pieces as credit comes in; `onPiece` gets each, the last one marked. */
-export class OutgoingFile {
-  readonly #handle: FileHandle
-  readonly #octets: number
-  readonly #onPiece: (data: Uint8Array, last: boolean) => void
-  readonly #onTrouble: (error: unknown) => void
-  #credit: number
-  #at = 0
-  #busy = false
-  #closed = false
-
-  constructor(
-    handle: FileHandle,
-    octets: number,
-    credit: number,
-    onPiece: (data: Uint8Array, last: boolean) => void,
-    onTrouble: (error: unknown) => void,
-  ) {
-    this.#handle = handle
-    this.#octets = octets
-    this.#credit = credit
-    this.#onPiece = onPiece
-    this.#onTrouble = onTrouble
-  }
-
-  give(credit: number): void {
-    this.#credit += credit
-    if (!this.#busy) void this.#run()
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    await this.#handle.close().catch(() => undefined)
-  }
-
-  async #run(): Promise<void> {
-    this.#busy = true
-    try {
-      while (this.#credit > 0 && this.#at < this.#octets && !this.#closed) await this.#piece()
-    } catch (error) {
-      if (!this.#closed) this.#onTrouble(error)
-    } finally {
-      this.#busy = false
-    }
-  }
-
-  async #piece(): Promise<void> {
-    const size = Math.min(CONTENT_CHUNK, this.#credit, this.#octets - this.#at)
-    const { bytesRead, buffer } = await this.#handle.read(Buffer.allocUnsafe(size), 0, size, this.#at)
-    if (bytesRead === 0) throw new Error('the content file is shorter than its message')
-    this.#at += bytesRead
-    this.#credit -= bytesRead
-    this.#onPiece(buffer.subarray(0, bytesRead), this.#at >= this.#octets)
-  }
 }

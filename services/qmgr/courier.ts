@@ -10,8 +10,9 @@ import { type Answer, CONTENT_WINDOW, type Payload } from '../../shared/bus/mess
 import type { Peer } from '../../shared/bus/peer.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue, Conclusion } from './active-queue.ts'
-import { type ContentFiles, OutgoingFile } from './content-files.ts'
+import type { ContentFiles } from './content-files.ts'
 import type { Result } from './destination.ts'
+import { type OnPiece, type Outgoing, OutgoingFile, OutgoingPieces } from './outgoing.ts'
 import type { Scheduler, Task } from './scheduler.ts'
 import type { Workers } from './workers.ts'
 
@@ -31,7 +32,7 @@ export interface CourierOptions {
 
 export class Courier {
   readonly #options: CourierOptions
-  readonly #streams = new Map<number, OutgoingFile>()
+  readonly #streams = new Map<number, Outgoing>()
   readonly #timers = new Map<string, NodeJS.Timeout>()
   #running = 0
   #draining: (() => void) | null = null
@@ -137,6 +138,7 @@ export class Courier {
     workers.occupy(peer, -1)
     this.#running--
     this.#endStream(attempt)
+    if (!this.#options.queue().entries.has(task.entry.id)) this.#options.files.forget(task.entry.id)
     this.#options.scheduler.finished(task.route.destination, result, this.#options.now())
     if (this.#draining && this.#running === 0) this.#draining()
     this.pump(task.route.destination)
@@ -156,20 +158,17 @@ export class Courier {
   }
 
   async #openStream(task: Task, attempt: number, peer: Peer): Promise<null> {
-    const handle = await this.#options.files.openToRead(task.entry.id)
-    const stream = new OutgoingFile(
-      handle,
-      task.entry.envelope.size,
-      0,
-      (data, last) => peer.send('content-chunk', { stream: attempt, data, ...(last && { last }) }),
-      (error) => {
-        this.#options.log.error(
-          { err: error, message: formatId('T', task.entry.id) },
-          'content cannot be read',
-        )
-        peer.send('deliver-cancel', { attempt })
-      },
-    )
+    const { files } = this.#options
+    const { id, envelope } = task.entry
+    const onPiece: OnPiece = (data, last) =>
+      peer.send('content-chunk', { stream: attempt, data, ...(last && { last }) })
+    const recent = files.recent(id)
+    const stream = recent
+      ? new OutgoingPieces(recent, onPiece)
+      : new OutgoingFile(await files.openToRead(id), envelope.size, 0, onPiece, (error) => {
+          this.#options.log.error({ err: error, message: formatId('T', id) }, 'content cannot be read')
+          peer.send('deliver-cancel', { attempt })
+        })
     this.#streams.set(attempt, stream)
     // The request is sent in this turn, the first piece after it.
     setImmediate(() => stream.give(CONTENT_WINDOW))

@@ -124,7 +124,7 @@ export class Intake {
       await stream?.file.seal()
       await this.#commit(envelope, content)
     } catch (error) {
-      if (stream) void this.#options.files.remove(envelope.id)
+      if (stream) this.#discard(stream.file)
       return this.#refused(envelope, replyFor(error))
     }
     return { kind: 'accepted' }
