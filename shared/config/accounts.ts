@@ -13,6 +13,7 @@ export interface Account {
 export interface Accounts {
   user: (name: string) => Account | null
   group: (name: string) => number | null
+  nameOf: (uid: number) => string | null
 }
 
 /** Reads the files once, when the first name is asked for. */
@@ -27,6 +28,11 @@ export function systemAccounts(passwdFile = '/etc/passwd', groupFile = '/etc/gro
     group: (name) => {
       groups ??= readGroups(groupFile)
       return groups.get(name) ?? null
+    },
+    nameOf: (uid) => {
+      users ??= readUsers(passwdFile)
+      for (const account of users.values()) if (account.uid === uid) return account.name
+      return null
     },
   }
 }

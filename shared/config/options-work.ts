@@ -129,6 +129,10 @@ export const qmgrBlock = block(
       usual: '`1d`, or `lifetime` when that is shorter',
       readers: ['qmgr'],
     }),
+    'removed-keep': one(t.duration(0, 100 * day), day, {
+      doc: 'What `posthorn queue remove` took out can be restored for so long.',
+      readers: ['qmgr'],
+    }),
     'delay-warning': one(t.duration(0, 100 * day), 4 * hour, {
       doc: 'The sender is told of a delay after so long; 0: never.',
       readers: ['qmgr'],

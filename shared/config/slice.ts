@@ -183,7 +183,8 @@ function leastSeverity(channels: readonly LogChannel[]): McpSlice['severity'] {
 }
 
 function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problems }: Common): QmgrSlice {
-  const { controls, lda, options, qmgr, server } = config
+  const { lda, options, qmgr, server } = config
+  const controlUids = controlUsers(config, facts, problems)
   const sizes = listeners.map(({ messageSizeLimit }) => messageSizeLimit)
   return {
     hostname,
@@ -197,6 +198,7 @@ function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problem
       ? qmgr.values['bounce-lifetime']
       : Math.min(qmgr.values['bounce-lifetime'], qmgr.values.lifetime),
     delayWarning: qmgr.values['delay-warning'],
+    removedKeep: qmgr.values['removed-keep'],
     returnLimit: qmgr.values['return-limit'],
     initialConcurrency: qmgr.values['initial-connections'],
     maxConcurrency: qmgr.values['max-connections'],
@@ -209,14 +211,28 @@ function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problem
       maxConnections: values['max-connections'],
       rate: values.rate,
     })),
-    controlUids: controls.values.users.flatMap((user) => {
-      if (typeof user === 'number') return [user]
-      const account = facts.accounts.user(user)
-      if (!account) problems.error(placeOf(controls, 'users'), `there is no user \`${user}\``)
-      return account ? [account.uid] : []
-    }),
+    controlUids,
+    controlNames: namesOf([0, busUids?.['qmgr'] ?? facts.uid, ...controlUids], facts),
     busUids,
   }
+}
+
+function controlUsers({ controls }: Config, facts: Facts, problems: Problems): number[] {
+  return controls.values.users.flatMap((user) => {
+    if (typeof user === 'number') return [user]
+    const account = facts.accounts.user(user)
+    if (!account) problems.error(placeOf(controls, 'users'), `there is no user \`${user}\``)
+    return account ? [account.uid] : []
+  })
+}
+
+function namesOf(uids: readonly number[], { accounts }: Facts): Record<string, string> {
+  return Object.fromEntries(
+    uids.flatMap((uid) => {
+      const name = accounts.nameOf(uid)
+      return name === null ? [] : [[String(uid), name]]
+    }),
+  )
 }
 
 function smtpcSlice({ config: { smtpc }, hostname }: Common): SmtpcSlice {

@@ -74,6 +74,8 @@ export interface QmgrSlice {
   lifetime: number
   bounceLifetime: number
   delayWarning: number
+  /** How long removed mail can be restored. */
+  removedKeep: number
   /** RET=FULL is honoured up to this many octets. */
   returnLimit: number
   /** Connections to one destination: at first, and at most. */
@@ -88,6 +90,8 @@ export interface QmgrSlice {
   servers: ServerSlice[]
   /** Who may use the queue control socket for more than looking at own messages, besides root and qmgr's own uid. */
   controlUids: number[]
+  /** Their names by uid, root's and qmgr's own too, for the log: qmgr looks at no file but its own. */
+  controlNames: Record<string, string>
   /** Who may join the bus as which role; null (no root): only our own uid, any role. */
   busUids: Record<string, number> | null
 }

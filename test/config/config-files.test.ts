@@ -17,7 +17,7 @@ const machine: Overrides = {
   gid: 1000,
   hostname: 'test.example.org',
   interfaces: ['127.0.0.1/8', '::1/128', '192.0.2.7/24'],
-  accounts: { user: () => null, group: () => null },
+  accounts: { user: () => null, group: () => null, nameOf: () => null },
 }
 
 function configsIn(directory: string): string[] {

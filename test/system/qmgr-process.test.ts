@@ -35,6 +35,7 @@ function sliceIn(directory: string, more: Partial<QmgrSlice> = {}): QmgrSlice {
     lifetime: 60_000,
     bounceLifetime: 60_000,
     delayWarning: 30_000,
+    removedKeep: 60_000,
     returnLimit: 65_536,
     initialConcurrency: 5,
     maxConcurrency: 20,
@@ -44,6 +45,7 @@ function sliceIn(directory: string, more: Partial<QmgrSlice> = {}): QmgrSlice {
     ldaLimit: 4,
     servers: [],
     controlUids: [],
+    controlNames: {},
     busUids: null,
     ...more,
   }

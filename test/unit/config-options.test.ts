@@ -81,6 +81,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'qmgr retry': ['', 'retry 3m;'],
   'qmgr lifetime': ['', 'lifetime 3d;'],
   'qmgr bounce-lifetime': ['', 'bounce-lifetime 3h;'],
+  'qmgr removed-keep': ['', 'removed-keep 2d;'],
   'qmgr delay-warning': ['', 'delay-warning 0;'],
   'qmgr return-limit': ['', 'return-limit 3K;'],
   'qmgr initial-connections': ['', 'initial-connections 3;'],

@@ -24,6 +24,7 @@ const machine: Overrides = {
   accounts: {
     user: (name) => (name in accounts ? { name, uid: accounts[name] ?? 0, gid: 800 } : null),
     group: (name) => (name === 'posthorn' ? 800 : null),
+    nameOf: (uid) => Object.keys(accounts).find((name) => accounts[name] === uid) ?? null,
   },
 }
 const frame = 'listener "mx" { port 25; }; zone "example.org" { type local; };'
@@ -46,7 +47,7 @@ test('as root, the bus knows each worker by its uid', { timeout }, () => {
 })
 
 test('as the caller, there are no users to be', { timeout }, () => {
-  const facts = { uid: 1000, gid: 100, accounts: { user: () => null, group: () => null } }
+  const facts = { uid: 1000, gid: 100, accounts: { user: () => null, group: () => null, nameOf: () => null } }
   for (const asCaller of [true, false]) {
     const { qmgr, resolver } = load(frame, { ...facts, asCaller })
     assert.deepEqual([qmgr.busUids, resolver.busUids], [null, null])
@@ -65,8 +66,10 @@ test('users that are missing or root keep root from starting', { timeout }, () =
   assert.deepEqual(complaints(`processes { smtpc-user "root"; }; ${frame}`), ['smtpc must not run as root'])
 })
 
-test('users of controls become uids', { timeout }, () => {
-  assert.deepEqual(load(`controls { users { alice; 77; }; }; ${frame}`).qmgr.controlUids, [1001, 77])
+test('users of controls become uids, with the names that there are', { timeout }, () => {
+  const { qmgr } = load(`controls { users { alice; 77; }; }; ${frame}`)
+  assert.deepEqual(qmgr.controlUids, [1001, 77])
+  assert.deepEqual(qmgr.controlNames, { 0: 'root', 801: 'phq', 1001: 'alice' })
 })
 
 test('relative paths start at the file, sockets at run-directory', { timeout }, () => {

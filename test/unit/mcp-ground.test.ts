@@ -149,6 +149,7 @@ test('users are found by name; a missing one and root are problems', () => {
     user: (name: string) =>
       ({ phq: { name, uid: 201, gid: 900 }, root: { name, uid: 0, gid: 0 } })[name] ?? null,
     group: (name: string) => (name === 'posthorn' ? 300 : null),
+    nameOf: () => null,
   }
   const users = { qmgr: 'phq', smtpd: 'phq', smtpc: 'phq', resolver: 'phq' }
   const good = findIdentities({ users, group: 'posthorn' }, accounts)
