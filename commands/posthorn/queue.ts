@@ -1,17 +1,21 @@
 /**
  * `posthorn queue …`, and `mailq`: asks qmgr over its queue socket. Long lists come in pages and are printed as they
- * come; who may see and do what is qmgr's decision.
+ * come, so that neither side holds more than a page; who may see and do what is qmgr's decision.
  */
-import { parseId } from '../../shared/base/ids.ts'
-import type { QueueEntry, QueueFilter } from '../../shared/bus/messages.ts'
+import type { Answer } from '../../shared/bus/messages.ts'
+import type { QueueAct, QueueEntry, QueueFilter } from '../../shared/bus/queue.ts'
 import { counted } from './figures.ts'
+import { filterOf, readId } from './queue-filter.ts'
 import {
+  addToTotal,
   entryToJson,
   messageToJson,
+  newTotal,
+  planToJson,
   renderEntries,
   renderMessage,
+  renderPlan,
   renderTotal,
-  type Total,
 } from './queue-view.ts'
 import { openServer, type Server, socketPath, withServer } from './server.ts'
 import { type Exit, exits, Trouble } from './trouble.ts'
@@ -19,24 +23,21 @@ import type { Call } from './words.ts'
 
 const PAGE = 500
 const POLL_MS = 200
-const STATES = ['active', 'deferred', 'held'] as const
 
-export async function listQueue(call: Call, print: (text: string) => void): Promise<Exit> {
+type Print = (text: string) => void
+
+export async function listQueue(call: Call, print: Print): Promise<Exit> {
   const json = call.flags.has('json')
+  const filter = filterOf(call, Date.now())
   const server = await openServer(socketPath(call, 'qmgr'), 'qmgr')
-  const messages = new Set<number>()
-  const total: Total = { recipients: 0, messages: 0, octets: 0 }
-  for await (const entries of pages(server, filterOf(call))) {
+  const total = newTotal(filter)
+  for await (const entries of pages(server, filter)) {
+    if (entries.length === 0) continue
     if (json) print(entries.map(entryToJson).join(''))
-    else if (entries.length > 0) print(renderEntries(entries, Date.now(), total.recipients === 0))
-    total.recipients += entries.length
-    for (const { id, size } of entries) {
-      if (!messages.has(id)) total.octets += size
-      messages.add(id)
-    }
+    else print(renderEntries(entries, Date.now(), total.recipients === 0))
+    for (const entry of entries) addToTotal(total, entry)
   }
   server.close()
-  total.messages = messages.size
   if (!json) print(renderTotal(total))
   return total.recipients === 0 && call.flags.has('exit-code') ? exits.nothing : exits.ok
 }
@@ -44,45 +45,81 @@ export async function listQueue(call: Call, print: (text: string) => void): Prom
 async function* pages(server: Server, filter: QueueFilter): AsyncGenerator<QueueEntry[], void> {
   let after: string | null = null
   do {
-    const { entries, next }: { entries: QueueEntry[]; next: string | null } = await server.ask('queue-list', {
-      filter,
-      after,
-      limit: PAGE,
-    })
-    yield entries
-    after = next
+    const page: Answer<'queue-list'> = await server.ask('queue-list', { filter, after, limit: PAGE })
+    yield page.entries
+    after = page.next
   } while (after !== null)
 }
 
-export async function showMessage(call: Call, print: (text: string) => void): Promise<Exit> {
+export async function showMessage(call: Call, print: Print): Promise<Exit> {
   const [written = ''] = call.operands
+  const id = readId(written)
   const answer = await withServer(socketPath(call, 'qmgr'), 'qmgr', (server) =>
-    server.ask('queue-show', { id: readId(written) }),
+    server.ask('queue-show', { id }),
   )
   if (answer.kind === 'missing') throw new Trouble(exits.missing, `${written} is not in the queue`)
   print(call.flags.has('json') ? messageToJson(answer) : renderMessage(answer, Date.now()))
   return exits.ok
 }
 
-const DONE = { flush: 'flushed', hold: 'held', release: 'released', remove: 'removed' } as const
-export type Act = keyof typeof DONE
-
-export async function actOnQueue(call: Call, act: Act, print: (text: string) => void): Promise<Exit> {
-  const filter = filterOf(call)
-  const unlimited = act === 'flush' || call.flags.has('all')
+/** @param act what the caller said; `remove --for-good` is an act of its own. */
+export async function actOnQueue(
+  call: Call,
+  word: Exclude<QueueAct, 'discard'>,
+  print: Print,
+): Promise<Exit> {
+  const act = word === 'remove' && call.flags.has('for-good') ? 'discard' : word
+  const filter = filterOf(call, Date.now())
+  const unlimited = call.command === 'queue flush' || call.flags.has('all')
   if (!unlimited && Object.keys(filter).length === 0)
-    throw new Trouble(exits.usage, `"posthorn queue ${act}" needs ids, a selection, or --all`)
-  const { recipients } = await withServer(socketPath(call, 'qmgr'), 'qmgr', (server) =>
-    server.ask('queue-act', { act, filter }),
+    throw new Trouble(exits.usage, `"posthorn ${call.command}" needs ids, a selection, or --all`)
+  const dryRun = call.flags.has('dry-run')
+  const answer = await withServer(socketPath(call, 'qmgr'), 'qmgr', (server) =>
+    server.ask('queue-act', { act, filter, ...(dryRun && { dryRun }) }),
   )
-  if (!call.flags.has('quiet')) print(`${DONE[act]}: ${counted(recipients, 'recipient')}\n`)
+  const recipients = report(call, act, answer, print)
   const named = (filter.ids?.length ?? 0) > 0
-  return named && recipients === 0 && act !== 'flush' ? exits.missing : exits.ok
+  return named && recipients === 0 && call.command !== 'queue flush' ? exits.missing : exits.ok
+}
+
+const DONE: Readonly<Record<QueueAct, string>> = {
+  hold: 'held',
+  release: 'released',
+  retry: 'tried again now',
+  'route-again': 'routed again',
+  remove: 'removed',
+  restore: 'restored',
+  discard: 'removed for good',
+}
+
+/** How many recipients it was, or would be. */
+function report(call: Call, act: QueueAct, answer: Answer<'queue-act'>, print: Print): number {
+  const json = call.flags.has('json')
+  switch (answer.kind) {
+    case 'refused':
+      throw new Trouble(exits.forbidden, answer.reason)
+    case 'failed':
+      throw new Trouble(
+        exits.temporary,
+        `${answer.reason}; until then ${counted(answer.recipients, 'recipient')} ${DONE[act]}`,
+      )
+    case 'planned':
+      print(json ? planToJson(act, answer) : renderPlan(DONE[act], answer, Date.now()))
+      return answer.recipients
+    case 'done':
+      if (json) print(`${JSON.stringify({ act, recipients: answer.recipients })}\n`)
+      else if (!call.flags.has('quiet')) print(`${DONE[act]}: ${counted(answer.recipients, 'recipient')}\n`)
+      return answer.recipients
+    default: {
+      const never: never = answer
+      throw new Error(`unknown answer ${String(never)}`)
+    }
+  }
 }
 
 /** Polls: a queue that empties is no event on the bus. */
 export async function waitForQueue(call: Call): Promise<Exit> {
-  const filter = filterOf(call)
+  const filter = filterOf(call, Date.now())
   const seconds = Number(call.values.timeout ?? Number.POSITIVE_INFINITY)
   if (!(seconds >= 0))
     throw new Trouble(exits.usage, `--timeout ${call.values.timeout}: not a number of seconds`)
@@ -96,28 +133,8 @@ export async function waitForQueue(call: Call): Promise<Exit> {
   return exits.ok
 }
 
-/** A page may be empty and yet have a next one: entries of others are left out of it. */
+/** A page may be empty and yet have a next one. */
 async function isEmpty(server: Server, filter: QueueFilter): Promise<boolean> {
   for await (const entries of pages(server, filter)) if (entries.length > 0) return false
   return true
-}
-
-function filterOf({ operands, values }: Call): QueueFilter {
-  const { sender, recipient, destination } = values
-  const state = STATES.find((known) => known === values.state)
-  if (values.state !== undefined && state === undefined)
-    throw new Trouble(exits.usage, `--state ${values.state}: one of ${STATES.join(', ')}`)
-  return {
-    ...(operands.length > 0 && { ids: operands.map(readId) }),
-    ...(sender !== undefined && { sender }),
-    ...(recipient !== undefined && { recipient }),
-    ...(destination !== undefined && { destination }),
-    ...(state !== undefined && { state }),
-  }
-}
-
-function readId(text: string): number {
-  const id = parseId('T', text)
-  if (id === null) throw new Trouble(exits.usage, `${text} is no message id; they look like T3W5E11264SG`)
-  return id
 }

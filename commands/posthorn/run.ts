@@ -63,13 +63,18 @@ async function dispatchQueue(call: Call, print: Print): Promise<Exit> {
     case 'queue wait':
       return queue.waitForQueue(call)
     case 'queue flush':
-      return queue.actOnQueue(call, 'flush', print)
+    case 'queue retry':
+      return queue.actOnQueue(call, 'retry', print)
     case 'queue hold':
       return queue.actOnQueue(call, 'hold', print)
     case 'queue release':
       return queue.actOnQueue(call, 'release', print)
+    case 'queue route-again':
+      return queue.actOnQueue(call, 'route-again', print)
     case 'queue remove':
       return queue.actOnQueue(call, 'remove', print)
+    case 'queue restore':
+      return queue.actOnQueue(call, 'restore', print)
     default:
       throw new Trouble(exits.software, `nobody knows how to ${call.command}`)
   }

@@ -93,7 +93,6 @@ function unreachable(path: string, code: string): Trouble {
 
 function fail(error: unknown): never {
   const text = error instanceof Error ? error.message : String(error)
-  if (text.includes('not allowed')) throw new Trouble(exits.forbidden, 'only root and the MTA may do that')
   if (error instanceof BusTimeout) throw new Trouble(exits.temporary, 'the server does not answer')
   throw new Trouble(exits.temporary, `the server did not answer: ${text}`)
 }

@@ -29,15 +29,39 @@ const optionTable = {
   all: { doc: 'everything in the queue' },
   sender: { value: 'ADDRESS', doc: 'only from this sender; * stands for any text' },
   recipient: { value: 'ADDRESS', doc: 'only to this recipient; * stands for any text' },
+  domain: { value: 'NAME', doc: 'only to recipients of this domain; * stands for any text' },
   destination: { value: 'NAME', doc: 'only to this next hop; * stands for any text' },
-  state: { value: 'STATE', doc: 'only active, deferred or held' },
+  state: { value: 'STATE', doc: 'only active, deferred, held or removed; else all but removed' },
+  older: { value: 'TIME', doc: 'only received longer ago than this: 30m, 4h, 2d' },
+  younger: { value: 'TIME', doc: 'only received less long ago than this' },
+  larger: { value: 'SIZE', doc: 'only larger than this: 100K, 10M' },
+  smaller: { value: 'SIZE', doc: 'only smaller than this' },
+  code: { value: 'CODE', doc: 'only with this last reply: 451, 4*, 4.7.1, 4.7.*' },
+  reply: { value: 'TEXT', doc: 'only with this in the last reply, in upper or lower case' },
+  'in-doubt': { doc: 'only what may have been delivered: the final dot got no answer' },
+  'dry-run': { doc: 'count and show what would be done, and do nothing' },
+  'for-good': { doc: 'keep nothing that could be restored' },
   timeout: { value: 'SECONDS', doc: 'wait no longer than this' },
   print: { doc: 'show the lines instead of running them' },
   help: { short: 'h', doc: 'this text' },
 } as const satisfies Record<string, Option>
 export type OptionName = keyof typeof optionTable
 
-const SELECTION = ['sender', 'recipient', 'destination', 'state'] as const
+const SELECTION = [
+  'sender',
+  'recipient',
+  'domain',
+  'destination',
+  'state',
+  'older',
+  'younger',
+  'larger',
+  'smaller',
+  'code',
+  'reply',
+  'in-doubt',
+] as const
+const ACT = [...SELECTION, 'all', 'dry-run', 'json', 'quiet'] as const
 const EVERYWHERE = ['config', 'directory', 'control-socket', 'queue-socket', 'help'] as const
 
 interface Command {
@@ -58,19 +82,26 @@ export const commandTable = {
     options: [...SELECTION, 'json', 'exit-code'],
     doc: 'mail that waits; everybody sees their own, root sees all',
   },
-  'queue show': { operands: 'ID', options: ['json'], doc: 'one message: envelope, state and header' },
-  'queue flush': {
-    operands: '[ID …]',
-    options: [...SELECTION, 'quiet'],
-    doc: 'try deferred mail now',
+  'queue show': {
+    operands: 'ID',
+    options: ['json'],
+    doc: 'one message: envelope, recipients and what they were told, header',
   },
-  'queue hold': { operands: '[ID …]', options: [...SELECTION, 'all', 'quiet'], doc: 'keep mail where it is' },
-  'queue release': { operands: '[ID …]', options: [...SELECTION, 'all', 'quiet'], doc: 'let held mail go' },
+  'queue hold': { operands: '[ID …]', options: ACT, doc: 'keep mail where it is' },
+  'queue release': { operands: '[ID …]', options: ACT, doc: 'let held mail go' },
+  'queue retry': { operands: '[ID …]', options: ACT, doc: 'try deferred mail now' },
+  'queue route-again': {
+    operands: '[ID …]',
+    options: ACT,
+    doc: 'forget where mail was to go, and try it now',
+  },
+  'queue flush': { operands: '[ID …]', options: ACT, doc: 'retry; everything where nothing is selected' },
   'queue remove': {
     operands: '[ID …]',
-    options: [...SELECTION, 'all', 'quiet'],
-    doc: 'throw mail away, without telling its sender',
+    options: [...ACT, 'for-good'],
+    doc: 'take mail out, without telling its sender; for a while it can be restored',
   },
+  'queue restore': { operands: '[ID …]', options: ACT, doc: 'put removed mail back as it was' },
   'queue wait': { operands: '', options: [...SELECTION, 'timeout'], doc: 'until no such mail is left' },
   aliases: { operands: '', options: [], doc: 'look through the alias files and list every mistake' },
   options: { operands: '', options: [], doc: 'the manual of posthorn.conf' },
@@ -177,6 +208,8 @@ function unknown(what: string, written: string, known: readonly string[], prefix
   return `unknown ${what} ${written}${hint ? `; ${hint}` : ''}`
 }
 
+const NAMES_WIDTH = 72
+
 export function renderHelp(): string {
   const commands = Object.entries(commandTable).map(([name, command]: [string, Command]) => {
     const words = [name, command.operands].filter((word) => word !== '').join(' ')
@@ -189,6 +222,13 @@ export function renderHelp(): string {
   return ['usage: posthorn [OPTION …] COMMAND', '', ...commands, '', ...options, ''].join('\n')
 }
 
+/** In as many lines as they need. */
 function renderNames(names: readonly OptionName[]): string {
-  return names.length > 0 ? `\n${' '.repeat(25)}${names.map((name) => `--${name}`).join(' ')}` : ''
+  const lines: string[] = []
+  for (const name of names) {
+    const longer = `${lines.at(-1) ?? ''} --${name}`
+    if (lines.length === 0 || longer.length > NAMES_WIDTH) lines.push(` --${name}`)
+    else lines[lines.length - 1] = longer
+  }
+  return lines.map((line) => `\n${' '.repeat(24)}${line}`).join('')
 }

@@ -11,7 +11,7 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
-import { type Entry, freshEntry, rowOf, type Slot } from './entry.ts'
+import { type Entry, freshEntry, heardFrom, rowOf, type Slot } from './entry.ts'
 import type { Journal } from './journal.ts'
 import { type Notice, noticeFor } from './notice.ts'
 import type { Report, Reports } from './reports.ts'
@@ -107,7 +107,7 @@ export class ActiveQueue {
       this.#log(entry, slot, outcome, verdict)
       slot.state = 'done'
       entry.open--
-      changes.push(this.#changeFor(entry, slot, verdict))
+      changes.push(this.#changeFor(entry, slot, outcome, verdict))
       if (verdict.kind === 'done') this.delivered++
       const notice = noticeFor(entry.envelope, slot.recipient, outcome, verdict)
       if (notice) notices.push(notice)
@@ -138,18 +138,27 @@ export class ActiveQueue {
     if (this.entries.delete(entry.id)) this.#octets -= entry.content?.length ?? 0
   }
 
-  /** The administrator's word: a queued slot is held. */
-  hold(entry: Entry, slot: Slot): void {
+  /** The administrator's word: a queued slot waits in the store instead. */
+  setAside(entry: Entry, slot: Slot, state: 'held' | 'removed'): void {
     slot.state = 'done'
     entry.open--
     entry.waiting++
-    const row = rowOf(entry, slot, {
-      state: 'held',
-      at: this.#options.now(),
-      reply: null,
-      warned: slot.warned,
-    })
+    const row = rowOf(entry, slot, { state, at: this.#options.now() })
     this.#record(entry, this.#close(entry, [{ kind: 'wait', row }]), [])
+  }
+
+  /** The administrator's word: where queued slots were to go is forgotten and asked for again. */
+  reroute(entry: Entry, chosen: ReadonlySet<Slot>): void {
+    const again: Slot[] = []
+    entry.slots = entry.slots.map((slot) => {
+      if (!chosen.has(slot)) return slot
+      const { route: _route, ...recipient } = slot.recipient
+      const fresh: Slot = { ...slot, recipient, state: 'routing' }
+      slot.state = 'done' // the task that is in line for it finds nobody
+      again.push(fresh)
+      return fresh
+    })
+    this.#options.route(entry, again)
   }
 
   /** The administrator's word: a queued slot is dropped, and nobody is told. */
@@ -178,19 +187,14 @@ export class ActiveQueue {
     return { ...verdict, at: notBefore, attempts: slot.attempts }
   }
 
-  #changeFor(entry: Entry, slot: Slot, verdict: Verdict): Change {
+  #changeFor(entry: Entry, slot: Slot, outcome: Outcome, verdict: Verdict): Change {
     if (verdict.kind !== 'wait') return { kind: 'settle', message: entry.id, n: slot.n }
+    slot.heard = heardFrom(outcome, slot.heard, this.#options.now())
     slot.attempts = verdict.attempts
     slot.warned ||= verdict.warn
     entry.waiting++
     this.#options.onWait(verdict.at)
-    const row = rowOf(entry, slot, {
-      state: 'deferred',
-      at: verdict.at,
-      reply: verdict.reply,
-      warned: slot.warned,
-    })
-    return { kind: 'wait', row }
+    return { kind: 'wait', row: rowOf(entry, slot, { state: 'deferred', at: verdict.at }) }
   }
 
   /** What closing adds to the changes, when this was the last open slot: the message leaves memory. */

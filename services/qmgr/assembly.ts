@@ -15,6 +15,7 @@ import { ActiveQueue } from './active-queue.ts'
 import { ContentFiles } from './content-files.ts'
 import { Control } from './control.ts'
 import { Courier } from './courier.ts'
+import { Disposal } from './disposal.ts'
 import { DueLoader } from './due.ts'
 import type { Entry, Slot } from './entry.ts'
 import { Intake } from './intake.ts'
@@ -46,6 +47,7 @@ export class Assembly {
   readonly workers: Workers
   readonly courier: Courier
   readonly due: DueLoader
+  readonly disposal: Disposal
   readonly load: LoadWatch
   readonly intake: Intake
   readonly resolver: Link
@@ -69,6 +71,7 @@ export class Assembly {
     this.workers = this.#makeWorkers()
     this.courier = this.#makeCourier()
     this.due = new DueLoader({ port, journal: this.journal, queue: this.queue, log, now })
+    this.disposal = this.#makeDisposal()
     this.load = this.#makeLoad()
     this.intake = this.#makeIntake()
     this.#control = this.#makeControl()
@@ -197,14 +200,28 @@ export class Assembly {
     })
   }
 
+  #makeDisposal(): Disposal {
+    const { context, slice, port } = this.#foundation
+    return new Disposal({
+      port,
+      journal: this.journal,
+      queue: this.queue,
+      files: this.files,
+      removedKeep: () => slice().removedKeep,
+      log: context.log,
+      now,
+    })
+  }
+
   #makeControl(): Control {
     const { context, slice, port } = this.#foundation
     return new Control({
       port,
       journal: this.journal,
       queue: this.queue,
-      files: this.files,
+      disposal: this.disposal,
       isAdministrator: (who) => isAdministrator(who, slice()),
+      nameOf: (uid) => slice().controlNames[String(uid)] ?? null,
       onHurry: () => {
         this.#scheduler.revive()
         this.due.look()

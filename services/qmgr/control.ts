@@ -3,33 +3,50 @@
  * rows of the store and (on their first way through) only in memory; here both are one queue.
  *
  * Rights: root, the MTA's own uid and `controls` uids may do everything; anybody else sees the messages that
- * uid submitted and may do nothing.
+ * uid submitted and may do nothing. Every act is logged with who did it and how many recipients it changed, and so
+ * is every act that was refused.
+ *
+ * An act goes through the rows a piece at a time, each piece one transaction, so that new mail gets its turn in
+ * between. Fails half-way: what was changed stays changed, and the answer says how many that are.
  */
 import type { Log } from '../../shared/base/log.ts'
-import type { Answer, Payload, QueueEntry, QueueFilter } from '../../shared/bus/messages.ts'
+import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Credentials, Peer } from '../../shared/bus/peer.ts'
+import type { QueueAct, QueueEntry, QueueFilter } from '../../shared/bus/queue.ts'
 import type { ActiveQueue } from './active-queue.ts'
-import type { ContentFiles } from './content-files.ts'
+import { type Disposal, PIECE, Unfinished } from './disposal.ts'
 import type { Entry, Slot } from './entry.ts'
 import { decodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
-import { matches } from './memory-store.ts'
+import { entryOfRow, pageOf, rowInMemory } from './queue-view.ts'
 import { headerOf } from './returned-content.ts'
-import type { RecipientRow } from './store.ts'
+import { meets, type RowAct, type Selection, selectionFor } from './selection.ts'
+import { type Piece, StoreTrouble } from './store.ts'
 import type { StorePort } from './store-port.ts'
 
 export interface ControlOptions {
   port: StorePort
   journal: Journal
   queue: ActiveQueue
-  files: ContentFiles
+  disposal: Pick<Disposal, 'discard'>
   isAdministrator: (credentials: Credentials | null) => boolean
+  /** For the log; null for a uid that the configuration does not name. */
+  nameOf: (uid: number) => string | null
   /** Deferred mail may be due earlier than planned. */
   onHurry: () => void
   readHeader: (entry: { id: number; content: Uint8Array | null }) => Promise<Uint8Array>
   log: Log
   now: () => number
 }
+
+type ActAnswer = Answer<'queue-act'>
+
+const MOST_LISTED = 1000
+const MOST_SHOWN = 50_000
+const SAMPLE = 10
+/** Acts that may make mail due. */
+const hurried: ReadonlySet<QueueAct> = new Set<QueueAct>(['release', 'retry', 'route-again', 'restore'])
+const EVERY_STATE = ['active', 'deferred', 'held', 'removed'] as const
 
 export class Control {
   readonly #options: ControlOptions
@@ -39,20 +56,9 @@ export class Control {
   }
 
   async list({ filter, after, limit }: Payload<'queue-list'>, peer: Peer): Promise<Answer<'queue-list'>> {
-    const most = Math.min(Math.max(limit, 1), 1000)
-    const page = await this.#options.port.call('list', filter, after, most)
-    const stored = page.rows.map(entryOfRow)
-    const start = after ?? ''
-    const end = page.next
-    const fresh = this.#fresh(filter).filter(
-      (entry) =>
-        (start === '' || compare(keyOf(entry), start) > 0) &&
-        (end === null || compare(keyOf(entry), end) <= 0),
-    )
-    const entries = [...stored, ...fresh]
-      .sort((a, b) => compare(keyOf(a), keyOf(b)))
-      .map(({ n: _n, ...entry }) => entry)
-    return { entries: await this.#visible(entries, peer), next: end }
+    const selection = this.#visible(filter, peer)
+    if (!selection) return { entries: [], next: null }
+    return this.#page(selection, after, Math.min(Math.max(limit, 1), MOST_LISTED))
   }
 
   async show({ id }: Payload<'queue-show'>, peer: Peer): Promise<Answer<'queue-show'>> {
@@ -61,34 +67,130 @@ export class Control {
     if (!stored) return { kind: 'missing' }
     const envelope = queue.entries.get(id)?.envelope ?? decodeEnvelope(stored.envelope)
     if (!this.#mayRead(envelope.origin.uid, peer)) return { kind: 'missing' }
-    const { entries } = await this.list({ filter: { ids: [id] }, after: null, limit: 1000 }, peer)
-    return { kind: 'found', envelope, entries, header: headerOf(await readHeader(stored)) }
+    const entries = await this.#recipients(id)
+    const history = (await port.call('history', id)).slice(0, MOST_SHOWN)
+    return { kind: 'found', envelope, entries, history, header: headerOf(await readHeader(stored)) }
   }
 
-  async act({ act, filter }: Payload<'queue-act'>, peer: Peer): Promise<Answer<'queue-act'>> {
+  async act({ act, filter, dryRun }: Payload<'queue-act'>, peer: Peer): Promise<ActAnswer> {
     const { isAdministrator, log } = this.#options
     const who = peer.credentials
-    if (!isAdministrator(who)) throw new Error('not allowed')
-    const recipients = await this.#perform(act, filter)
-    log.info({ act, filter, recipients, uid: who?.uid, pid: who?.pid }, 'queue act')
-    return { recipients }
+    const facts = { act, filter, ...this.#whoIs(who) }
+    if (!isAdministrator(who)) {
+      log.warn(facts, 'queue act refused')
+      return { kind: 'refused', reason: 'only root, the MTA and the users of controls may do that' }
+    }
+    try {
+      if (dryRun) return await this.#plan(act, filter)
+      const recipients = await this.#perform(act, filter)
+      log.info({ ...facts, recipients }, 'queue act')
+      return { kind: 'done', recipients }
+    } catch (error) {
+      const recipients = error instanceof Unfinished ? error.recipients : 0
+      log.error({ ...facts, recipients, err: error }, 'queue act failed')
+      return { kind: 'failed', recipients, reason: reasonOf(error) }
+    }
   }
 
-  async #perform(act: Payload<'queue-act'>['act'], filter: QueueFilter): Promise<number> {
-    const { journal, port, queue, onHurry, now } = this.#options
+  async #page(selection: Selection, after: string | null, limit: number): Promise<Answer<'queue-list'>> {
+    const { port, queue } = this.#options
+    const stored = await port.call('list', selection, after, limit)
+    return pageOf(stored, queue.entries, selection, after, limit)
+  }
+
+  async #recipients(id: number): Promise<QueueEntry[]> {
+    const selection: Selection = { ids: [id], states: EVERY_STATE }
+    const found: QueueEntry[] = []
+    for (let after: string | null = null; found.length < MOST_SHOWN; ) {
+      const page: Answer<'queue-list'> = await this.#page(selection, after, MOST_LISTED)
+      found.push(...page.entries)
+      if (page.next === null) break
+      after = page.next
+    }
+    return found
+  }
+
+  /** Null: nothing at all. */
+  #visible(filter: QueueFilter, { credentials }: Peer): Selection | null {
+    if (this.#options.isAdministrator(credentials)) return filter
+    return credentials ? { ...filter, owner: credentials.uid } : null
+  }
+
+  async #plan(act: QueueAct, filter: QueueFilter): Promise<ActAnswer> {
+    const { port } = this.#options
+    const selection = selectionFor(act, filter)
+    const here = this.#queued(act, filter)
+    let recipients = here.reduce((sum, { slots }) => sum + slots.length, 0)
+    const sample = here
+      .slice(0, SAMPLE)
+      .flatMap(({ entry, slots }) => slots.map((slot) => entryOfRow(rowInMemory(entry, slot))))
+    for (let after: string | null = null; ; ) {
+      const { found, next }: Piece<number> = await port.call('count', selection, after)
+      if (found > 0 && sample.length < SAMPLE) {
+        const rows = await port.call('list', selection, after, SAMPLE)
+        sample.push(...rows.found.map(entryOfRow))
+      }
+      recipients += found
+      if (next === null) return { kind: 'planned', recipients, sample: sample.slice(0, SAMPLE) }
+      after = next
+    }
+  }
+
+  async #perform(act: QueueAct, filter: QueueFilter): Promise<number> {
+    const here = this.#queued(act, filter)
+    for (const { entry, slots } of here) this.#performHere(act, entry, slots)
+    const before = here.reduce((sum, { slots }) => sum + slots.length, 0)
+    const stored = act === 'discard' ? this.#discardRows(filter) : this.#changeRows(act, filter)
+    try {
+      return before + (await stored)
+    } catch (error) {
+      throw error instanceof Unfinished ? new Unfinished(before + error.recipients, error.cause) : error
+    } finally {
+      if (hurried.has(act)) this.#options.onHurry()
+    }
+  }
+
+  #discardRows(filter: QueueFilter): Promise<number> {
+    return this.#options.disposal.discard(selectionFor('discard', filter))
+  }
+
+  async #changeRows(act: RowAct, filter: QueueFilter): Promise<number> {
+    const { journal, port, now } = this.#options
+    const selection = selectionFor(act, filter)
+    let recipients = 0
+    for (let after: string | null = null; ; ) {
+      try {
+        const from: string | null = after
+        const { found, next }: Piece<number> = await journal.behind(() =>
+          port.call('act', act, selection, from, PIECE, now()),
+        )
+        recipients += found
+        if (next === null) return recipients
+        after = next
+      } catch (error) {
+        throw new Unfinished(recipients, error)
+      }
+    }
+  }
+
+  #performHere(act: QueueAct, entry: Entry, slots: readonly Slot[]): void {
+    const { queue } = this.#options
     switch (act) {
-      case 'hold': {
-        const fresh = this.#eachQueued(filter, (entry, slot) => queue.hold(entry, slot))
-        return fresh + (await journal.behind(() => port.call('shift', filter, 'hold', now())))
-      }
-      case 'release':
-      case 'flush': {
-        const changed = await journal.behind(() => port.call('shift', filter, act, now()))
-        onHurry()
-        return changed
-      }
+      case 'hold':
+        for (const slot of slots) queue.setAside(entry, slot, 'held')
+        return
       case 'remove':
-        return this.#remove(filter)
+        for (const slot of slots) queue.setAside(entry, slot, 'removed')
+        return
+      case 'discard':
+        for (const slot of slots) queue.drop(entry, slot)
+        return
+      case 'route-again':
+        return queue.reroute(entry, new Set(slots))
+      case 'release':
+      case 'retry':
+      case 'restore':
+        return
       default: {
         const never: never = act
         throw new Error(`unknown act ${String(never)}`)
@@ -96,112 +198,33 @@ export class Control {
     }
   }
 
-  async #remove(filter: QueueFilter): Promise<number> {
-    const { journal, port, queue, files } = this.#options
-    let recipients = this.#eachQueued(filter, (entry, slot) => queue.drop(entry, slot))
-    let frozen = false
-    try {
-      const discarded = await journal.behind(() => {
-        frozen = true
-        queue.freeze()
-        return port.call('discard', filter)
-      })
-      for (const one of discarded) {
-        recipients += one.recipients
-        const entry = queue.entries.get(one.message)
-        if (entry) entry.waiting -= one.recipients
-        if (one.removed) await files.remove(one.message)
-      }
-    } finally {
-      if (frozen) queue.thaw()
-    }
-    return recipients
+  /** Queued slots that an act is to change; the ones under way are left to finish. */
+  #queued(act: QueueAct, filter: QueueFilter): { entry: Entry; slots: Slot[] }[] {
+    if (act === 'release' || act === 'retry' || act === 'restore') return []
+    const { entries } = this.#options.queue
+    const { ids, ...rest } = filter
+    const wanted = ids ? [...new Set(ids)].flatMap((id) => entries.get(id) ?? []) : [...entries.values()]
+    return wanted.flatMap((entry) => {
+      if (entry.provisional) return []
+      const slots = entry.slots.filter(
+        (slot) => slot.state === 'queued' && meets(rest, rowInMemory(entry, slot)),
+      )
+      return slots.length > 0 ? [{ entry, slots }] : []
+    })
   }
 
-  /** Queued slots that a filter means; the ones under way are left to finish. */
-  #eachQueued(filter: QueueFilter, act: (entry: Entry, slot: Slot) => void): number {
-    let count = 0
-    for (const entry of [...this.#options.queue.entries.values()]) {
-      if (entry.provisional) continue
-      for (const slot of entry.slots) {
-        if (slot.state !== 'queued' || !matches(filter, rowLike(entry, slot))) continue
-        act(entry, slot)
-        count++
-      }
-    }
-    return count
-  }
-
-  /** Recipients on their first way through: the store has no rows of them. */
-  #fresh(filter: QueueFilter): (QueueEntry & { n: number })[] {
-    const found: (QueueEntry & { n: number })[] = []
-    for (const entry of this.#options.queue.entries.values()) {
-      for (const slot of entry.slots) {
-        if (slot.hasRow || slot.state === 'done' || !matches(filter, rowLike(entry, slot))) continue
-        found.push({ ...entryOfRow({ ...rowLike(entry, slot), nextAttemptAt: 0, reply: null }), n: slot.n })
-      }
-    }
-    return found
-  }
-
-  async #visible(entries: QueueEntry[], peer: Peer): Promise<QueueEntry[]> {
-    if (this.#options.isAdministrator(peer.credentials)) return entries
-    const own: QueueEntry[] = []
-    for (const entry of entries) if (this.#mayRead(await this.#ownerOf(entry.id), peer)) own.push(entry)
-    return own
-  }
-
-  async #ownerOf(id: number): Promise<number | undefined> {
-    const present = this.#options.queue.entries.get(id)
-    if (present) return present.envelope.origin.uid
-    const stored = await this.#options.port.call('load', id)
-    return stored ? decodeEnvelope(stored.envelope).origin.uid : undefined
-  }
-
-  #mayRead(owner: number | undefined, peer: Peer): boolean {
-    const { credentials } = peer
+  #mayRead(owner: number | undefined, { credentials }: Peer): boolean {
     return this.#options.isAdministrator(credentials) || (owner !== undefined && owner === credentials?.uid)
   }
-}
 
-function rowLike(entry: Entry, slot: Slot): Omit<RecipientRow, 'reply' | 'nextAttemptAt'> {
-  const { envelope } = entry
-  return {
-    message: entry.id,
-    n: slot.n,
-    state: 'active',
-    attempts: slot.attempts,
-    warned: slot.warned,
-    address: slot.recipient.address,
-    sender: envelope.sender,
-    destination: slot.recipient.route?.destination ?? '',
-    octets: envelope.size,
-    receivedAt: envelope.receivedAt,
+  #whoIs(who: Credentials | null): { uid?: number; user?: string | null; pid?: number } {
+    return who ? { uid: who.uid, user: this.#options.nameOf(who.uid), pid: who.pid } : {}
   }
 }
 
-function entryOfRow(row: RecipientRow): QueueEntry & { n: number } {
-  return {
-    id: row.message,
-    n: row.n,
-    sender: row.sender,
-    recipient: row.address,
-    size: row.octets,
-    receivedAt: row.receivedAt,
-    state: row.state,
-    attempts: row.attempts,
-    nextAttemptAt: row.state === 'deferred' ? row.nextAttemptAt : null,
-    destination: row.destination,
-    lastReply: row.reply,
-  }
-}
-
-function keyOf(entry: { id: number; n: number }): string {
-  return `${entry.id}.${entry.n}`
-}
-
-function compare(a: string, b: string): number {
-  const [messageA = 0, nA = 0] = a.split('.').map(Number)
-  const [messageB = 0, nB = 0] = b.split('.').map(Number)
-  return messageA - messageB || nA - nB
+/** For the caller; the log has the rest. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Unfinished ? error.cause : error
+  if (cause instanceof StoreTrouble && cause.trouble === 'full') return 'the disk is full'
+  return `the queue cannot be changed now: ${cause instanceof Error ? cause.message : String(cause)}`
 }

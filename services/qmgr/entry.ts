@@ -4,12 +4,23 @@
  * entry for a row of the store (`waiting` counts those). An entry with no open slot leaves the active queue.
  */
 import type { Envelope, Recipient } from '../../shared/message/envelope.ts'
-import type { Reply } from '../../shared/message/outcome.ts'
+import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Conclusion } from './active-queue.ts'
 import { type Priority, priorityOf } from './priority.ts'
 import type { RecipientRow } from './store.ts'
 
 export type SlotState = 'routing' | 'queued' | 'trying' | 'done'
+
+/** What an attempt told of a recipient that must wait. */
+export interface Heard {
+  reply: Reply
+  /** Null where it was not written down. */
+  at: number | null
+  /** The final dot got no answer. */
+  inDoubt: boolean
+  /** How often that was so until now. */
+  doubts: number
+}
 
 export interface Slot {
   n: number
@@ -17,6 +28,8 @@ export interface Slot {
   state: SlotState
   attempts: number
   warned: boolean
+  /** Null before the first attempt. */
+  heard: Heard | null
   /** The store has a row for it, marked active. */
   hasRow: boolean
 }
@@ -57,33 +70,47 @@ export function freshEntry(envelope: Envelope, content: Uint8Array | null): Entr
 }
 
 export function newSlot(n: number, recipient: Recipient): Slot {
-  return { n, recipient, state: 'routing', attempts: 0, warned: false, hasRow: false }
+  return { n, recipient, state: 'routing', attempts: 0, warned: false, heard: null, hasRow: false }
 }
 
 export function slotOfRow(envelope: Envelope, row: RecipientRow): Slot {
   const recipient = envelope.recipients[row.n] ?? { address: row.address }
-  return { n: row.n, recipient, state: 'routing', attempts: row.attempts, warned: row.warned, hasRow: true }
+  const { n, attempts, warned, reply, repliedAt, inDoubt, doubts } = row
+  const heard = reply ? { reply, at: repliedAt, inDoubt, doubts } : null
+  return { n, recipient, state: 'routing', attempts, warned, heard, hasRow: true }
 }
 
+export function heardFrom(outcome: Outcome, before: Heard | null, at: number): Heard {
+  const inDoubt = outcome.kind === 'later' && outcome.inDoubt === true
+  return { reply: outcome.reply, at, inDoubt, doubts: (before?.doubts ?? 0) + (inDoubt ? 1 : 0) }
+}
+
+/** @param wait `at`: the next attempt; for held and removed ones, now. */
 export function rowOf(
   entry: Entry,
   slot: Slot,
-  wait: { state: 'deferred' | 'held'; at: number; reply: Reply | null; warned: boolean },
+  wait: { state: RecipientRow['state']; at: number },
 ): RecipientRow {
   const { envelope } = entry
+  const { heard } = slot
   return {
     message: entry.id,
     n: slot.n,
     state: wait.state,
     nextAttemptAt: wait.at,
     attempts: slot.attempts,
-    warned: wait.warned,
+    warned: slot.warned,
     address: slot.recipient.address,
     sender: envelope.sender,
+    owner: envelope.origin.uid ?? null,
     destination: slot.recipient.route?.destination ?? '',
     octets: envelope.size,
     receivedAt: envelope.receivedAt,
-    reply: wait.reply,
+    reply: heard?.reply ?? null,
+    repliedAt: heard?.at ?? null,
+    inDoubt: heard?.inDoubt ?? false,
+    doubts: heard?.doubts ?? 0,
+    removal: wait.state === 'removed' ? { at: wait.at, was: 'deferred' } : null,
   }
 }
 

@@ -205,8 +205,7 @@ export class Intake {
 /** All recipients wait from the start, due at once. */
 function spill(entry: ReturnType<typeof freshEntry>): Change[] {
   const rows = entry.slots.map((slot): Change => {
-    const wait = { state: 'deferred' as const, at: entry.envelope.receivedAt, reply: null, warned: false }
-    return { kind: 'wait', row: rowOf(entry, slot, wait) }
+    return { kind: 'wait', row: rowOf(entry, slot, { state: 'deferred', at: entry.envelope.receivedAt }) }
   })
   return [...rows, { kind: 'park', message: entry.id }]
 }

@@ -2,14 +2,26 @@
  * The queue store's twin in memory: for tests of everything above it. Same interface, same suite as SQLite's.
  * `failNext` makes the next `apply` throw, as a disk would.
  */
-import type { QueueFilter } from '../../shared/bus/messages.ts'
-import { pageKey, pageOf } from './sqlite-rows.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { PastReply } from '../../shared/bus/queue.ts'
+import {
+  comparePlaces,
+  meets,
+  orderOf,
+  placeOf,
+  type RowAct,
+  readPlace,
+  type Selection,
+  writePlace,
+} from './selection.ts'
 import {
   type Batch,
   type Change,
   type Discarded,
   type Due,
-  type Page,
+  MOST_REPLIES,
+  PIECE_ROWS,
+  type Piece,
   type QueueStore,
   type RecipientRow,
   type Recovered,
@@ -24,6 +36,7 @@ export class MemoryStore implements QueueStore {
   readonly #deferred = new Map<number, StoredMessage>()
   readonly #rows = new Map<string, RecipientRow>()
   readonly #settled = new Map<number, Set<number>>()
+  readonly #earlier = new Map<string, PastReply[]>()
   #serial = 1
   #failure: Trouble | null = null
 
@@ -44,12 +57,11 @@ export class MemoryStore implements QueueStore {
       case 'settle': {
         const settled = this.#settled.get(change.message) ?? new Set()
         this.#settled.set(change.message, settled.add(change.n))
-        this.#rows.delete(`${change.message}.${change.n}`)
+        this.#forget(`${change.message}.${change.n}`)
         return
       }
       case 'wait':
-        this.#rows.set(`${change.row.message}.${change.row.n}`, change.row)
-        return
+        return this.#wait(change.row)
       case 'park':
         return this.#park(change.message)
       case 'remove':
@@ -67,6 +79,23 @@ export class MemoryStore implements QueueStore {
     }
   }
 
+  #wait(row: RecipientRow): void {
+    const key = `${row.message}.${row.n}`
+    const before = this.#rows.get(key)
+    this.#rows.set(key, row)
+    if (!before?.reply || before.repliedAt === null || !row.reply || row.repliedAt === before.repliedAt)
+      return
+    if (isDeepStrictEqual([before.reply, before.inDoubt], [row.reply, row.inDoubt])) return
+    const { n, reply, repliedAt, inDoubt } = before
+    const kept = [...(this.#earlier.get(key) ?? []), { n, at: repliedAt, reply, inDoubt }]
+    this.#earlier.set(key, kept.slice(-MOST_REPLIES))
+  }
+
+  #forget(key: string): void {
+    this.#rows.delete(key)
+    this.#earlier.delete(key)
+  }
+
   #park(id: number): void {
     const message = this.#intake.get(id)
     if (message) this.#deferred.set(id, message)
@@ -74,7 +103,7 @@ export class MemoryStore implements QueueStore {
   }
 
   #remove(id: number): void {
-    for (const row of this.rows(id)) if (row.state === 'active') this.#rows.delete(`${id}.${row.n}`)
+    for (const row of this.rows(id)) if (row.state === 'active') this.#forget(`${id}.${row.n}`)
     if (this.rows(id).length > 0) return this.#park(id)
     this.#intake.delete(id)
     this.#deferred.delete(id)
@@ -125,38 +154,50 @@ export class MemoryStore implements QueueStore {
     return this.#sorted().filter((row) => row.message === message)
   }
 
-  list(filter: QueueFilter, after: string | null, limit: number): Page {
-    const { message, n } = pageKey(after)
-    const found = this.#sorted().filter(
-      (row) => (row.message > message || (row.message === message && row.n > n)) && matches(filter, row),
-    )
-    return pageOf(found.slice(0, limit), limit)
+  history(message: number): PastReply[] {
+    return this.rows(message).flatMap(({ n }) => this.#earlier.get(`${message}.${n}`) ?? [])
   }
 
-  shift(filter: QueueFilter, to: 'hold' | 'release' | 'flush', now: number): number {
-    const from = to === 'release' ? 'held' : 'deferred'
-    const found = this.#sorted().filter((row) => row.state === from && matches(filter, row))
-    for (const row of found) {
-      const changed =
-        to === 'hold' ? { state: 'held' as const } : { state: 'deferred' as const, nextAttemptAt: now }
-      this.#rows.set(`${row.message}.${row.n}`, { ...row, ...changed })
-    }
-    return found.length
+  list(selection: Selection, after: string | null, limit: number): Piece<RecipientRow[]> {
+    const order = orderOf(selection)
+    const from = readPlace(after, order)
+    const places = this.#sorted()
+      .filter((row) => order.column !== 'removed' || row.state === 'removed')
+      .map((row) => ({ row, place: placeOf(order, row) }))
+      .filter(({ place }) => from === null || comparePlaces(place, from) > 0)
+      .sort((a, b) => comparePlaces(a.place, b.place))
+      .slice(0, PIECE_ROWS)
+    const found = places.filter(({ row }) => meets(selection, row)).slice(0, limit)
+    const last = found.length === limit ? found.at(-1) : places.length === PIECE_ROWS ? places.at(-1) : null
+    return { found: found.map(({ row }) => row), next: last ? writePlace(last.place) : null }
   }
 
-  discard(filter: QueueFilter): Discarded[] {
-    const found = this.#sorted().filter((row) => row.state !== 'active' && matches(filter, row))
+  count(selection: Selection, after: string | null): Piece<number> {
+    const { found, next } = this.list(selection, after, PIECE_ROWS + 1)
+    return { found: found.length, next }
+  }
+
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number> {
+    const { found, next } = this.list(selection, after, limit)
+    for (const row of found) this.#rows.set(`${row.message}.${row.n}`, changed(row, act, now))
+    return { found: found.length, next }
+  }
+
+  discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]> {
+    const { found, next } = this.list(selection, after, limit)
     for (const { message, n } of found) this.#change({ kind: 'settle', message, n })
-    return [...groupBy(found, (row) => row.message)].map(([message, rows]) => {
+    const discarded = [...groupBy(found, (row) => row.message)].map(([message, rows]) => {
       const removed = this.rows(message).length === 0 && this.#deferred.delete(message)
       if (removed) this.#settled.delete(message)
       return { message, recipients: rows.length, removed }
     })
+    return { found: discarded, next }
   }
 
   totals(): Totals {
-    const held = [...this.#rows.values()].filter((row) => row.state === 'held').length
-    return { held, deferred: this.#rows.size - held, messages: this.#deferred.size }
+    const total = { deferred: 0, held: 0, removed: 0 }
+    for (const { state } of this.#rows.values()) total[state === 'active' ? 'deferred' : state]++
+    return total
   }
 
   filed(): number[] {
@@ -194,20 +235,27 @@ function groupBy(rows: RecipientRow[], key: (row: RecipientRow) => number): Map<
   return groups
 }
 
-/** Whether a row is meant by a filter; the same rule that `whereOf` gives SQLite. */
-export function matches(filter: QueueFilter, row: Omit<RecipientRow, 'reply' | 'nextAttemptAt'>): boolean {
-  if (filter.ids && !filter.ids.includes(row.message)) return false
-  if (filter.state && filter.state !== row.state) return false
-  return (
-    fits(filter.sender, row.sender) &&
-    fits(filter.recipient, row.address) &&
-    fits(filter.destination, row.destination)
-  )
-}
-
-function fits(pattern: string | undefined, text: string): boolean {
-  if (pattern === undefined || pattern === text) return true
-  if (!pattern.includes('*')) return false
-  const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
-  return new RegExp(`^${parts.join('.*')}$`, 's').test(text)
+function changed(row: RecipientRow, act: RowAct, now: number): RecipientRow {
+  switch (act) {
+    case 'hold':
+      return { ...row, state: 'held' }
+    case 'release':
+      return { ...row, state: 'deferred', nextAttemptAt: now }
+    case 'retry':
+      return { ...row, nextAttemptAt: now }
+    case 'route-again':
+      return { ...row, nextAttemptAt: now, destination: '' }
+    case 'remove':
+      return {
+        ...row,
+        state: 'removed',
+        removal: { at: now, was: row.state === 'held' ? 'held' : 'deferred' },
+      }
+    case 'restore':
+      return { ...row, state: row.removal?.was ?? 'deferred', nextAttemptAt: now, removal: null }
+    default: {
+      const never: never = act
+      throw new Error(`unknown act ${String(never)}`)
+    }
+  }
 }

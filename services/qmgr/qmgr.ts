@@ -39,6 +39,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
   await recover({ port, files: parts.files, queue: parts.queue, log })
   await listen(context, hub, commands)
   parts.due.look()
+  parts.disposal.start()
 
   return {
     drain: async () => {
@@ -57,8 +58,9 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
 }
 
 /** Takes nothing new up and lets what is in hand come to its end, on stable storage. */
-async function finish({ due, load, courier, queue, journal }: Assembly): Promise<void> {
+async function finish({ due, disposal, load, courier, queue, journal }: Assembly): Promise<void> {
   due.stop()
+  disposal.stop()
   load.stop()
   await courier.drain()
   await queue.reported()

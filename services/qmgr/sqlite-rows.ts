@@ -1,9 +1,19 @@
-/** Between rows of the `recipient` table and `RecipientRow`, and from a queue filter to a WHERE clause. Pure. */
-import type { QueueFilter } from '../../shared/bus/messages.ts'
+/** Between rows of the `recipient` and `earlier` tables and what the store gives out. Pure. */
+import type { PastReply } from '../../shared/bus/queue.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
-import type { Page, RecipientRow } from './store.ts'
+import { domainOf } from './selection.ts'
+import type { RecipientRow } from './store.ts'
 
-export interface RawRow {
+interface RawReply {
+  code: number | null
+  enhanced: string | null
+  text: string | null
+  host: string | null
+  replied: number | null
+  in_doubt: number
+}
+
+export interface RawRow extends RawReply {
   message: number
   n: number
   state: number
@@ -11,18 +21,27 @@ export interface RawRow {
   attempts: number
   warned: number
   address: string
+  domain: string
   sender: string
+  owner: number | null
   destination: string
   octets: number
   received: number
-  reply: string | null
+  doubts: number
+  removed: number | null
+  removed_from: number | null
 }
 
-export const stateCode = { deferred: 0, held: 1, active: 2 } as const satisfies Record<
+export interface RawEarlier extends RawReply {
+  n: number
+  replied: number
+}
+
+export const stateCode = { deferred: 0, held: 1, active: 2, removed: 3 } as const satisfies Record<
   RecipientRow['state'],
   number
 >
-const states = ['deferred', 'held', 'active'] as const
+const states = ['deferred', 'held', 'active', 'removed'] as const
 
 export function readRow(raw: RawRow): RecipientRow {
   return {
@@ -34,52 +53,54 @@ export function readRow(raw: RawRow): RecipientRow {
     warned: raw.warned === 1,
     address: raw.address,
     sender: raw.sender,
+    owner: raw.owner,
     destination: raw.destination,
     octets: raw.octets,
     receivedAt: raw.received,
-    reply: raw.reply === null ? null : (JSON.parse(raw.reply) as Reply),
+    reply: readReply(raw),
+    repliedAt: raw.replied,
+    inDoubt: raw.in_doubt === 1,
+    doubts: raw.doubts,
+    removal:
+      raw.removed === null
+        ? null
+        : { at: raw.removed, was: raw.removed_from === stateCode.held ? 'held' : 'deferred' },
   }
 }
 
-export interface Where {
-  sql: string
-  values: (string | number)[]
+function readReply({ code, enhanced, text, host }: RawReply): Reply | null {
+  return code === null ? null : { code, enhanced: enhanced ?? '', text: text ?? '', host: host ?? '' }
 }
 
-/** The parts of a filter joined by AND; `1` for an empty one. `*` in a text makes it a pattern. */
-export function whereOf(filter: QueueFilter): Where {
-  const parts: string[] = []
-  const values: (string | number)[] = []
-  if (filter.ids) {
-    parts.push(`message IN (${filter.ids.map(() => '?').join(', ') || 'NULL'})`)
-    values.push(...filter.ids)
+export function readEarlier(raw: RawEarlier): PastReply[] {
+  const reply = readReply(raw)
+  return reply ? [{ n: raw.n, at: raw.replied, reply, inDoubt: raw.in_doubt === 1 }] : []
+}
+
+/** By the names of the columns. */
+export function rawOf(row: RecipientRow): RawRow {
+  return {
+    message: row.message,
+    n: row.n,
+    state: stateCode[row.state],
+    next_attempt: row.nextAttemptAt,
+    attempts: row.attempts,
+    warned: row.warned ? 1 : 0,
+    address: row.address,
+    domain: domainOf(row.address),
+    sender: row.sender,
+    owner: row.owner,
+    destination: row.destination,
+    octets: row.octets,
+    received: row.receivedAt,
+    code: row.reply?.code ?? null,
+    enhanced: row.reply?.enhanced ?? null,
+    text: row.reply?.text ?? null,
+    host: row.reply?.host ?? null,
+    replied: row.repliedAt,
+    in_doubt: row.inDoubt ? 1 : 0,
+    doubts: row.doubts,
+    removed: row.removal?.at ?? null,
+    removed_from: row.removal ? stateCode[row.removal.was] : null,
   }
-  if (filter.state) {
-    parts.push('state = ?')
-    values.push(stateCode[filter.state])
-  }
-  const texts = { sender: filter.sender, address: filter.recipient, destination: filter.destination }
-  for (const [column, text] of Object.entries(texts)) {
-    if (text === undefined) continue
-    parts.push(text.includes('*') ? `${column} GLOB ?` : `${column} = ?`)
-    values.push(text.includes('*') ? globOf(text) : text)
-  }
-  return { sql: parts.join(' AND ') || '1', values }
-}
-
-/** Only `*` is special for us; GLOB's other signs are taken as they are. */
-function globOf(text: string): string {
-  return text.replace(/[[?]/g, (sign) => `[${sign}]`)
-}
-
-export function pageKey(after: string | null): { message: number; n: number } {
-  const [message, n] = (after ?? '').split('.').map(Number)
-  return Number.isSafeInteger(message) && Number.isSafeInteger(n)
-    ? { message: message ?? -1, n: n ?? -1 }
-    : { message: -1, n: -1 }
-}
-
-export function pageOf(rows: RecipientRow[], limit: number): Page {
-  const last = rows.at(-1)
-  return { rows, next: last && rows.length === limit ? `${last.message}.${last.n}` : null }
 }

@@ -1,7 +1,7 @@
 /** Every statement that the queue store prepares, and the order in which a batch runs through them. */
 import type Database from 'better-sqlite3'
-import { stateCode } from './sqlite-rows.ts'
-import type { Batch, Change, RecipientRow } from './store.ts'
+import { rawOf } from './sqlite-rows.ts'
+import { type Batch, type Change, MOST_REPLIES, type RecipientRow } from './store.ts'
 
 const sql = {
   insert: 'INSERT INTO intake (id, envelope, content) VALUES (?, ?, ?)',
@@ -12,9 +12,26 @@ const sql = {
   removeRow: 'DELETE FROM recipient WHERE message = ? AND n = ?',
   removeSettled: 'DELETE FROM settled WHERE message = ?',
   settle: 'INSERT OR IGNORE INTO settled VALUES (?, ?)',
-  wait: `INSERT OR REPLACE INTO recipient
-    (message, n, state, next_attempt, attempts, warned, address, sender, destination, octets, received, reply)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  // Columns that a later wait does not change are left alone, and their indexes with them.
+  wait: `INSERT INTO recipient VALUES
+    (@message, @n, @state, @next_attempt, @attempts, @warned, @address, @domain, @sender, @owner, @destination,
+      @octets, @received, @code, @enhanced, @text, @host, @replied, @in_doubt, @doubts, @removed, @removed_from)
+    ON CONFLICT DO UPDATE SET state = @state, next_attempt = @next_attempt, attempts = @attempts, warned = @warned,
+      destination = @destination, code = @code, enhanced = @enhanced, text = @text, host = @host,
+      replied = @replied, in_doubt = @in_doubt, doubts = @doubts, removed = @removed, removed_from = @removed_from`,
+  rename: `UPDATE recipient SET address = @address, domain = @domain
+    WHERE message = @message AND n = @n AND address <> @address`,
+  // A reply goes to the earlier ones when another one takes its place.
+  keepReply: `INSERT OR IGNORE INTO earlier
+    SELECT message, n, replied, code, enhanced, text, host, in_doubt FROM recipient
+    WHERE message = @message AND n = @n AND code IS NOT NULL AND replied IS NOT NULL AND replied <> @replied
+      AND (code, enhanced, text, host, in_doubt) <> (@code, @enhanced, @text, @host, @in_doubt)`,
+  dropReplies: `DELETE FROM earlier WHERE message = @message AND n = @n AND replied NOT IN
+    (SELECT replied FROM earlier WHERE message = @message AND n = @n ORDER BY replied DESC LIMIT ${MOST_REPLIES})`,
+  removeReplies: 'DELETE FROM earlier WHERE message = ? AND n = ?',
+  removeLostReplies: `DELETE FROM earlier WHERE message = @message
+    AND n NOT IN (SELECT n FROM recipient WHERE message = @message)`,
+  history: 'SELECT * FROM earlier WHERE message = ? ORDER BY n, replied',
   park: 'INSERT OR IGNORE INTO deferred SELECT * FROM intake WHERE id = ?',
   rewriteIntake: 'UPDATE intake SET envelope = ? WHERE id = ?',
   rewriteDeferred: 'UPDATE deferred SET envelope = ? WHERE id = ?',
@@ -27,8 +44,10 @@ const sql = {
   nextDue: 'SELECT min(next_attempt) FROM recipient WHERE state = 0',
   load: `SELECT id, envelope, content FROM intake WHERE id = ?
     UNION ALL SELECT id, envelope, content FROM deferred WHERE id = ? LIMIT 1`,
-  totals: `SELECT count(*) FILTER (WHERE state <> 1) AS deferred, count(*) FILTER (WHERE state = 1) AS held,
-    (SELECT count(*) FROM deferred) AS messages FROM recipient`,
+  totals: `SELECT
+    (SELECT count(*) FROM recipient WHERE state = 0) + (SELECT count(*) FROM recipient WHERE state = 2) AS deferred,
+    (SELECT count(*) FROM recipient WHERE state = 1) AS held,
+    (SELECT count(*) FROM recipient WHERE state = 3) AS removed`,
   filed: `SELECT id FROM intake WHERE content IS NULL UNION ALL SELECT id FROM deferred WHERE content IS NULL`,
   serial: "SELECT value FROM meta WHERE key = 'serial'",
   setSerial: "UPDATE meta SET value = ? WHERE key = 'serial'",
@@ -51,9 +70,7 @@ export function applyChange(statements: Statements, change: Change): void {
     case 'remove':
       return remove(statements, change.message)
     case 'settle':
-      statements.settle.run(change.message, change.n)
-      statements.removeRow.run(change.message, change.n)
-      return
+      return settle(statements, change.message, change.n)
     case 'wait':
       return wait(statements, change.row)
     case 'park':
@@ -71,9 +88,16 @@ export function applyChange(statements: Statements, change: Change): void {
   }
 }
 
+function settle(statements: Statements, message: number, n: number): void {
+  statements.settle.run(message, n)
+  const { changes } = statements.removeRow.run(message, n)
+  if (changes > 0) statements.removeReplies.run(message, n)
+}
+
 /** A message with somebody who waits is never removed, whatever qmgr believes: it is parked. */
 function remove(statements: Statements, message: number): void {
-  statements.removeActiveRows.run(message)
+  const { changes } = statements.removeActiveRows.run(message)
+  if (changes > 0) statements.removeLostReplies.run({ message })
   if (statements.waiting.pluck().get(message) !== 0) return applyChange(statements, { kind: 'park', message })
   const wasIntake = statements.removeIntake.run(message).changes > 0
   if (!wasIntake) statements.removeDeferred.run(message)
@@ -81,18 +105,8 @@ function remove(statements: Statements, message: number): void {
 }
 
 function wait(statements: Statements, row: RecipientRow): void {
-  statements.wait.run(
-    row.message,
-    row.n,
-    stateCode[row.state],
-    row.nextAttemptAt,
-    row.attempts,
-    row.warned ? 1 : 0,
-    row.address,
-    row.sender,
-    row.destination,
-    row.octets,
-    row.receivedAt,
-    row.reply ? JSON.stringify(row.reply) : null,
-  )
+  const raw = rawOf(row)
+  if (raw.code !== null && statements.keepReply.run(raw).changes > 0) statements.dropReplies.run(raw)
+  statements.wait.run(raw)
+  statements.rename.run(raw)
 }

@@ -12,15 +12,17 @@
 import { statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import type { QueueFilter } from '../../shared/bus/messages.ts'
+import type { PastReply } from '../../shared/bus/queue.ts'
 import { migrate } from './schema.ts'
-import { pageKey, pageOf, type RawRow, readRow, whereOf } from './sqlite-rows.ts'
+import type { RowAct, Selection } from './selection.ts'
+import { actOnPiece, countPiece, keysPiece, listPiece } from './sqlite-control.ts'
+import { type RawEarlier, type RawRow, readEarlier, readRow } from './sqlite-rows.ts'
 import { applyBatch, applyChange, prepare, type Statements } from './sqlite-statements.ts'
 import {
   type Batch,
   type Discarded,
   type Due,
-  type Page,
+  type Piece,
   type QueueStore,
   type RecipientRow,
   type Recovered,
@@ -99,45 +101,39 @@ export class SqliteStore implements QueueStore {
     return (this.#statements.rows.all(message) as RawRow[]).map(readRow)
   }
 
-  list(filter: QueueFilter, after: string | null, limit: number): Page {
-    const where = whereOf(filter)
-    const { message, n } = pageKey(after)
-    const raw = this.#database
-      .prepare(
-        `SELECT * FROM recipient WHERE (message, n) > (?, ?) AND ${where.sql} ORDER BY message, n LIMIT ?`,
-      )
-      .all(message, n, ...where.values, limit) as RawRow[]
-    return pageOf(raw.map(readRow), limit)
+  history(message: number): PastReply[] {
+    return (this.#statements.history.all(message) as RawEarlier[]).flatMap(readEarlier)
   }
 
-  shift(filter: QueueFilter, to: 'hold' | 'release' | 'flush', now: number): number {
-    const where = whereOf(filter)
-    const set = to === 'hold' ? 'state = 1' : 'state = 0, next_attempt = ?'
-    const from = to === 'release' ? 1 : 0
-    const values = to === 'hold' ? [] : [now]
-    const statement = this.#database.prepare(
-      `UPDATE recipient SET ${set} WHERE state = ${from} AND ${where.sql}`,
+  list(selection: Selection, after: string | null, limit: number): Piece<RecipientRow[]> {
+    return listPiece(this.#database, selection, after, limit)
+  }
+
+  count(selection: Selection, after: string | null): Piece<number> {
+    return countPiece(this.#database, selection, after)
+  }
+
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number> {
+    return this.#write(() => actOnPiece(this.#database, act, selection, after, limit, now))
+  }
+
+  discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]> {
+    return this.#write(() =>
+      this.#database.transaction(() => {
+        const { found, next } = keysPiece(this.#database, selection, after, limit)
+        const counts = new Map<number, number>()
+        for (const { message, n } of found) {
+          applyChange(this.#statements, { kind: 'settle', message, n })
+          counts.set(message, (counts.get(message) ?? 0) + 1)
+        }
+        const discarded = [...counts].map(([message, recipients]) => ({
+          message,
+          recipients,
+          removed: this.#removeEmpty(message),
+        }))
+        return { found: discarded, next }
+      })(),
     )
-    return statement.run(...values, ...where.values).changes
-  }
-
-  discard(filter: QueueFilter): Discarded[] {
-    const where = whereOf(filter)
-    const found = this.#database
-      .prepare(`SELECT message, n FROM recipient WHERE state <> 2 AND ${where.sql}`)
-      .all(...where.values) as { message: number; n: number }[]
-    const counts = new Map<number, number>()
-    this.#database.transaction(() => {
-      for (const { message, n } of found) {
-        applyChange(this.#statements, { kind: 'settle', message, n })
-        counts.set(message, (counts.get(message) ?? 0) + 1)
-      }
-    })()
-    return [...counts].map(([message, recipients]) => ({
-      message,
-      recipients,
-      removed: this.#removeEmpty(message),
-    }))
   }
 
   totals(): Totals {
@@ -202,9 +198,9 @@ export class SqliteStore implements QueueStore {
   }
 
   /** Deliveries go on with a full disk (rule D6), so whatever finds it full gives up the reserve. */
-  #write(work: () => void): void {
+  #write<T>(work: () => T): T {
     try {
-      work()
+      return work()
     } catch (error) {
       const trouble = troubleOf(error)
       if (trouble === 'full') this.#spendReserve()

@@ -3,8 +3,9 @@
  *
  * - *intake* (IBDB): messages on their first way through. A message enters here and, when all goes well, leaves
  *   from here within milliseconds; nothing but its id is indexed.
- * - *deferred* (DEFEDB): messages with nobody under way, and `recipient` rows for everyone who waits or is held,
- *   indexed by time, destination, sender and recipient.
+ * - *deferred* (DEFEDB): messages with nobody under way, and `recipient` rows for everyone who waits, is held or
+ *   was removed and may come back, indexed by everything that `posthorn queue` asks for (`selection.ts`).
+ * - *earlier*: replies that such a recipient got before the last one.
  * - *settled*: recipients of a message that are done while others are not; gone with the message.
  *
  * `apply` takes a batch: one transaction, one sync; when it returns, all of it is on stable storage, and when it
@@ -12,8 +13,9 @@
  * SQLite is; qmgr runs it in a thread of its own (`store-thread.ts`). Two implementations, one test suite:
  * `sqlite-store.ts` and `memory-store.ts`.
  */
-import type { QueueFilter } from '../../shared/bus/messages.ts'
+import type { PastReply } from '../../shared/bus/queue.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
+import type { RowAct, Selection } from './selection.ts'
 
 /** Why `apply` threw: `full` heals when space is freed; `broken` needs the database to be opened anew. */
 export type Trouble = 'full' | 'broken'
@@ -36,12 +38,12 @@ export interface StoredMessage {
   content: Uint8Array | null
 }
 
-/** Who waits: one recipient that is deferred, held, or (`active`) taken up again from there. */
+/** Who waits: one recipient that is deferred, held, removed for now, or (`active`) taken up again from there. */
 export interface RecipientRow {
   message: number
   /** Index in the envelope's recipients. */
   n: number
-  state: 'deferred' | 'held' | 'active'
+  state: 'deferred' | 'held' | 'active' | 'removed'
   /** Milliseconds since 1970. */
   nextAttemptAt: number
   attempts: number
@@ -49,16 +51,26 @@ export interface RecipientRow {
   warned: boolean
   address: string
   sender: string
+  /** The local uid that submitted the message, who may look at it; null for everything else. */
+  owner: number | null
   destination: string
   octets: number
   receivedAt: number
+  /** What was said last, and when; null before the first attempt. */
   reply: Reply | null
+  repliedAt: number | null
+  /** That attempt ended in doubt: the final dot got no answer (RFC 1047). */
+  inDoubt: boolean
+  /** How many attempts did. */
+  doubts: number
+  /** Since when it is removed, and what it was; null for all others. */
+  removal: { at: number; was: 'deferred' | 'held' } | null
 }
 
 export type Change =
   /** A recipient is done; others of the message are not. */
   | { kind: 'settle'; message: number; n: number }
-  /** A recipient waits (or is held). */
+  /** A recipient waits, is held, or is removed for now. */
   | { kind: 'wait'; row: RecipientRow }
   /** Nobody of the message is under way any more, but some wait: intake to deferred. */
   | { kind: 'park'; message: number }
@@ -95,13 +107,18 @@ export interface Discarded {
 }
 
 export interface Totals {
+  /** Being tried again included. */
   deferred: number
   held: number
-  messages: number
+  removed: number
 }
 
-export interface Page {
-  rows: RecipientRow[]
+/**
+ * Queries and acts go through the rows a bounded piece at a time, for the store does nothing else meanwhile. `next`
+ * is where to go on, null at the end; a piece may hold nothing and have a next one.
+ */
+export interface Piece<T> {
+  found: T
   next: string | null
 }
 
@@ -115,11 +132,15 @@ export interface QueueStore {
   nextDue(): number | null
   load(id: number): StoredMessage | null
   rows(message: number): RecipientRow[]
-  list(filter: QueueFilter, after: string | null, limit: number): Page
-  /** Hold, release or flush deferred rows by filter; gives the number of recipients changed. */
-  shift(filter: QueueFilter, to: 'hold' | 'release' | 'flush', now: number): number
-  /** Settles waiting recipients for good, and removes messages that have nobody left. */
-  discard(filter: QueueFilter): Discarded[]
+  /** Replies before the last one, by recipient and time; the latest MOST_REPLIES of each. */
+  history(message: number): PastReply[]
+  /** Up to `limit` rows, in the order that `selection.ts` has for such a selection. */
+  list(selection: Selection, after: string | null, limit: number): Piece<RecipientRow[]>
+  count(selection: Selection, after: string | null): Piece<number>
+  /** Does it to up to `limit` of the rows, whatever their state: the selection says which. Gives how many. */
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number>
+  /** Settles recipients for good, and removes messages that have nobody left. */
+  discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]>
   totals(): Totals
   /** Ids of all messages whose content is a file. */
   filed(): number[]
@@ -131,3 +152,8 @@ export interface QueueStore {
   reopen(): void
   close(): void
 }
+
+/** Replies kept for one recipient besides the last. */
+export const MOST_REPLIES = 10
+/** Rows that a query looks at in one go. */
+export const PIECE_ROWS = 5000

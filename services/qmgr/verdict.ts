@@ -3,6 +3,8 @@
  * retry policy and the time (RFC 5321 section 4.5.4.1: retry for days, at growing intervals).
  *
  * Our own trouble is never a reason to give up (design rule D4): it is retried soon, for ever, and not counted.
+ * An attempt in doubt (RFC 1047) counts, whose trouble it was or not, and a full interval goes by before the next: the
+ * message may have arrived, and who takes long to answer must not get it again and again (design rule D3).
  */
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 
@@ -63,7 +65,7 @@ function later(
 ): Verdict {
   const { reply } = outcome
   const first = policy.retry[0] ?? OURS_MS
-  if (outcome.blame === 'ours') {
+  if (outcome.blame === 'ours' && !outcome.inDoubt) {
     return {
       kind: 'wait',
       at: now + Math.min(first, OURS_MS),
@@ -75,11 +77,12 @@ function later(
   const ends = history.receivedAt + (history.isReport ? policy.bounceLifetime : policy.lifetime)
   if (now >= ends) return { kind: 'fail', reply, expired: true }
   const wait = policy.retry[Math.min(history.attempts, policy.retry.length - 1)] ?? first
-  const at = now + Math.round(wait * (1 + JITTER * (2 * random - 1)))
+  const jitter = outcome.inDoubt ? random : 2 * random - 1
+  const at = now + Math.round(wait * (1 + JITTER * jitter))
   const warn = !history.warned && !history.isReport && isLate(history, policy, now)
   return {
     kind: 'wait',
-    at: Math.min(at, Math.max(ends, now + 1000)),
+    at: outcome.inDoubt ? at : Math.min(at, Math.max(ends, now + 1000)),
     attempts: history.attempts + 1,
     warn,
     reply,

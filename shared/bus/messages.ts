@@ -30,6 +30,7 @@ import {
 import { envelopeShape } from '../message/envelope.ts'
 import { outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape, targetShape } from '../message/route.ts'
+import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
 
 export type Role = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'command'
 
@@ -60,32 +61,6 @@ function request<F extends Fields, A>(
 }
 
 const SECOND = 1000
-
-/** What `posthorn queue` selects by; all given parts must match. Texts may hold `*`. */
-export const queueFilterShape = struct({
-  ids: optional(list(integer)),
-  sender: optional(string),
-  recipient: optional(string),
-  destination: optional(string),
-  state: optional(oneOf('active', 'deferred', 'held')),
-})
-export type QueueFilter = Infer<typeof queueFilterShape>
-
-/** One recipient of one queued message, as `posthorn queue list` shows it. */
-export const queueEntryShape = struct({
-  id: integer,
-  sender: string,
-  recipient: string,
-  size: integer,
-  receivedAt: integer,
-  state: oneOf('active', 'deferred', 'held'),
-  attempts: integer,
-  /** Milliseconds since 1970; null while active or held. */
-  nextAttemptAt: nullable(integer),
-  destination: string,
-  lastReply: nullable(replyShape),
-})
-export type QueueEntry = Infer<typeof queueEntryShape>
 
 export const processStatusShape = struct({
   name: string,
@@ -220,11 +195,11 @@ export const busMessages = {
   /** qmgr no longer wants the attempt (drain, removal): stop if the final dot has not been sent. */
   'deliver-cancel': event(['qmgr'], ['smtpc', 'lda'], { attempt: integer }),
 
-  // --- queue control: command -> qmgr
+  // --- queue control: command -> qmgr; anybody sees their own mail, administrators see and do everything
   'queue-list': request(
     ['command'],
     ['qmgr'],
-    /** Pages in order of (id, recipient); `after` is the last answer's `next`. */
+    /** `after` is the last answer's `next`. A page may be empty and have a next one. */
     { filter: queueFilterShape, after: nullable(string), limit: integer },
     struct({ entries: list(queueEntryShape), next: nullable(string) }),
     30 * SECOND,
@@ -234,7 +209,13 @@ export const busMessages = {
     ['qmgr'],
     { id: integer },
     union({
-      found: { envelope: envelopeShape, entries: list(queueEntryShape), header: bytes },
+      /** entries: recipients that are not done; history: by recipient and time. */
+      found: {
+        envelope: envelopeShape,
+        entries: list(queueEntryShape),
+        history: list(pastReplyShape),
+        header: bytes,
+      },
       missing: {},
     }),
     30 * SECOND,
@@ -242,9 +223,21 @@ export const busMessages = {
   'queue-act': request(
     ['command'],
     ['qmgr'],
-    { act: oneOf('flush', 'hold', 'release', 'remove'), filter: queueFilterShape },
-    struct({ recipients: integer }),
-    120 * SECOND,
+    {
+      act: queueActShape,
+      filter: queueFilterShape,
+      /** Count and show whom it would mean, and change nothing. */
+      dryRun: optional(boolean),
+    },
+    union({
+      done: { recipients: integer },
+      planned: { recipients: integer, sample: list(queueEntryShape) },
+      /** The caller may not do that. */
+      refused: { reason: string },
+      /** Our trouble, after so many recipients were changed. */
+      failed: { recipients: integer, reason: string },
+    }),
+    0,
   ),
   'queue-status': request(
     ['command'],

@@ -77,8 +77,16 @@ test('waiting mail is listed, shown, held, released, removed', { timeout }, asyn
     'released: 1 recipient\n',
   )
   assert.equal((await posthorn.command('queue', 'remove', id, '--quiet')).stdout, '')
-  assert.equal((await posthorn.command('queue', 'show', id)).code, 66)
+  assert.match(
+    (await posthorn.command('queue', 'show', id)).stdout,
+    / removed .*\n(.*\n)* +removed \d+s ago\n/,
+  )
   assert.equal((await posthorn.command('queue', 'remove', id)).code, 66)
+  assert.equal(
+    (await posthorn.command('queue', 'remove', '--for-good', '--state', 'removed')).stdout,
+    'removed for good: 1 recipient\n',
+  )
+  assert.equal((await posthorn.command('queue', 'show', id)).code, 66)
   assert.equal((await posthorn.command('queue', 'remove')).code, 64, 'nothing is removed without a selection')
   assert.equal((await posthorn.command('queue', 'wait', '--timeout', '0.1')).code, 75)
   assert.equal((await posthorn.command('queue', 'remove', other)).code, 0)

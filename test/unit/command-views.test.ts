@@ -3,18 +3,23 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { formatSize, formatSpan, oneLine, renderTable } from '../../commands/posthorn/figures.ts'
 import {
+  addToTotal,
   entryToJson,
   messageToJson,
+  newTotal,
+  planToJson,
   renderEntries,
   renderMessage,
+  renderPlan,
   renderTotal,
 } from '../../commands/posthorn/queue-view.ts'
 import { renderStatus } from '../../commands/posthorn/status-view.ts'
-import type { QueueEntry } from '../../shared/bus/messages.ts'
+import type { QueueEntry } from '../../shared/bus/queue.ts'
 
 const now = Date.UTC(2026, 0, 2, 12)
 const entry: QueueEntry = {
   id: 268_435_456,
+  n: 0,
   sender: 'ann@x.org',
   recipient: 'bob@y.org',
   size: 4096,
@@ -24,6 +29,9 @@ const entry: QueueEntry = {
   nextAttemptAt: now + 90_000,
   destination: 'mx.y.org',
   lastReply: { code: 451, enhanced: '4.2.0', text: 'not\nnow \u001b[2J', host: 'mx.y.org' },
+  repliedAt: now - 60_000,
+  doubts: 0,
+  removedAt: null,
 }
 
 test('sizes and spans', () => {
@@ -54,9 +62,33 @@ test('the list: a line for each recipient, the last reply below it, nothing that
   assert.match(renderEntries([held], now, false), /^T4FTI4G .* held +2 +- +<> +<bob@y.org>\n$/)
 })
 
-test('totals', () => {
-  assert.equal(renderTotal({ recipients: 0, messages: 0, octets: 0 }), 'The queue is empty.\n')
-  assert.equal(renderTotal({ recipients: 2, messages: 1, octets: 10 }), '1 message to 2 recipients, 10B.\n')
+test('what was removed and what is in doubt says so', () => {
+  const lines = renderEntries([{ ...entry, state: 'removed', removedAt: now - 5000, doubts: 2 }], now, false)
+  assert.match(lines, /\n {4}removed 5s ago\n {4}mx.y.org: 451 .*\n {4}in doubt: 2 attempts got no answer/)
+})
+
+test('totals count messages where their recipients come together', () => {
+  const total = newTotal({})
+  assert.equal(renderTotal(total), 'The queue is empty.\n')
+  for (const id of [1, 1, 2]) addToTotal(total, { ...entry, id })
+  assert.equal(renderTotal(total), '2 messages to 3 recipients, 8.0K.\n')
+  const scattered = newTotal({ recipient: 'a*' })
+  addToTotal(scattered, entry)
+  assert.equal(renderTotal(scattered), '1 recipient.\n')
+})
+
+test('a dry run counts, shows some, and says how many more', () => {
+  const plan = { kind: 'planned' as const, recipients: 12, sample: [entry] }
+  assert.match(
+    renderPlan('held', plan, now),
+    /^would be held: 12 recipients\nID .*\nT4FTI4G .*[\s\S]*\nand 11 more\n$/,
+  )
+  const read = JSON.parse(planToJson('hold', plan)) as { recipients: number; sample: { id: string }[] }
+  assert.deepEqual([read.recipients, read.sample[0]?.id], [12, 'T4FTI4G'])
+  assert.equal(
+    renderPlan('held', { ...plan, recipients: 0, sample: [] }, now),
+    'would be held: 0 recipients\n',
+  )
 })
 
 test('JSON: one object on one line, ids as people write them, times as ISO 8601', () => {
@@ -74,21 +106,36 @@ test('one message: its envelope, its recipients, its header', () => {
     envelope: {
       id: entry.id,
       sender: 'ann@x.org',
-      recipients: [{ address: 'bob@y.org' }],
+      recipients: [{ address: 'bob@y.org' }, { address: 'carl@y.org' }],
       size: 4096,
       body: '7bit' as const,
       smtputf8: false,
       receivedAt: entry.receivedAt,
       origin: { listener: 'local', session: 'S1', client: '', uid: 1000 },
     },
-    entries: [entry],
+    entries: [{ ...entry, doubts: 1 }],
+    history: [
+      { n: 0, at: now - 120_000, reply: { code: 0, enhanced: '', text: 'gone', host: 'old' }, inDoubt: true },
+    ],
     header: Buffer.from('Subject: \u001b[31mred\r\n\tfolded\r\n'),
   }
   const text = renderMessage(found, now)
   assert.match(text, /received +2026-01-02T10:58:20.000Z by local from uid 1000\n/)
   assert.match(text, /\nSubject: \?\[31mred\n\tfolded\n$/)
-  const read = JSON.parse(messageToJson(found)) as { envelope: { id: string }; entries: { id: string }[] }
+  assert.match(text, /\ndone +<carl@y.org>\n/)
+  assert.match(
+    text,
+    /<bob@y.org>\n {4}2m ago: old: 0 gone \(in doubt\)\n {4}1m ago: mx.y.org: 451 .*\n {4}in doubt: 1 attempt got/,
+  )
+  const read = JSON.parse(messageToJson(found)) as {
+    envelope: { id: string }
+    entries: { id: string; inDoubt: boolean }[]
+    history: { at: string }[]
+    done: string[]
+  }
   assert.deepEqual([read.envelope.id, read.entries[0]?.id], ['T4FTI4G', 'T4FTI4G'])
+  assert.deepEqual([read.entries[0]?.inDoubt, read.done], [true, ['carl@y.org']])
+  assert.equal(read.history[0]?.at, '2026-01-02T11:58:00.000Z')
 })
 
 test('tables are as wide as they need to be', () => {

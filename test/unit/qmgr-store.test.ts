@@ -7,8 +7,16 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import Database from 'better-sqlite3'
 import { MemoryStore } from '../../services/qmgr/memory-store.ts'
 import { SCHEMA_VERSION } from '../../services/qmgr/schema.ts'
+import { meets } from '../../services/qmgr/selection.ts'
 import { SqliteStore } from '../../services/qmgr/sqlite-store.ts'
-import type { QueueStore, RecipientRow, StoredMessage } from '../../services/qmgr/store.ts'
+import {
+  type Change,
+  MOST_REPLIES,
+  type Piece,
+  type QueueStore,
+  type RecipientRow,
+  type StoredMessage,
+} from '../../services/qmgr/store.ts'
 
 function message(id: number, content: string | null = 'body'): StoredMessage {
   return {
@@ -28,11 +36,37 @@ function row(message: number, n: number, more: Partial<RecipientRow> = {}): Reci
     warned: false,
     address: `user${n}@example.org`,
     sender: 'sender@example.net',
+    owner: null,
     destination: 'mx.example.org',
     octets: 4,
     receivedAt: 1,
     reply: { code: 451, enhanced: '4.3.0', text: 'later', host: 'mx.example.org' },
+    repliedAt: 500,
+    inDoubt: false,
+    doubts: 0,
+    removal: null,
     ...more,
+  }
+}
+
+/** A message with nobody under way. */
+function park(store: QueueStore, ...rows: RecipientRow[]): void {
+  const id = rows[0]?.message ?? 0
+  const waits = rows.map((one): Change => ({ kind: 'wait', row: one }))
+  store.apply({ inserts: [message(id)], changes: [...waits, { kind: 'park', message: id }] })
+}
+
+function messagesOf(rows: readonly RecipientRow[]): number[] {
+  return rows.map((one) => one.message)
+}
+
+function everything<T>(piece: (after: string | null) => Piece<T>): T[] {
+  const found: T[] = []
+  for (let after: string | null = null; ; ) {
+    const { found: one, next }: Piece<T> = piece(after)
+    found.push(one)
+    if (next === null) return found
+    after = next
   }
 }
 
@@ -116,40 +150,137 @@ for (const [kind, make] of Object.entries(kinds)) {
       store.close()
     })
 
-    it('lists, pages, holds, releases, flushes and discards by filter', () => {
+    it('lists, pages, holds, releases, retries and discards by selection', () => {
       const store = make()
-      for (const id of [1, 2, 3]) {
-        store.apply({
-          inserts: [message(id)],
-          changes: [
-            { kind: 'wait', row: row(id, 0, { destination: `mx${id}`, nextAttemptAt: 9e9 }) },
-            { kind: 'park', message: id },
-          ],
-        })
-      }
+      for (const id of [1, 2, 3]) park(store, row(id, 0, { destination: `mx${id}`, nextAttemptAt: 9e9 }))
       const first = store.list({}, null, 2)
-      assert.deepEqual(
-        first.rows.map((one) => one.message),
-        [1, 2],
-      )
-      assert.deepEqual(
-        store.list({}, first.next, 2).rows.map((one) => one.message),
-        [3],
-      )
-      assert.equal(store.shift({ destination: 'mx2' }, 'hold', 5), 1)
-      assert.deepEqual(store.totals(), { deferred: 2, held: 1, messages: 3 })
-      assert.equal(store.list({ state: 'held' }, null, 9).rows[0]?.message, 2)
-      assert.equal(store.list({ destination: 'mx*' }, null, 9).rows.length, 3)
-      assert.equal(store.list({ sender: 'send?r*' }, null, 9).rows.length, 0, 'only * is special')
-      assert.equal(store.shift({ recipient: 'user0@*' }, 'flush', 5), 2)
+      assert.deepEqual(messagesOf(first.found), [1, 2])
+      assert.deepEqual(messagesOf(store.list({}, first.next, 2).found), [3])
+      assert.equal(store.act('hold', { destination: 'mx2' }, null, 9, 5).found, 1)
+      assert.deepEqual(store.totals(), { deferred: 2, held: 1, removed: 0 })
+      assert.deepEqual(messagesOf(store.list({ state: 'held' }, null, 9).found), [2])
+      assert.equal(store.list({ destination: 'mx*' }, null, 9).found.length, 3)
+      assert.equal(store.list({ sender: 'send?r*' }, null, 9).found.length, 0, 'only * is special')
+      assert.equal(store.act('retry', { recipient: 'user0@*', states: ['deferred'] }, null, 9, 5).found, 2)
       assert.equal(store.nextDue(), 5)
-      assert.equal(store.shift({}, 'release', 6), 1)
-      assert.deepEqual(store.discard({ ids: [2, 3] }), [
+      assert.equal(store.act('release', { states: ['held'] }, null, 9, 6).found, 1)
+      assert.deepEqual(store.discard({ ids: [2, 3] }, null, 9).found, [
         { message: 2, recipients: 1, removed: true },
         { message: 3, recipients: 1, removed: true },
       ])
       assert.equal(store.load(3), null)
-      assert.deepEqual(store.list({ ids: [] }, null, 9).rows, [])
+      assert.deepEqual(store.list({ ids: [] }, null, 9).found, [])
+      store.close()
+    })
+
+    it('removes, hides, restores as it was, and discards what was removed before', () => {
+      const store = make()
+      park(store, row(1, 0), row(1, 1, { state: 'held' }))
+      park(store, row(2, 0))
+      assert.equal(store.act('remove', { states: ['deferred', 'held'] }, null, 9, 70).found, 3)
+      assert.deepEqual(store.list({}, null, 9).found, [])
+      assert.deepEqual(store.take(9000, 9), [])
+      assert.deepEqual(store.totals(), { deferred: 0, held: 0, removed: 3 })
+      const [, second] = store.list({ state: 'removed' }, null, 9).found
+      assert.deepEqual([second?.message, second?.removal], [1, { at: 70, was: 'held' }])
+      assert.ok(store.load(1), 'content stays')
+      assert.equal(store.act('restore', { ids: [1], states: ['removed'] }, null, 9, 80).found, 2)
+      assert.deepEqual(
+        store.rows(1).map(({ state, removal, nextAttemptAt }) => [state, removal, nextAttemptAt]),
+        [
+          ['deferred', null, 80],
+          ['held', null, 80],
+        ],
+      )
+      assert.deepEqual(store.discard({ states: ['removed'], removedBefore: 70 }, null, 9).found, [])
+      assert.deepEqual(store.discard({ states: ['removed'], removedBefore: 71 }, null, 9).found, [
+        { message: 2, recipients: 1, removed: true },
+      ])
+      assert.deepEqual(store.totals(), { deferred: 1, held: 1, removed: 0 })
+      store.close()
+    })
+
+    it('keeps a message whose last recipient but a removed one is done', () => {
+      const store = make()
+      store.apply({ inserts: [message(1)], changes: [{ kind: 'wait', row: row(1, 0) }] })
+      store.act('remove', { states: ['deferred'] }, null, 9, 70)
+      store.apply({ inserts: [], changes: [{ kind: 'remove', message: 1 }] })
+      assert.ok(store.load(1))
+      store.act('restore', { states: ['removed'] }, null, 9, 80)
+      assert.equal(store.take(90, 9).length, 1)
+      store.close()
+    })
+
+    it('goes through any number of rows in pieces, each row once', () => {
+      const store = make()
+      const rows = Array.from({ length: 12_000 }, (_, n) =>
+        row(1, n, { receivedAt: n % 7, sender: n % 3 === 0 ? 'a@x' : 'b@x' }),
+      )
+      park(store, ...rows)
+      for (const selection of [
+        {},
+        { sender: 'a@x' },
+        { reply: 'nowhere said' },
+        { receivedAfter: 2, receivedBefore: 5 },
+        { recipient: 'user1*', sender: 'b*' },
+      ]) {
+        const listed = everything((after) => store.list(selection, after, 700)).flat()
+        const wanted = rows.filter((one) => meets(selection, one)).length
+        assert.equal(new Set(listed.map(({ n }) => n)).size, wanted, JSON.stringify(selection))
+        assert.equal(listed.length, wanted)
+        const counts = everything((after) => store.count(selection, after))
+        assert.equal(
+          counts.reduce((sum, one) => sum + one, 0),
+          wanted,
+        )
+      }
+      const held = everything((after) => store.act('hold', { states: ['deferred'] }, after, 1000, 5))
+      assert.equal(
+        held.reduce((sum, one) => sum + one, 0),
+        12_000,
+      )
+      store.close()
+    })
+
+    it('keeps the replies before the last where they were others, the latest of them', () => {
+      const store = make()
+      const said = (at: number, text: string, inDoubt = false): Change => ({
+        kind: 'wait',
+        row: row(1, 0, {
+          reply: { code: 451, enhanced: '', text, host: 'h' },
+          repliedAt: at,
+          inDoubt,
+          doubts: inDoubt ? 1 : 0,
+        }),
+      })
+      store.apply({ inserts: [message(1)], changes: [said(1, 'one'), said(2, 'one'), said(3, 'two', true)] })
+      store.apply({ inserts: [], changes: [said(4, 'three')] })
+      assert.deepEqual(
+        store.history(1).map(({ n, at, reply, inDoubt }) => [n, at, reply.text, inDoubt]),
+        [
+          [0, 2, 'one', false],
+          [0, 3, 'two', true],
+        ],
+      )
+      const many = Array.from({ length: 30 }, (_, at) => said(at + 5, `reply ${at}`))
+      store.apply({ inserts: [], changes: many })
+      const kept = store.history(1)
+      assert.deepEqual([kept.length, kept.at(-1)?.reply.text], [MOST_REPLIES, 'reply 28'])
+      store.apply({ inserts: [], changes: [{ kind: 'settle', message: 1, n: 0 }] })
+      assert.deepEqual(store.history(1), [])
+      store.close()
+    })
+
+    it('changes what a row says when its recipient waits again', () => {
+      const store = make()
+      park(store, row(1, 0))
+      const again = row(1, 0, {
+        ...{ state: 'held', address: 'other@else.example', destination: 'x', attempts: 5, warned: true },
+        ...{ reply: null, repliedAt: null, inDoubt: true, doubts: 2, nextAttemptAt: 7 },
+      })
+      store.apply({ inserts: [], changes: [{ kind: 'wait', row: again }] })
+      assert.deepEqual(store.rows(1), [again])
+      assert.equal(store.list({ domain: 'else.example' }, null, 9).found.length, 1)
       store.close()
     })
 
@@ -198,7 +329,7 @@ describe('queue store: sqlite on disk', () => {
     const database = new Database(join(directory, 'queue.db'))
     database.pragma(`user_version = ${SCHEMA_VERSION + 1}`)
     database.close()
-    assert.throws(() => new SqliteStore(directory), /schema version 2; this Posthorn knows 1/)
+    assert.throws(() => new SqliteStore(directory), /schema version 3; this Posthorn knows 2/)
   })
 
   it('applies a batch whole or not at all', () => {

@@ -1,0 +1,87 @@
+/**
+ * What `posthorn queue` does to the store: one bounded piece of rows at a time, each piece one transaction.
+ * Statements are prepared when they are first needed: a selection's SQL depends on which parts it has.
+ */
+import type Database from 'better-sqlite3'
+import { placeOf, type RowAct, type Selection, writePlace } from './selection.ts'
+import { type RawRow, readRow } from './sqlite-rows.ts'
+import { placeColumns, type Query, type Walk, walkOf } from './sqlite-selection.ts'
+import type { Piece, RecipientRow } from './store.ts'
+
+interface Key {
+  value: string | number | null
+  message: number
+  n: number
+}
+
+const update: Readonly<Record<RowAct, string>> = {
+  hold: 'state = 1',
+  release: 'state = 0, next_attempt = @now',
+  retry: 'next_attempt = @now',
+  'route-again': "next_attempt = @now, destination = ''",
+  remove: 'state = 3, removed = @now, removed_from = state',
+  restore: 'state = removed_from, next_attempt = @now, removed = NULL, removed_from = NULL',
+}
+
+export function listPiece(
+  database: Database.Database,
+  selection: Selection,
+  after: string | null,
+  limit: number,
+): Piece<RecipientRow[]> {
+  const walk = walkOf(selection, after)
+  const found = (all(database, walk.rows(limit)) as RawRow[]).map(readRow)
+  const last = found.at(-1)
+  const next = last && found.length === limit ? writePlace(placeOf(walk.order, last)) : endOf(database, walk)
+  return { found, next }
+}
+
+export function countPiece(
+  database: Database.Database,
+  selection: Selection,
+  after: string | null,
+): Piece<number> {
+  const walk = walkOf(selection, after)
+  const [row] = all(database, walk.count()) as { count: number }[]
+  return { found: row?.count ?? 0, next: endOf(database, walk) }
+}
+
+export function keysPiece(
+  database: Database.Database,
+  selection: Selection,
+  after: string | null,
+  limit: number,
+): Piece<Key[]> {
+  const walk = walkOf(selection, after)
+  const columns = placeColumns(walk.order).replaceAll('recipient.', '')
+  const found = all(database, walk.rows(limit, columns)) as Key[]
+  const last = found.at(-1)
+  return { found, next: last && found.length === limit ? writePlace(last) : endOf(database, walk) }
+}
+
+export function actOnPiece(
+  database: Database.Database,
+  act: RowAct,
+  selection: Selection,
+  after: string | null,
+  limit: number,
+  now: number,
+): Piece<number> {
+  const { found, next } = keysPiece(database, selection, after, limit)
+  const statement = database.prepare(
+    `UPDATE recipient SET ${update[act]} WHERE message = @message AND n = @n`,
+  )
+  database.transaction(() => {
+    for (const { message, n } of found) statement.run({ now, message, n })
+  })()
+  return { found: found.length, next }
+}
+
+function endOf(database: Database.Database, walk: Walk): string | null {
+  const [last] = all(database, walk.end()) as Key[]
+  return last ? writePlace(last) : null
+}
+
+function all(database: Database.Database, { sql, values }: Query): unknown[] {
+  return database.prepare(sql).all(...values)
+}
