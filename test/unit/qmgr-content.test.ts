@@ -45,6 +45,16 @@ describe('content files', () => {
     assert.ok(readFileSync(files.path(7)).equals(whole))
   })
 
+  it('keep no message in memory that is large by itself, and give back what it had taken', () => {
+    const recent = new RecentContent(8 << 20)
+    const large = recent.begin(1)
+    for (let n = 0; n < 100; n++) large.add(Buffer.alloc(50_000))
+    assert.equal(recent.get(1), null)
+    const others = [2, 3].map((id) => ({ id, memory: recent.begin(id) }))
+    for (const { memory } of others) memory.add(Buffer.alloc(4 << 20))
+    for (const { id } of others) assert.equal(recent.get(id)?.length, 1)
+  })
+
   it('are gone when abandoned, with what was kept of them', async () => {
     const files = new ContentFiles(spool, 1 << 20)
     await files.prepare()
