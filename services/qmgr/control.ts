@@ -127,8 +127,8 @@ export class Control {
     for (let after: string | null = null; ; ) {
       const { found, next }: Piece<number> = await port.call('count', selection, after)
       if (found > 0 && sample.length < SAMPLE) {
-        const rows = await port.call('list', selection, after, SAMPLE)
-        sample.push(...rows.found.map(entryOfRow))
+        const { rows } = await port.call('list', selection, after, SAMPLE)
+        sample.push(...rows.map(entryOfRow))
       }
       recipients += found
       if (next === null) return { kind: 'planned', recipients, sample: sample.slice(0, SAMPLE) }

@@ -20,6 +20,7 @@ import {
   type Discarded,
   type Due,
   MOST_REPLIES,
+  type Page,
   PIECE_ROWS,
   type Piece,
   type QueueStore,
@@ -158,7 +159,7 @@ export class MemoryStore implements QueueStore {
     return this.rows(message).flatMap(({ n }) => this.#earlier.get(`${message}.${n}`) ?? [])
   }
 
-  list(selection: Selection, after: string | null, limit: number): Piece<RecipientRow[]> {
+  list(selection: Selection, after: string | null, limit: number): Page {
     const order = orderOf(selection)
     const from = readPlace(after, order)
     const places = this.#sorted()
@@ -169,22 +170,22 @@ export class MemoryStore implements QueueStore {
       .slice(0, PIECE_ROWS)
     const found = places.filter(({ row }) => meets(selection, row)).slice(0, limit)
     const last = found.length === limit ? found.at(-1) : places.length === PIECE_ROWS ? places.at(-1) : null
-    return { found: found.map(({ row }) => row), next: last ? writePlace(last.place) : null }
+    return { rows: found.map(({ row }) => row), next: last ? writePlace(last.place) : null }
   }
 
   count(selection: Selection, after: string | null): Piece<number> {
-    const { found, next } = this.list(selection, after, PIECE_ROWS + 1)
+    const { rows: found, next } = this.list(selection, after, PIECE_ROWS + 1)
     return { found: found.length, next }
   }
 
   act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number> {
-    const { found, next } = this.list(selection, after, limit)
+    const { rows: found, next } = this.list(selection, after, limit)
     for (const row of found) this.#rows.set(`${row.message}.${row.n}`, changed(row, act, now))
     return { found: found.length, next }
   }
 
   discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]> {
-    const { found, next } = this.list(selection, after, limit)
+    const { rows: found, next } = this.list(selection, after, limit)
     for (const { message, n } of found) this.#change({ kind: 'settle', message, n })
     const discarded = [...groupBy(found, (row) => row.message)].map(([message, rows]) => {
       const removed = this.rows(message).length === 0 && this.#deferred.delete(message)

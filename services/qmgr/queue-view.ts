@@ -15,13 +15,13 @@ import {
   type Selection,
   writePlace,
 } from './selection.ts'
-import type { Piece, RecipientRow } from './store.ts'
+import type { Page, RecipientRow } from './store.ts'
 
 /**
  * A page of both: what the store has, and what is in memory between its ends. What does not fit comes with the next.
  */
 export function pageOf(
-  stored: Piece<RecipientRow[]>,
+  stored: Page,
   entries: ReadonlyMap<number, Entry>,
   selection: Selection,
   after: string | null,
@@ -30,7 +30,7 @@ export function pageOf(
   const order = orderOf(selection)
   const end = stored.next === null ? null : readPlace(stored.next, order)
   const fresh = freshRows(entries, selection, { order, from: readPlace(after, order), to: end, limit })
-  const rows = [...stored.found, ...fresh]
+  const rows = [...stored.rows, ...fresh]
     .map((row) => ({ row, place: placeOf(order, row) }))
     .sort((a, b) => comparePlaces(a.place, b.place))
   const last = rows[limit - 1]

@@ -6,7 +6,7 @@ import type Database from 'better-sqlite3'
 import { placeOf, type RowAct, type Selection, writePlace } from './selection.ts'
 import { type RawRow, readRow } from './sqlite-rows.ts'
 import { placeColumns, type Query, type Walk, walkOf } from './sqlite-selection.ts'
-import type { Piece, RecipientRow } from './store.ts'
+import type { Page, Piece } from './store.ts'
 
 interface Key {
   value: string | number | null
@@ -28,12 +28,12 @@ export function listPiece(
   selection: Selection,
   after: string | null,
   limit: number,
-): Piece<RecipientRow[]> {
+): Page {
   const walk = walkOf(selection, after)
-  const found = (all(database, walk.rows(limit)) as RawRow[]).map(readRow)
-  const last = found.at(-1)
-  const next = last && found.length === limit ? writePlace(placeOf(walk.order, last)) : endOf(database, walk)
-  return { found, next }
+  const rows = (all(database, walk.rows(limit)) as RawRow[]).map(readRow)
+  const last = rows.at(-1)
+  const next = last && rows.length === limit ? writePlace(placeOf(walk.order, last)) : endOf(database, walk)
+  return { rows, next }
 }
 
 export function countPiece(

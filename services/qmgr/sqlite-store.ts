@@ -22,6 +22,7 @@ import {
   type Batch,
   type Discarded,
   type Due,
+  type Page,
   type Piece,
   type QueueStore,
   type RecipientRow,
@@ -105,7 +106,7 @@ export class SqliteStore implements QueueStore {
     return (this.#statements.history.all(message) as RawEarlier[]).flatMap(readEarlier)
   }
 
-  list(selection: Selection, after: string | null, limit: number): Piece<RecipientRow[]> {
+  list(selection: Selection, after: string | null, limit: number): Page {
     return listPiece(this.#database, selection, after, limit)
   }
 

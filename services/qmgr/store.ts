@@ -113,6 +113,11 @@ export interface Totals {
   removed: number
 }
 
+export interface Page {
+  rows: RecipientRow[]
+  next: string | null
+}
+
 /**
  * Queries and acts go through the rows a bounded piece at a time, for the store does nothing else meanwhile. `next`
  * is where to go on, null at the end; a piece may hold nothing and have a next one.
@@ -135,7 +140,7 @@ export interface QueueStore {
   /** Replies before the last one, by recipient and time; the latest MOST_REPLIES of each. */
   history(message: number): PastReply[]
   /** Up to `limit` rows, in the order that `selection.ts` has for such a selection. */
-  list(selection: Selection, after: string | null, limit: number): Piece<RecipientRow[]>
+  list(selection: Selection, after: string | null, limit: number): Page
   count(selection: Selection, after: string | null): Piece<number>
   /** Does it to up to `limit` of the rows, whatever their state: the selection says which. Gives how many. */
   act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number>

@@ -88,11 +88,11 @@ describe('schema', { timeout }, () => {
     assert.equal(store.rows(5)[0]?.reply, null)
     assert.equal(store.rows(5)[0]?.owner, null)
     assert.deepEqual(
-      store.list({ domain: 'd7.example' }, null, 9).found.map(({ message, n }) => [message, n]),
+      store.list({ domain: 'd7.example' }, null, 9).rows.map(({ message, n }) => [message, n]),
       [[7, 1]],
       'the domain is behind the last @',
     )
-    assert.equal(store.list({ code: '4.7.1', reply: 'WAIT "8"' }, null, 9).found.length, 2)
+    assert.equal(store.list({ code: '4.7.1', reply: 'WAIT "8"' }, null, 9).rows.length, 2)
     assert.equal(Buffer.from(store.load(8)?.content ?? []).toString(), 'content 8')
     assert.equal(store.filed().length, MESSAGES / 10)
     const recovered = store.recover()

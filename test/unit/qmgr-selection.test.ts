@@ -109,7 +109,7 @@ function listed(store: QueueStore, selection: Selection): string[] {
   const keys: string[] = []
   for (let next: string | null = null; ; ) {
     const page: ReturnType<QueueStore['list']> = store.list(selection, next, 3)
-    keys.push(...page.found.map(({ message, n }) => `${message}.${n}`))
+    keys.push(...page.rows.map(({ message, n }) => `${message}.${n}`))
     if (page.next === null) return keys
     next = page.next
   }

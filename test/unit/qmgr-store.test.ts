@@ -154,13 +154,13 @@ for (const [kind, make] of Object.entries(kinds)) {
       const store = make()
       for (const id of [1, 2, 3]) park(store, row(id, 0, { destination: `mx${id}`, nextAttemptAt: 9e9 }))
       const first = store.list({}, null, 2)
-      assert.deepEqual(messagesOf(first.found), [1, 2])
-      assert.deepEqual(messagesOf(store.list({}, first.next, 2).found), [3])
+      assert.deepEqual(messagesOf(first.rows), [1, 2])
+      assert.deepEqual(messagesOf(store.list({}, first.next, 2).rows), [3])
       assert.equal(store.act('hold', { destination: 'mx2' }, null, 9, 5).found, 1)
       assert.deepEqual(store.totals(), { deferred: 2, held: 1, removed: 0 })
-      assert.deepEqual(messagesOf(store.list({ state: 'held' }, null, 9).found), [2])
-      assert.equal(store.list({ destination: 'mx*' }, null, 9).found.length, 3)
-      assert.equal(store.list({ sender: 'send?r*' }, null, 9).found.length, 0, 'only * is special')
+      assert.deepEqual(messagesOf(store.list({ state: 'held' }, null, 9).rows), [2])
+      assert.equal(store.list({ destination: 'mx*' }, null, 9).rows.length, 3)
+      assert.equal(store.list({ sender: 'send?r*' }, null, 9).rows.length, 0, 'only * is special')
       assert.equal(store.act('retry', { recipient: 'user0@*', states: ['deferred'] }, null, 9, 5).found, 2)
       assert.equal(store.nextDue(), 5)
       assert.equal(store.act('release', { states: ['held'] }, null, 9, 6).found, 1)
@@ -169,7 +169,7 @@ for (const [kind, make] of Object.entries(kinds)) {
         { message: 3, recipients: 1, removed: true },
       ])
       assert.equal(store.load(3), null)
-      assert.deepEqual(store.list({ ids: [] }, null, 9).found, [])
+      assert.deepEqual(store.list({ ids: [] }, null, 9).rows, [])
       store.close()
     })
 
@@ -178,10 +178,10 @@ for (const [kind, make] of Object.entries(kinds)) {
       park(store, row(1, 0), row(1, 1, { state: 'held' }))
       park(store, row(2, 0))
       assert.equal(store.act('remove', { states: ['deferred', 'held'] }, null, 9, 70).found, 3)
-      assert.deepEqual(store.list({}, null, 9).found, [])
+      assert.deepEqual(store.list({}, null, 9).rows, [])
       assert.deepEqual(store.take(9000, 9), [])
       assert.deepEqual(store.totals(), { deferred: 0, held: 0, removed: 3 })
-      const [, second] = store.list({ state: 'removed' }, null, 9).found
+      const [, second] = store.list({ state: 'removed' }, null, 9).rows
       assert.deepEqual([second?.message, second?.removal], [1, { at: 70, was: 'held' }])
       assert.ok(store.load(1), 'content stays')
       assert.equal(store.act('restore', { ids: [1], states: ['removed'] }, null, 9, 80).found, 2)
@@ -224,7 +224,10 @@ for (const [kind, make] of Object.entries(kinds)) {
         { receivedAfter: 2, receivedBefore: 5 },
         { recipient: 'user1*', sender: 'b*' },
       ]) {
-        const listed = everything((after) => store.list(selection, after, 700)).flat()
+        const listed = everything((after) => {
+          const { rows: found, next } = store.list(selection, after, 700)
+          return { found, next }
+        }).flat()
         const wanted = rows.filter((one) => meets(selection, one)).length
         assert.equal(new Set(listed.map(({ n }) => n)).size, wanted, JSON.stringify(selection))
         assert.equal(listed.length, wanted)
@@ -280,7 +283,7 @@ for (const [kind, make] of Object.entries(kinds)) {
       })
       store.apply({ inserts: [], changes: [{ kind: 'wait', row: again }] })
       assert.deepEqual(store.rows(1), [again])
-      assert.equal(store.list({ domain: 'else.example' }, null, 9).found.length, 1)
+      assert.equal(store.list({ domain: 'else.example' }, null, 9).rows.length, 1)
       store.close()
     })
 
