@@ -19,6 +19,8 @@ export type Answer = (stage: Stage, argument: string) => string | null
 export interface SunkMail {
   from: string
   to: string[]
+  /** MAIL and each RCPT that was taken, as they came. */
+  commands: string[]
   /** Un-dotted; only the beginning when the message was large. */
   content: Buffer
   octets: number
@@ -93,6 +95,7 @@ class SinkSession {
   #input: Buffer = Buffer.alloc(0)
   #from = ''
   #to: string[] = []
+  #commands: string[] = []
   #body: Body | null = null
   #hung = false
 
@@ -140,9 +143,12 @@ class SinkSession {
       case 'MAIL':
         this.#from = path
         this.#to = []
+        this.#commands = [line]
         return void this.#say('mail', path, '250 2.1.0 ok')
       case 'RCPT':
-        if (this.#say('rcpt', path, '250 2.1.5 ok')) this.#to.push(path)
+        if (!this.#say('rcpt', path, '250 2.1.5 ok')) return
+        this.#to.push(path)
+        this.#commands.push(line)
         return
       case 'DATA':
         if (this.#to.length === 0) return void this.#socket.write('554 5.5.1 no valid recipients\r\n')
@@ -185,6 +191,7 @@ class SinkSession {
     this.#shared.mails.push({
       from: this.#from,
       to: this.#to,
+      commands: this.#commands,
       content,
       octets: body.octets,
       sha256: body.hash.digest('hex'),

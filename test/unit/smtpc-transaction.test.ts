@@ -398,3 +398,45 @@ test('an address with a line break never becomes a command', () => {
   const sender = play(PIPELINED, { ...deliveryTo('a@x'), sender: 'a\r\nDATA' }, false)
   assert.deepEqual(sender.outcomes, ['never 553'])
 })
+
+test('a host that offers DSN takes the wish for reports over, and that is told with what it took', () => {
+  const wishing = deliveryTo('a@x', 'b@x')
+  const [first, second] = wishing.recipients
+  assert.ok(first && second)
+  Object.assign(first, { notify: 'SUCCESS,DELAY', orcpt: 'rfc822;A+2Bx' })
+  Object.assign(wishing, { ret: 'hdrs', envid: 'Q+20x' })
+  const over = (offers: Offers, lmtp: boolean) => {
+    const { transaction, effects } = begin(wishing, { ...offers, pipelining: true }, lmtp)
+    const [write] = effects
+    for (const code of [250, 250, 550, 354]) advance(transaction, { kind: 'reply', reply: reply(code) })
+    advance(transaction, { kind: 'handed' })
+    const last = advance(transaction, { kind: 'reply', reply: reply(250) })
+    const settled = last.flatMap((effect) => (effect.kind === 'settle' ? effect.outcomes : []))
+    return { text: write?.kind === 'write' ? write.text : '', settled }
+  }
+  for (const lmtp of [false, true]) {
+    const { text, settled } = over(PIPELINED, lmtp)
+    assert.match(text, /^MAIL FROM:<from@example.org> SIZE=7 RET=HDRS ENVID=Q\+20x\r$/m)
+    assert.match(text, /^RCPT TO:<a@x> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;A\+2Bx\r$/m)
+    assert.match(text, /^RCPT TO:<b@x>\r$/m)
+    assert.deepEqual(settled, [
+      { kind: 'sent', reply: reply(250), dsn: true },
+      { kind: 'never', reply: reply(550) },
+    ])
+  }
+  const { text, settled } = over(NO_OFFERS, false)
+  assert.doesNotMatch(text, /RET|ENVID|NOTIFY|ORCPT/)
+  assert.deepEqual(settled[0], { kind: 'sent', reply: reply(250) })
+})
+
+test('ORCPT beyond ASCII goes out only where the message may be so', () => {
+  const orcptTo = (orcpt: string, smtputf8: boolean) => {
+    const delivery = { ...deliveryTo(), smtputf8, recipients: [{ n: 0, address: 'a@x', orcpt }] }
+    const [write] = begin(delivery, PIPELINED, false).effects
+    return /ORCPT=(.*)\r/.exec(write?.kind === 'write' ? write.text : '')?.[1]
+  }
+  assert.equal(orcptTo('utf-8;ü@x', true), 'utf-8;ü@x')
+  assert.equal(orcptTo('utf-8;ü@x', false), undefined)
+  assert.equal(orcptTo('utf-8;\\x{FC}@x', false), 'utf-8;\\x{FC}@x')
+  assert.equal(orcptTo('rfc822;a\r\nRSET', true), undefined)
+})
