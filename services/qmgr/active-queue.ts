@@ -208,11 +208,12 @@ export class ActiveQueue {
     this.#octets -= entry.content?.length ?? 0
     if (entry.waiting > 0) return [...changes, { kind: 'park', message: entry.id }]
     // Nobody is left: what else there was to say of single recipients goes with the message.
-    return [{ kind: 'remove', message: entry.id }]
+    return [{ kind: 'remove', message: entry.id, ...(entry.alone && { alone: true }) }]
   }
 
   #record(entry: Entry, changes: Change[], reports: Report[]): void {
     const gone = entry.filed && changes.some((change) => change.kind === 'remove')
+    if (changes.some((change) => change.kind !== 'remove')) entry.alone = false
     if (reports.length === 0 && !gone) return this.#options.journal.record(changes)
     this.#options.journal.record(
       changes,

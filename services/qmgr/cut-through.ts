@@ -115,6 +115,7 @@ export class Provisional {
     const done: Change[] = entry.slots
       .filter((slot) => slot.state === 'done')
       .map((slot) => ({ kind: 'settle', message: entry.id, n: slot.n }))
+    if (done.length > 0) entry.alone = false
     try {
       await commit(entry, done)
     } catch (error) {

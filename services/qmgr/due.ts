@@ -127,6 +127,7 @@ export class DueLoader {
       open: slots.length,
       waiting: due.waiting,
       provisional: null,
+      alone: false,
       crashes: 0,
     })
   }

@@ -48,6 +48,8 @@ export interface Entry {
   waiting: number
   /** Set while it is being cut through and no store knows of it. */
   provisional: { conclude: (conclusions: readonly Conclusion[]) => void } | null
+  /** The store has the message in intake and not a word of its recipients. */
+  alone: boolean
   /** Attempts that ended because a worker of ours died. */
   crashes: number
 }
@@ -65,6 +67,7 @@ export function freshEntry(envelope: Envelope, content: Uint8Array | null): Entr
     open: slots.length,
     waiting: 0,
     provisional: null,
+    alone: true,
     crashes: 0,
   }
 }

@@ -66,7 +66,9 @@ export class MemoryStore implements QueueStore {
       case 'park':
         return this.#park(change.message)
       case 'remove':
-        return this.#remove(change.message)
+        if (change.alone) this.#intake.delete(change.message)
+        else this.#remove(change.message)
+        return
       case 'rewrite':
         for (const table of [this.#intake, this.#deferred]) {
           const message = table.get(change.message)

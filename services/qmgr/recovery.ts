@@ -50,6 +50,7 @@ function entryOf(message: Recovered): Entry {
     open: slots.length,
     waiting: message.waiting,
     provisional: null,
+    alone: false,
     crashes: 0,
   }
 }

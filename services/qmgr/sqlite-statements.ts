@@ -10,6 +10,7 @@ const sql = {
   removeActiveRows: 'DELETE FROM recipient WHERE message = ? AND state = 2',
   waiting: 'SELECT count(*) FROM recipient WHERE message = ? AND state <> 2',
   removeRow: 'DELETE FROM recipient WHERE message = ? AND n = ?',
+  removeRows: 'DELETE FROM recipient WHERE message = ?',
   removeSettled: 'DELETE FROM settled WHERE message = ?',
   settle: 'INSERT OR IGNORE INTO settled VALUES (?, ?)',
   // Columns that a later wait does not change are left alone, and their indexes with them.
@@ -41,6 +42,7 @@ const sql = {
   resetActive: 'UPDATE recipient SET state = 0 WHERE state = 2',
   due: 'SELECT * FROM recipient WHERE state = 0 AND next_attempt <= ? ORDER BY next_attempt LIMIT ?',
   activate: 'UPDATE recipient SET state = 2 WHERE message = ? AND n = ?',
+  deactivate: 'UPDATE recipient SET state = 0 WHERE message = ? AND n = ? AND state = 2',
   nextDue: 'SELECT min(next_attempt) FROM recipient WHERE state = 0',
   load: `SELECT id, envelope, content FROM intake WHERE id = ?
     UNION ALL SELECT id, envelope, content FROM deferred WHERE id = ? LIMIT 1`,
@@ -68,7 +70,9 @@ export function applyBatch(statements: Statements, batch: Batch): void {
 export function applyChange(statements: Statements, change: Change): void {
   switch (change.kind) {
     case 'remove':
-      return remove(statements, change.message)
+      if (change.alone) statements.removeIntake.run(change.message)
+      else remove(statements, change.message)
+      return
     case 'settle':
       return settle(statements, change.message, change.n)
     case 'wait':

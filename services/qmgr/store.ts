@@ -75,7 +75,8 @@ export type Change =
   /** Nobody of the message is under way any more, but some wait: intake to deferred. */
   | { kind: 'park'; message: number }
   /** All recipients are done. A store that knows of one who waits keeps the message and parks it instead. */
-  | { kind: 'remove'; message: number }
+  /** `alone`: it came fresh from intake and nothing was ever said of its recipients, so there is nothing else to look for. */
+  | { kind: 'remove'; message: number; alone?: true }
   /** Routing made other recipients of the ones there were. */
   | { kind: 'rewrite'; message: number; envelope: Uint8Array }
 

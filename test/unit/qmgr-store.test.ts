@@ -99,6 +99,19 @@ for (const [kind, make] of Object.entries(kinds)) {
       store.close()
     })
 
+    it('takes a fresh message out with one stroke', () => {
+      const store = make()
+      store.apply({
+        inserts: [message(1), message(2)],
+        changes: [{ kind: 'remove', message: 1, alone: true }],
+      })
+      assert.deepEqual(
+        store.recover().map(({ id }) => id),
+        [2],
+      )
+      store.close()
+    })
+
     it('remembers who is settled and who waits while others are under way', () => {
       const store = make()
       store.apply({
