@@ -62,6 +62,25 @@ describe('verdict', () => {
     assert.deepEqual(verdict.kind === 'wait' && [verdict.attempts, verdict.warn], [2, false])
   })
 
+  it('waits a full interval and more when in doubt, whosever trouble it was, and counts the attempt', () => {
+    const end = policy.lifetime
+    for (const blame of ['recipient', 'destination', 'ours'] as const) {
+      for (const [now, attempts] of [
+        [0, 0],
+        [0, 2],
+        [end - 1, 9],
+      ] as const) {
+        const doubt: Outcome = { kind: 'later', blame, reply, inDoubt: true }
+        const verdict = judge(doubt, { ...fresh, attempts }, policy, now, 0)
+        const interval = policy.retry[Math.min(attempts, 2)] ?? 0
+        assert.deepEqual(verdict.kind === 'wait' && [verdict.at - now >= interval, verdict.attempts], [
+          true,
+          attempts + 1,
+        ])
+      }
+    }
+  })
+
   it('warns of delay once, and never about a report', () => {
     const at = policy.delayWarning
     const warns = (history: History) => {
