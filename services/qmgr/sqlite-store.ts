@@ -4,9 +4,10 @@
  * read back on every open).
  *
  * Trouble: ENOSPC and the quota errors are `full`; a failed sync or any other I/O error is `broken`, and after it
- * the connection is not used again (rule D5): `reopen` opens a new one and empties the log into the database
- * before anything is promised. A reserve file is given up when the disk is full so that results of deliveries
- * can still be written, and made again when there is room (rule D6).
+ * the connection is not written through again (rule D5): `reopen` opens a new one, empties the log into the
+ * database and takes back what the failed commit may have left there, before anything is promised. A reserve file
+ * is given up when the disk is full so that results of deliveries can still be written, and made again when there
+ * is room (rule D6).
  * The schema has a version: an older one is migrated in place, a newer one refused by name (rule D8).
  */
 import { statSync, unlinkSync, writeFileSync } from 'node:fs'
@@ -41,6 +42,10 @@ export class SqliteStore implements QueueStore {
   #database: Database.Database
   #statements: Statements
   #transact: (batch: Batch) => void
+  /** A write or a sync of this connection has failed: nothing is written through it any more. */
+  #distrusted = false
+  /** What the write that failed would have done: it may stand in the log all the same. */
+  readonly #inDoubt: { inserted: number[]; taken: RawRow[] } = { inserted: [], taken: [] }
 
   /** @throws Error when the directory cannot be used or the file is of a newer version. */
   constructor(directory: string) {
@@ -58,11 +63,16 @@ export class SqliteStore implements QueueStore {
   }
 
   apply(batch: Batch): void {
-    this.#write(() => this.#transact(batch))
+    try {
+      this.#write(() => this.#transact(batch))
+    } catch (error) {
+      if (this.#distrusted) this.#inDoubt.inserted.push(...batch.inserts.map(({ id }) => id))
+      throw error
+    }
   }
 
   recover(): Recovered[] {
-    this.#statements.resetActive.run()
+    this.#write(() => this.#statements.resetActive.run())
     return (this.#statements.intake.all() as StoredMessage[]).map((message) => {
       const waiting = this.rows(message.id).map((row) => row.n)
       const settled = this.#statements.settled.pluck().all(message.id) as number[]
@@ -79,11 +89,16 @@ export class SqliteStore implements QueueStore {
       if (rows) rows.push(row)
       else byMessage.set(row.message, [row])
     }
-    this.#write(() =>
-      this.#database.transaction(() => {
-        for (const raw of found) this.#statements.activate.run(raw.message, raw.n)
-      })(),
-    )
+    try {
+      this.#write(() =>
+        this.#database.transaction(() => {
+          for (const raw of found) this.#statements.activate.run(raw.message, raw.n)
+        })(),
+      )
+    } catch (error) {
+      if (this.#distrusted) this.#inDoubt.taken.push(...found)
+      throw error
+    }
     return [...byMessage].flatMap(([id, rows]) => {
       const message = this.load(id)
       return message ? [{ ...message, rows, waiting: this.#waiting(id) }] : []
@@ -147,7 +162,7 @@ export class SqliteStore implements QueueStore {
 
   reserveSerials(count: number): number {
     const first = this.#statements.serial.pluck().get() as number
-    this.#statements.setSerial.run(first + count)
+    this.#write(() => this.#statements.setSerial.run(first + count))
     return first
   }
 
@@ -162,7 +177,25 @@ export class SqliteStore implements QueueStore {
     this.#database = opened.database
     this.#statements = opened.statements
     this.#transact = opened.transact
+    this.#undoDoubtful()
+    this.#distrusted = false
     this.#keepReserve()
+  }
+
+  /**
+   * A commit whose sync failed comes to life when its log is read anew. Who was refused tries again, and results
+   * with their reports are recorded again, so what came with it is taken out before anything else is promised.
+   */
+  #undoDoubtful(): void {
+    const { inserted, taken } = this.#inDoubt
+    const { removeIntake, removeDeferred, removeRows, removeSettled, deactivate } = this.#statements
+    this.#database.transaction(() => {
+      for (const id of inserted)
+        for (const statement of [removeIntake, removeDeferred, removeRows, removeSettled]) statement.run(id)
+      for (const { message, n } of taken) deactivate.run(message, n)
+    })()
+    inserted.length = 0
+    taken.length = 0
   }
 
   close(): void {
@@ -200,11 +233,13 @@ export class SqliteStore implements QueueStore {
 
   /** Deliveries go on with a full disk (rule D6), so whatever finds it full gives up the reserve. */
   #write<T>(work: () => T): T {
+    if (this.#distrusted) throw new StoreTrouble('broken', 'this connection has failed; a new one is needed')
     try {
       return work()
     } catch (error) {
       const trouble = troubleOf(error)
       if (trouble === 'full') this.#spendReserve()
+      this.#distrusted = DISK_TROUBLE.test(codeOf(error))
       throw new StoreTrouble(trouble, String(error))
     }
   }
@@ -246,7 +281,13 @@ function open(directory: string): Opened {
   }
 }
 
+/** What says that a file is not as SQLite left it; a broken rule of ours, for example a name twice, does not. */
+const DISK_TROUBLE = /^SQLITE_(IOERR|CORRUPT|NOTADB|READONLY|CANTOPEN|PROTOCOL)/
+
 function troubleOf(error: unknown): 'full' | 'broken' {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  return code === 'SQLITE_FULL' ? 'full' : 'broken'
+  return codeOf(error) === 'SQLITE_FULL' ? 'full' : 'broken'
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
