@@ -23,6 +23,8 @@ export interface LoadOptions {
   pauseMs?: number
   /** Stop by itself after so many accepted messages. */
   limit?: number
+  /** Books that go on from an earlier load. */
+  ledger?: Ledger
 }
 
 export interface Ledger {
@@ -43,7 +45,7 @@ export interface Load {
 }
 
 export function startLoad(options: LoadOptions): Load {
-  const ledger: Ledger = { accepted: new Set(), doubtful: new Set(), refused: new Set(), troubles: new Map() }
+  const ledger = options.ledger ?? emptyLedger()
   const state = { stopped: false, n: 0 }
   const runs = Array.from({ length: options.sessions }, () => keepSending(options, ledger, state))
   const finished = Promise.all(runs)
@@ -63,6 +65,10 @@ export function startLoad(options: LoadOptions): Load {
       return ledger
     },
   }
+}
+
+function emptyLedger(): Ledger {
+  return { accepted: new Set(), doubtful: new Set(), refused: new Set(), troubles: new Map() }
 }
 
 interface State {
