@@ -26,7 +26,8 @@ export interface TypedAddress {
   address: string
 }
 
-const ADDRESS_TYPE = /^[!#-'*+\-/-9=?A-Z^-~]+$/
+/** An atom, but for the `=` that no value of a parameter may hold (RFC 5321 section 4.1.2). */
+const ADDRESS_TYPE = /^[!#-'*+\-/-9?A-Z^-~]+$/
 
 /** The value of ORCPT, RFC 3461 section 4.2. @param utf8 characters beyond ASCII may stand as they are. */
 export function parseTypedAddress(text: string, utf8: boolean): TypedAddress | null {
