@@ -166,6 +166,7 @@ describe('xtext', () => {
       'utf-8;\\x{0041}',
       'utf-8;a\\b',
       'utf-8;a+b',
+      'x=;a',
       ';a',
       'a',
       'é;a',
