@@ -102,6 +102,7 @@ export class Assembly {
       accepted: this.intake.accepted,
       delivered: this.queue.delivered,
       batches: this.journal.batches,
+      longestCommitMs: this.journal.longestCommitMs,
       ...this.workers.figures(),
     }
   }

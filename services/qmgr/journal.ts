@@ -41,6 +41,8 @@ export class Journal {
   /** For figures: batches, and messages in them. */
   batches = 0
   committed = 0
+  /** Nothing is accepted while a commit is under way, so this is the longest that intake stood still. */
+  longestCommitMs = 0
 
   constructor(port: Pick<StorePort, 'apply' | 'call'>, log: Log, onHealth: (health: Health) => void) {
     this.#port = port
@@ -119,7 +121,7 @@ export class Journal {
     const keptBack = this.#units.length > 0
     const calls = this.#behind.splice(0)
     try {
-      if (units.length > 0) await this.#port.apply(batchOf(units))
+      if (units.length > 0) await this.#apply(units)
     } catch (error) {
       const trouble = error instanceof StoreTrouble ? error : new StoreTrouble('broken', String(error))
       for (const { reject } of calls) reject(trouble)
@@ -132,6 +134,12 @@ export class Journal {
       else void run()
     }
     this.#next()
+  }
+
+  async #apply(units: readonly Unit[]): Promise<void> {
+    const began = performance.now()
+    await this.#port.apply(batchOf(units))
+    this.longestCommitMs = Math.max(this.longestCommitMs, performance.now() - began)
   }
 
   #next(): void {

@@ -57,18 +57,18 @@ export async function startSink(tools: Programs): Promise<CountingSink> {
 /** Sends the load; resolves with the seconds it took when all has been accepted, rejects when not all was. */
 export async function sendLoad(
   tools: Programs,
-  port: number,
+  server: { port: number; recipient: string },
   load: Case,
   messages: number,
   signal: AbortSignal,
 ): Promise<number> {
   const words = ['-s', load.sessions, '-m', messages, '-l', load.size, '-r', load.recipients].map(String)
-  const addresses = ['-f', 'sender@client.example', '-t', 'user@relay.example']
+  const addresses = ['-f', 'sender@client.example', '-t', server.recipient]
   const keep = load.reconnect ? [] : ['-d'] // -d: do not disconnect after a message
   const began = performance.now()
   const child = spawn(
     tools.find('smtp-source') ?? '',
-    [...keep, ...words, ...addresses, `127.0.0.1:${port}`],
+    [...keep, ...words, ...addresses, `127.0.0.1:${server.port}`],
     {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: tools.env,

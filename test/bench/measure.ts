@@ -1,8 +1,8 @@
 /**
- * One run: the load goes in, the sink counts what comes out, /proc says what it cost.
+ * One run: the load goes in, what comes out is counted, /proc says what it cost.
  *
- * A message with many recipients may leave as several; then the run ends when the sink has had at least one for
- * each and its count has stood still for SETTLE_MS. Fails: a run in which not everything arrives within PATIENCE_MS is an
+ * A message with many recipients may leave as several; then the run ends when there has been at least one for
+ * each and the count has stood still for SETTLE_MS. Fails: a run in which not everything arrives within PATIENCE_MS is an
  * Error, not a figure.
  */
 import { setTimeout as pause } from 'node:timers/promises'
@@ -19,12 +19,16 @@ const PATIENCE_MS = 180_000
 export interface Run {
   /** Messages per second until the last was accepted. */
   accepted: number
-  /** Messages per second until the last was at the sink. */
+  /** Messages per second until the last was at the sink, or in the mailbox. */
   delivered: number
   /** CPU milliseconds of the server for each message. */
   cpuMs: number
   /** The same by process. */
   cpuMsBy: CpuTime
+}
+
+export function messagesFor(server: Server, load: Case): number {
+  return server.name === 'posthorn' ? load.messages : load.peerMessages
 }
 
 export async function measure(
@@ -34,11 +38,11 @@ export async function measure(
   messages: number,
   signal: AbortSignal,
 ): Promise<Run> {
-  const base = server.sink.count()
+  const base = server.delivered()
   const cpu = cpuTimeOf(server.pid)
   const began = performance.now()
   const [sent, arrived] = await Promise.all([
-    sendLoad(tools, server.port, load, messages, signal),
+    sendLoad(tools, server, load, messages, signal),
     allArrived(server, base, load, messages, signal),
   ])
   const used = cpuTimeSince(cpu, cpuTimeOf(server.pid))
@@ -63,7 +67,7 @@ async function allArrived(
   for (;;) {
     await pause(STEP_MS, undefined, { signal })
     const now = performance.now()
-    const count = server.sink.count() - base
+    const count = server.delivered() - base
     if (count > last.count) last = { count, at: now }
     const settled = load.recipients === 1 || now - last.at > SETTLE_MS
     if (count >= messages && settled) return last.at

@@ -21,42 +21,74 @@ export interface Case {
   peerMessages: number
 }
 
+export const peers = ['postfix', 'haraka', 'sendmail'] as const
+export type PeerName = (typeof peers)[number]
+
+/** What is measured: loads, all targets in one table, or one trouble at a time. */
+export type Mode =
+  | { kind: 'cases'; cases: Case[] }
+  | { kind: 'table'; messages: number }
+  | { kind: 'slow-sync'; delayMs: number }
+  | { kind: 'dead-destinations'; count: number }
+  | { kind: 'deferred'; count: number }
+  | { kind: 'injection' }
+
 export interface BenchOptions {
-  cases: Case[]
+  mode: Mode
   repeat: number
-  peer: 'postfix' | null
+  peers: PeerName[]
   json: boolean
 }
 
 export const USAGE = `usage: npm run bench -- [option]...
-  --peer postfix      run Debian's Postfix on the same load, in turn, and print the ratios (needs root)
-  --all               the usual cases: 1 and 50 sessions, new connections, 50 recipients, 1 MiB
+Loads, each a table of rates, CPU and memory:
+  --all               the usual cases: 1, 10 and 50 sessions, new connections, 50 recipients, 1 MiB
   --sessions N        connections at one time (50)
-  --messages N        messages per run (20000); the peer gets a quarter of them
+  --messages N        messages per run (20000); a peer gets a quarter of them
   --size OCTETS       of a message (4096)
   --recipients N      of a message (1)
   --new-connections   a connection for each message
+  --peer NAME         the same load for postfix, haraka or sendmail, in turn; may be given several times
+Other measures:
+  --table             every target, one row each, with Postfix beside; as root; other peers with --peer
+  --slow-sync MS      answers of sessions while each sync to disk takes MS longer; as root
+  --dead-destinations N   latency of a live destination with N dead ones beside it
+  --deferred N        start and live mail with N deferred messages in the queue; --million for 1000000
+  --sendmail          what a start of sendmail costs
+All:
   --repeat N          runs, of which the median is taken (3)
-  --json              one line of JSON for each case instead of tables`
+  --json              one line of JSON for each case or row instead of tables`
+
+const MODES = ['all', 'table', 'slow-sync', 'dead-destinations', 'deferred', 'million', 'sendmail'] as const
 
 export function readOptions(words: string[]): BenchOptions {
   const { values } = parse(words)
-  const one = {
-    sessions: whole('sessions', values.sessions, 50, 1000),
-    size: whole('size', values.size, 4096, 32 << 20),
-    recipients: whole('recipients', values.recipients, 1, 1000),
-    reconnect: values['new-connections'] === true,
-  }
-  const messages = whole('messages', values.messages, 20_000, 1_000_000)
-  const { peer } = values
-  if (peer !== undefined && peer !== 'postfix') throw new UsageError(`--peer: only postfix, not ${peer}`)
-  const cases = values.all ? allCases(messages) : [{ ...one, ...counts(messages) }]
+  const given = MODES.filter((name) => values[name] !== undefined)
+  if (given.length > 1)
+    throw new UsageError(`${given.map((name) => `--${name}`).join(' and ')}: one at a time`)
   return {
-    cases,
+    mode: modeOf(values),
     repeat: whole('repeat', values.repeat, 3, 99),
-    peer: peer ?? null,
+    peers: [...new Set((values.peer ?? []).map(peerOf))],
     json: values.json === true,
   }
+}
+
+type Values = ReturnType<typeof parse>['values']
+
+function modeOf(values: Values): Mode {
+  const messages = whole('messages', values.messages, 20_000, 1_000_000)
+  if (values.table) return { kind: 'table', messages }
+  if (values.sendmail) return { kind: 'injection' }
+  if (values.million) return { kind: 'deferred', count: 1_000_000 }
+  const delay = values['slow-sync']
+  if (delay !== undefined) return { kind: 'slow-sync', delayMs: whole('slow-sync', delay, 0, 1000) }
+  const dead = values['dead-destinations']
+  if (dead !== undefined)
+    return { kind: 'dead-destinations', count: whole('dead-destinations', dead, 0, 5000) }
+  if (values.deferred !== undefined)
+    return { kind: 'deferred', count: whole('deferred', values.deferred, 0, 10_000_000) }
+  return { kind: 'cases', cases: values.all ? allCases(messages) : [oneCase(values, messages)] }
 }
 
 function parse(words: string[]) {
@@ -64,8 +96,14 @@ function parse(words: string[]) {
     return parseArgs({
       args: words,
       options: {
-        peer: { type: 'string' },
+        peer: { type: 'string', multiple: true },
         all: { type: 'boolean' },
+        table: { type: 'boolean' },
+        'slow-sync': { type: 'string' },
+        'dead-destinations': { type: 'string' },
+        deferred: { type: 'string' },
+        million: { type: 'boolean' },
+        sendmail: { type: 'boolean' },
         sessions: { type: 'string' },
         messages: { type: 'string' },
         size: { type: 'string' },
@@ -80,6 +118,12 @@ function parse(words: string[]) {
   }
 }
 
+function peerOf(name: string): PeerName {
+  const found = peers.find((peer) => peer === name)
+  if (!found) throw new UsageError(`--peer: ${peers.join(', ')}, not ${name}`)
+  return found
+}
+
 function whole(name: string, text: string | undefined, otherwise: number, most: number): number {
   if (text === undefined) return otherwise
   const value = Number(text)
@@ -88,19 +132,34 @@ function whole(name: string, text: string | undefined, otherwise: number, most: 
   return value
 }
 
+/** A quarter for the peers. */
 function counts(messages: number): { messages: number; peerMessages: number } {
   return { messages, peerMessages: Math.ceil(messages / 4) }
 }
 
+function oneCase(values: Values, messages: number): Case {
+  return {
+    sessions: whole('sessions', values.sessions, 50, 1000),
+    size: whole('size', values.size, 4096, 32 << 20),
+    recipients: whole('recipients', values.recipients, 1, 1000),
+    reconnect: values['new-connections'] === true,
+    ...counts(messages),
+  }
+}
+
+/** 4 KiB to one recipient over kept connections, but for `special`; a `part`-th of the messages. */
+export function plainCase(messages: number, part: number, special: Partial<Case> = {}): Case {
+  const plain = { sessions: 50, size: 4096, recipients: 1, reconnect: false }
+  return { ...plain, ...counts(Math.ceil(messages / part)), ...special }
+}
+
 function allCases(messages: number): Case[] {
-  const plain = { size: 4096, recipients: 1, reconnect: false }
-  const share = (part: number) => counts(Math.ceil(messages / part))
   return [
-    { ...plain, sessions: 1, ...share(4) },
-    { ...plain, sessions: 10, ...share(1) },
-    { ...plain, sessions: 50, ...share(1) },
-    { ...plain, sessions: 50, reconnect: true, ...share(2) },
-    { ...plain, sessions: 20, recipients: 50, ...share(10) },
-    { ...plain, sessions: 10, size: 1 << 20, ...share(20) },
+    plainCase(messages, 4, { sessions: 1 }),
+    plainCase(messages, 1, { sessions: 10 }),
+    plainCase(messages, 1),
+    plainCase(messages, 2, { reconnect: true }),
+    plainCase(messages, 10, { sessions: 20, recipients: 50 }),
+    plainCase(messages, 20, { sessions: 10, size: 1 << 20 }),
   ]
 }

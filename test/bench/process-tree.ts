@@ -2,8 +2,7 @@
  * What a server costs, read from /proc over its whole process tree: CPU time with that of children that have
  * ended and been waited for, and memory as PSS, in which shared pages count once.
  */
-import { readFileSync } from 'node:fs'
-import { childrenOf } from '../support/processes.ts'
+import { readdirSync, readFileSync } from 'node:fs'
 
 /** USER_HZ: what /proc counts in, on every Linux. */
 const MS_PER_TICK = 10
@@ -42,9 +41,18 @@ export function memoryOf(root: number): Memory {
 }
 
 function treeOf(root: number): number[] {
+  const parents = readdirSync('/proc').flatMap((name) =>
+    /^\d+$/.test(name) ? [[+name, parentOf(+name)]] : [],
+  )
   const all = [root]
-  for (const pid of all) all.push(...childrenOf(pid).map((child) => child.pid))
+  for (const pid of all) for (const [child = 0, parent] of parents) if (parent === pid) all.push(child)
   return all
+}
+
+/** Field 4 of proc_pid_stat(5); the name before it may hold anything. */
+function parentOf(pid: number): number {
+  const stat = read(pid, 'stat')
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? -1)
 }
 
 /** Our workers call themselves `posthorn: qmgr`; others go by the name of their program. */

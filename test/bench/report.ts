@@ -36,8 +36,8 @@ export function table(results: readonly Result[]): string {
     ['', 'accepted/s', 'delivered/s', 'CPU ms/message', 'PSS idle MiB', 'PSS loaded MiB', 'processes'],
     ...results.map(row),
   ]
-  const [ours, theirs] = results
-  if (ours && theirs) rows.push(ratios(ours, theirs))
+  const [ours, ...peers] = results
+  if (ours) rows.push(...peers.map((theirs) => ratios(ours, theirs)))
   return [...rows.map(alignRow), ...results.map(whereCpuWent)].join('\n')
 }
 
@@ -75,7 +75,7 @@ function ratios(ours: Result, theirs: Result): string[] {
   const a = medians(ours.runs)
   const b = medians(theirs.runs)
   return [
-    'ratio',
+    `: ${theirs.name}`,
     `${(a.accepted / b.accepted).toFixed(2)}x`,
     `${(a.delivered / b.delivered).toFixed(2)}x`,
     `${(a.cpuMs / b.cpuMs).toFixed(2)}x`,

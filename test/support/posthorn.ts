@@ -42,6 +42,10 @@ export interface StartOptions {
   /** An earlier one's directory: its spool and config are taken over. */
   directory?: string
   env?: NodeJS.ProcessEnv
+  /** As root: workers become the users that the config names, instead of staying the caller. */
+  asUsers?: boolean
+  /** Milliseconds until it must have greeted. */
+  patience?: number
 }
 
 export interface Result {
@@ -92,9 +96,10 @@ export async function startPosthorn(options: StartOptions): Promise<Posthorn> {
   )
   writeFileSync(configFile, options.config(paths))
   rmSync(join(paths.run, 'addresses.json'), { force: true })
-  const child = spawnLogged(directory, ['-c', configFile, 'start', '--as-caller'], options.env)
+  const words = options.asUsers ? ['start'] : ['start', '--as-caller']
+  const child = spawnLogged(directory, ['-c', configFile, ...words], options.env)
   const log = () => readFileSync(join(directory, 'log'), 'utf8')
-  const ports = await comeUp(child, paths, log)
+  const ports = await comeUp(child, paths, log, options.patience)
   return describe({ child, paths, configFile, ports, log, directory })
 }
 
@@ -124,7 +129,12 @@ function spawnLogged(directory: string, words: string[], env: NodeJS.ProcessEnv 
 }
 
 /** Resolves with the ports when each mail listener has greeted. */
-async function comeUp(child: ChildProcess, paths: Paths, log: () => string): Promise<Record<string, number>> {
+async function comeUp(
+  child: ChildProcess,
+  paths: Paths,
+  log: () => string,
+  patience?: number,
+): Promise<Record<string, number>> {
   const left = once(child, 'exit').then(([code]) => {
     throw new Error(`posthorn left with ${code} at start:\n${log().slice(-4000)}`)
   })
@@ -134,12 +144,14 @@ async function comeUp(child: ChildProcess, paths: Paths, log: () => string): Pro
     const ports = await until(
       `${file} to appear`,
       () => existsSync(file) && portsIn(readFileSync(file, 'utf8')),
+      patience,
     )
     for (const port of Object.values(ports)) {
-      await until(`a greeting on port ${port}`, async () => {
+      const greeted = async () => {
         await (await openSession(port)).quit()
         return true
-      })
+      }
+      await until(`a greeting on port ${port}`, greeted, patience)
     }
     return ports
   }

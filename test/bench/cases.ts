@@ -1,0 +1,83 @@
+/**
+ * Plain loads, smtp-source -> the server -> smtp-sink: servers are started once, warmed, and loaded in turn, so that
+ * a slow moment of the machine meets all of them; the median of the runs is printed.
+ */
+import type { Programs } from '../support/debian.ts'
+import { findTools } from './generator.ts'
+import { measure, messagesFor, type Run } from './measure.ts'
+import type { BenchOptions, Case } from './options.ts'
+import { type Memory, memoryOf } from './process-tree.ts'
+import { describeCase, medians, type Result, table } from './report.ts'
+import { diskFolder, type Server, startServer } from './servers.ts'
+
+const WARM_UP_MESSAGES = 2000
+
+export interface Entrant {
+  server: Server
+  idle: Memory
+}
+
+/** Runs `work` with the servers up, those that could be started, and ends them whatever becomes of it. */
+export async function withServers(
+  start: readonly (() => Promise<Server | null>)[],
+  work: (entrants: Entrant[]) => Promise<void>,
+): Promise<void> {
+  const entrants: Entrant[] = []
+  try {
+    for (const one of start) {
+      const server = await one()
+      if (server) entrants.push({ server, idle: memoryOf(server.pid) })
+    }
+    await work(entrants)
+  } finally {
+    for (const { server } of entrants) await server.stop()
+  }
+}
+
+export async function benchCases(
+  options: BenchOptions,
+  cases: readonly Case[],
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const tools = findTools()
+  const folder = diskFolder()
+  const names = ['posthorn', ...options.peers] as const
+  const starts = names.map((name) => () => startServer(name, tools, folder))
+  await withServers(starts, async (entrants) => {
+    if (!options.json) say(`queues below ${folder}, sync on; medians of ${options.repeat} [least..most]`)
+    for (const load of cases) {
+      const results = await runCase(entrants, tools, load, options.repeat, signal)
+      const figures = { case: load, results: results.map((one) => ({ ...one, median: medians(one.runs) })) }
+      say(options.json ? JSON.stringify(figures) : `\n${describeCase(load)}\n${table(results)}`)
+    }
+  })
+}
+
+/** Warm-up, then `repeat` rounds in which every server has its turn. */
+export async function runCase(
+  entrants: readonly Entrant[],
+  tools: Programs,
+  load: Case,
+  repeat: number,
+  signal: AbortSignal,
+): Promise<Result[]> {
+  const results: Result[] = entrants.map(({ server, idle }) => ({
+    name: server.name,
+    runs: [] as Run[],
+    idle,
+    loaded: { processes: 0, pssMiB: 0 },
+  }))
+  for (const { server } of entrants) {
+    const share = messagesFor(server, load)
+    await measure(server, tools, load, Math.min(WARM_UP_MESSAGES, share), signal)
+  }
+  for (let run = 0; run < repeat; run++) {
+    for (const [at, { server }] of entrants.entries()) {
+      const result = results[at]
+      result?.runs.push(await measure(server, tools, load, messagesFor(server, load), signal))
+      if (result) result.loaded = memoryOf(server.pid)
+    }
+  }
+  return results
+}

@@ -1,0 +1,108 @@
+/**
+ * What a call of `sendmail` costs: wall time and memory of one for a one-line message, beside those of a Node that
+ * does nothing, which is the floor; then PARALLEL at once, each of which must leave with 0 or 75, and every 0 must
+ * have arrived.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { type Posthorn, type Result, startPosthorn } from '../support/posthorn.ts'
+import { openSink, type Sink } from '../support/sink.ts'
+import { testConfig } from '../support/test-config.ts'
+import { quantile } from './paced.ts'
+import { median } from './report.ts'
+import { diskFolder } from './servers.ts'
+
+const CALLS = 21
+const PARALLEL = 50
+const MESSAGE = 'Subject: one line\n\nThis is it.\n'
+const RECIPIENT = 'user@relay.example'
+const SENDMAIL = resolve('dist/commands/sendmail.js')
+/** Node prints its own most resident KiB at exit. */
+const TELL_MEMORY =
+  "--import=data:text/javascript,process.on('exit',()=>process.stderr.write('KiB='+process.resourceUsage().maxRSS))"
+
+export async function benchInjection(say: (line: string) => void): Promise<void> {
+  const sink = await openSink()
+  const directory = mkdtempSync(join(diskFolder(), 'posthorn-injection-'))
+  try {
+    const posthorn = await startPosthorn({
+      directory,
+      config: (paths) => testConfig(paths, { relayPort: sink.port }),
+    })
+    try {
+      alone(posthorn, say)
+      await together(posthorn, sink, say)
+    } finally {
+      await posthorn.stop()
+    }
+  } finally {
+    await sink.close()
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+interface Cost {
+  wallMs: number
+  residentMiB: number
+}
+
+function alone({ paths }: Posthorn, say: (line: string) => void): void {
+  const calls = Array.from({ length: CALLS }, () => ({
+    ours: cost([SENDMAIL, RECIPIENT], { POSTHORN_SOCKET: paths.submit }),
+    bare: cost(['-e', '0'], {}),
+  }))
+  const show = (what: string, costs: Cost[]) => {
+    const wall = median(costs.map(({ wallMs }) => wallMs))
+    const resident = median(costs.map(({ residentMiB }) => residentMiB))
+    say(`${what}: ${wall.toFixed(0)} ms, ${resident.toFixed(0)} MiB, medians of ${CALLS}`)
+  }
+  show(
+    'sendmail, one line',
+    calls.map(({ ours }) => ours),
+  )
+  show(
+    'node that does nothing',
+    calls.map(({ bare }) => bare),
+  )
+}
+
+/** Two runs: what tells the memory takes time of its own. */
+function cost(words: string[], env: Record<string, string>): Cost {
+  const began = performance.now()
+  call(words, env)
+  const wallMs = performance.now() - began
+  const told = /KiB=(\d+)/.exec(call([TELL_MEMORY, ...words], env))?.[1]
+  return { wallMs, residentMiB: Number(told) / 1024 }
+}
+
+function call(words: string[], env: Record<string, string>): string {
+  const made = spawnSync(process.execPath, words, {
+    input: MESSAGE,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+    timeout: 60_000,
+  })
+  if (made.status !== 0) throw new Error(`${words.join(' ')} left with ${made.status}: ${made.stderr}`)
+  return made.stderr
+}
+
+async function together(posthorn: Posthorn, sink: Sink, say: (line: string) => void): Promise<void> {
+  await sink.received(2 * CALLS)
+  const began = performance.now()
+  const took: number[] = []
+  const call = async (): Promise<Result> => {
+    const result = await posthorn.sendmail(MESSAGE, RECIPIENT)
+    took.push(performance.now() - began)
+    return result
+  }
+  const results = await Promise.all(Array.from({ length: PARALLEL }, call))
+  const sent = results.filter(({ code }) => code === 0).length
+  const later = results.filter(({ code }) => code === 75).length
+  await sink.received(2 * CALLS + sent)
+  const [half = 0, last = 0] = [quantile(took, 0.5), quantile(took, 1)]
+  say(`${PARALLEL} at once: half after ${half.toFixed(0)} ms, all after ${last.toFixed(0)} ms`)
+  say(`${sent} left with 0 and arrived, ${later} with 75`)
+  const wrong = results.find(({ code }) => code !== 0 && code !== 75)
+  if (wrong) throw new Error(`one left with ${wrong.code}: ${wrong.stderr}`)
+}
