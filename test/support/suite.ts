@@ -20,8 +20,8 @@ const SECTIONS: readonly { name: string; folder: string; files: RegExp; atOnce: 
   { name: 'config', folder: 'config', files: /./, atOnce: 2 },
   { name: 'dialogue', folder: 'dialogue', files: /./, atOnce: 2 },
   { name: 'fuzz', folder: 'fuzz', files: /./, atOnce: 2 },
-  { name: 'system', folder: 'system', files: /^(?!crash|bad-input|soak)/, atOnce: 2 },
-  { name: 'trouble', folder: 'system', files: /^(crash|bad-input|soak)/, atOnce: 1 },
+  { name: 'system', folder: 'system', files: /^(?!crash|bad-input|soak|torture)/, atOnce: 2 },
+  { name: 'trouble', folder: 'system', files: /^(crash|bad-input|soak|torture)/, atOnce: 1 },
 ]
 
 interface Tally {
