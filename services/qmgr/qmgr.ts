@@ -5,24 +5,32 @@
  * without a row are swept, and only then does the hub accept: nobody hears "accepted" before the past is in order.
  * End: no new attempts, the ones in hand finish, the journal empties, the store closes.
  */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { IdSource } from '../../shared/base/ids.ts'
+import type { Log } from '../../shared/base/log.ts'
 import { type Hub, openHub } from '../../shared/bus/hub.ts'
 import type { Credentials, Identity } from '../../shared/bus/peer.ts'
 import type { QmgrSlice } from '../../shared/config/slices.ts'
 import { type Context, Fatal, type Running } from '../../shared/runtime/service.ts'
 import { peerCredentials } from '../../shared/system/credentials.ts'
+import { lockFile } from '../../shared/system/lock.ts'
 import { Assembly } from './assembly.ts'
 import { recover } from './recovery.ts'
 import { Serials } from './serials.ts'
 import { openStorePort } from './store-port.ts'
 import type { Workers } from './workers.ts'
 
+const LOCK_INTERVAL_MS = 100
+const LOCK_TRIES = 300
+
 export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr'>> {
   const { log } = context
   let slice = context.slice
   mkdirSync(slice.spool, { recursive: true, mode: 0o700 })
+  await holdSpool(slice.spool, log)
   const die = (error: Error) => {
     throw new Fatal(`the queue store is gone: ${error.message}`)
   }
@@ -54,6 +62,19 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
       slice = next
     },
     figures: () => parts.figures(),
+  }
+}
+
+/**
+ * One qmgr to a spool (design rule D9), by a lock that ends with the process. One whose mcp was killed is given time
+ * to leave; who never leaves keeps the spool.
+ */
+async function holdSpool(spool: string, log: Log): Promise<void> {
+  const descriptor = openSync(join(spool, 'lock'), 'a', 0o600) // kept open for life
+  for (let tries = 0; lockFile(descriptor) === 'held-by-other'; tries++) {
+    if (tries === LOCK_TRIES) throw new Fatal(`another qmgr holds ${spool}`)
+    if (tries === 0) log.warn({ spool }, 'another qmgr holds the spool: waiting for it to leave')
+    await setTimeout(LOCK_INTERVAL_MS)
   }
 }
 

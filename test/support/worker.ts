@@ -87,6 +87,7 @@ export function startWorker<R extends WorkerRole>(
   more: Partial<Configure> = {},
   onPair: (pair: Socket) => void = () => undefined,
   inherited: readonly number[] = [],
+  onOutput: (text: string) => void = () => undefined,
 ): Promise<TestWorker> {
   const child = fork(join(root, `dist/services/${role}/main.js`), [], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe', ...inherited],
@@ -97,6 +98,7 @@ export function startWorker<R extends WorkerRole>(
   let output = ''
   child.stdout?.on('data', (chunk) => {
     output += String(chunk)
+    onOutput(String(chunk))
   })
   child.stderr?.on('data', (chunk) => {
     output += String(chunk)

@@ -295,6 +295,25 @@ describe('qmgr', { timeout: 60_000 }, () => {
     assert.deepEqual(readdirSync(join(stage.rig.directory, 'spool', 'content')), [])
   })
 
+  it('waits while another qmgr holds the spool, and takes it over when that one is gone', async () => {
+    await stage.startQmgr()
+    const first = stage.qmgr
+    const other = makeRig()
+    let isWaiting: () => void = () => undefined
+    const waiting = new Promise<void>((resolve) => {
+      isWaiting = resolve
+    })
+    const onOutput = (text: string) => {
+      if (text.includes('another qmgr holds the spool')) isWaiting()
+    }
+    const second = startWorker('qmgr', sliceIn(stage.rig.directory), other, {}, undefined, [], onOutput)
+    await waiting
+    await first?.drain()
+    stage.qmgr = await second
+    await stage.qmgr.drain()
+    other.close()
+  })
+
   it('spills to disk what the active queue has no room for, and delivers all of it', async () => {
     await stage.startQmgr({ activeEntries: 5 })
     const resolver = await playHub('resolver', stage.rig.buses.resolver, {
