@@ -51,6 +51,8 @@ export const fileBlock = {
     zone: many(section(o.zoneBlock), about),
     server: many(section(o.serverBlock), about),
     qmgr: maybe(section(o.qmgrBlock), about),
+    throttle: maybe(section(o.throttleBlock), about),
+    limits: maybe(section(o.limitsBlock), about),
     lda: maybe(section(o.ldaBlock), about),
     smtpc: maybe(section(o.smtpcBlock), about),
     resolver: maybe(section(o.resolverBlock), about),

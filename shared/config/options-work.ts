@@ -2,6 +2,7 @@
  * The option table, second part: the processes, each with its limits and times. See `options.ts`.
  */
 import { block, many, maybe, one, sectionName } from './blocks.ts'
+import { percent } from './load-values.ts'
 import { section } from './section.ts'
 import * as t from './types.ts'
 import { bad, day, G, hour, K, M, minute, ok, second } from './units.ts'
@@ -159,6 +160,18 @@ export const qmgrBlock = block(
     }),
     'session-limit': one(t.count(1, 1_000_000), 1000, {
       doc: 'Sessions of all listeners together.',
+      readers: ['qmgr'],
+    }),
+    'local-reserve': one(percent, 0.05, {
+      doc: 'The share of `session-limit` that is kept for local programs, whoever calls from the network.',
+      readers: ['qmgr'],
+    }),
+    'remote-reserve': one(percent, 0.05, {
+      doc: 'The share of `session-limit` that is kept for the network, whatever local programs do.',
+      readers: ['qmgr'],
+    }),
+    'destination-backlog': one(t.count(1, 100_000_000), 500_000, {
+      doc: 'Recipients that may be queued for one next hop; more of them get 452 at RCPT.',
       readers: ['qmgr'],
     }),
   },

@@ -2,14 +2,16 @@
  * The option table, whole: every statement and option of posthorn.conf, its type, default, range, readers and meaning.
  *
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
- * types of the checked config all come from here. The rows are in `options-mail.ts` and
- * `options-work.ts`. To add an option: a row there, its way into a slice in
+ * types of the checked config all come from here. The rows are in `options-mail.ts`,
+ * `options-work.ts` and `options-load.ts`. To add an option: a row there, its way into a slice in
  * `slice.ts`, and `config/options.md` written anew.
  */
+import * as load from './options-load.ts'
 import * as mail from './options-mail.ts'
 import * as work from './options-work.ts'
 import type { BlockType } from './section.ts'
 
+export * from './options-load.ts'
 export * from './options-mail.ts'
 export * from './options-work.ts'
 
@@ -21,6 +23,8 @@ export const allBlocks: readonly BlockType[] = [
   mail.zoneBlock,
   mail.serverBlock,
   work.qmgrBlock,
+  load.throttleBlock,
+  load.limitsBlock,
   work.ldaBlock,
   work.smtpcBlock,
   work.resolverBlock,

@@ -36,6 +36,8 @@ export interface Config {
   zone: Section<typeof o.zoneBlock>[]
   server: Section<typeof o.serverBlock>[]
   qmgr: Section<typeof o.qmgrBlock>
+  throttle: Section<typeof o.throttleBlock>
+  limits: Section<typeof o.limitsBlock>
   lda: Section<typeof o.ldaBlock>
   smtpc: Section<typeof o.smtpcBlock>
   resolver: Section<typeof o.resolverBlock>
@@ -55,6 +57,8 @@ type Values = Record<string, unknown>
 const single = [
   o.optionsBlock,
   o.qmgrBlock,
+  o.throttleBlock,
+  o.limitsBlock,
   o.ldaBlock,
   o.smtpcBlock,
   o.resolverBlock,
@@ -106,6 +110,8 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     acl: (file.given.get('acl') ?? []) as NamedList[],
     options: whole(o.optionsBlock),
     qmgr: whole(o.qmgrBlock),
+    throttle: whole(o.throttleBlock),
+    limits: whole(o.limitsBlock),
     lda: whole(o.ldaBlock),
     smtpc: whole(o.smtpcBlock),
     resolver: whole(o.resolverBlock),

@@ -8,11 +8,13 @@
 import { join, resolve } from 'node:path'
 import { type Facts, staysCaller } from './facts.ts'
 import { buildListeners, MAX_SOCKET_PATH } from './listeners.ts'
+import { buildLoad } from './load.ts'
 import { flatten, type MatchContext } from './match-list.ts'
 import type { Problems } from './problem.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
 import type { ListenerSlice, LogChannel, McpSlice, QmgrSlice, Slices, SmtpcSlice } from './slices.ts'
+import type { Span } from './source.ts'
 import { toDomain } from './types.ts'
 import { buildZones } from './zones.ts'
 
@@ -28,6 +30,7 @@ interface Common {
   paths: Paths
   listeners: ListenerSlice[]
   busUids: Record<string, number> | null
+  match: MatchContext
 }
 
 /** Only to be used when no error was reported. */
@@ -40,7 +43,7 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
   const listeners = buildListeners({ config, facts, match, problems, runDirectory })
   const hostname = chooseHostname(config, facts, problems)
   const busUids = staysCaller(facts) ? null : lookUpUsers(config, facts, problems)
-  const common: Common = { config, facts, problems, hostname, paths, listeners, busUids }
+  const common: Common = { config, facts, problems, hostname, paths, listeners, busUids, match }
   const qualifyDomain = config.options.values['qualify-domain'] ?? hostname
   return {
     mcp: mcpSlice(common),
@@ -182,9 +185,13 @@ function leastSeverity(channels: readonly LogChannel[]): McpSlice['severity'] {
   return order.find((one) => channels.some(({ severity }) => severity === one)) ?? 'info'
 }
 
-function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problems }: Common): QmgrSlice {
+function qmgrSlice(common: Common): QmgrSlice {
+  const { busUids, config, facts, hostname, listeners, match, paths } = common
   const { lda, options, qmgr, server } = config
-  const controlUids = controlUsers(config, facts, problems)
+  const uidOf = (user: string | number, at: Span) => lookUpUser(user, at, common)
+  const controlUids = config.controls.values.users.flatMap((user) =>
+    uidOf(user, placeOf(config.controls, 'users')),
+  )
   const sizes = listeners.map(({ messageSizeLimit }) => messageSizeLimit)
   return {
     hostname,
@@ -205,6 +212,7 @@ function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problem
     recipientsPerTransaction: qmgr.values['recipients-per-transaction'],
     minFreeSpace: qmgr.values['min-free-space'],
     sessionLimit: qmgr.values['session-limit'],
+    load: buildLoad(config, match, uidOf),
     ldaLimit: lda.values.limit,
     servers: server.map(({ name, values }) => ({
       match: name,
@@ -217,13 +225,11 @@ function qmgrSlice({ busUids, config, facts, hostname, listeners, paths, problem
   }
 }
 
-function controlUsers({ controls }: Config, facts: Facts, problems: Problems): number[] {
-  return controls.values.users.flatMap((user) => {
-    if (typeof user === 'number') return [user]
-    const account = facts.accounts.user(user)
-    if (!account) problems.error(placeOf(controls, 'users'), `there is no user \`${user}\``)
-    return account ? [account.uid] : []
-  })
+function lookUpUser(user: string | number, at: Span, { facts, problems }: Common): number[] {
+  if (typeof user === 'number') return [user]
+  const account = facts.accounts.user(user)
+  if (!account) problems.error(at, `there is no user \`${user}\``)
+  return account ? [account.uid] : []
 }
 
 function namesOf(uids: readonly number[], { accounts }: Facts): Record<string, string> {

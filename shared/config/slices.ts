@@ -62,6 +62,55 @@ export interface ServerSlice {
   rate: { count: number; period: number } | null
 }
 
+/** Marks of a resource: where sessions wait, where mail is refused, where all is as before. */
+export interface Marks {
+  wait: number
+  refuse: number
+  relief: number
+}
+
+/** Shares are ratios: of the option in `qmgr` of the like name. */
+export interface ThrottleSlice {
+  activeEntries: Marks
+  activeSize: Marks
+  sessions: Marks
+  /** Messages in a second. */
+  intakeRate: Marks
+  memory: Marks
+  diskSpace: Marks
+  inodes: Marks
+  lag: Marks
+  longestWait: number
+}
+
+/** So much in a time; `period` null: connections at one time. */
+export interface Quota {
+  measure: 'connections' | 'messages' | 'recipients' | 'octets'
+  count: number
+  period: number | null
+}
+
+export interface LimitsSlice {
+  client: Quota[]
+  network: Quota[]
+  uid: Quota[]
+  user: Quota[]
+  /** Addresses without limits of client and network. */
+  exempt: AddressMatchList
+  exemptUids: number[]
+  tableSize: number
+}
+
+/** How the queue manager keeps load within bounds. */
+export interface LoadSlice {
+  throttle: ThrottleSlice
+  limits: LimitsSlice
+  /** Shares of `sessionLimit`. */
+  localReserve: number
+  remoteReserve: number
+  destinationBacklog: number
+}
+
 export interface QmgrSlice {
   hostname: string
   /** Holds `queue.db` and `content/`. */
@@ -86,6 +135,7 @@ export interface QmgrSlice {
   /** Below this much free space new mail gets 452. */
   minFreeSpace: number
   sessionLimit: number
+  load: LoadSlice
   ldaLimit: number
   servers: ServerSlice[]
   /** Who may use the queue control socket for more than looking at own messages, besides root and qmgr's own uid. */

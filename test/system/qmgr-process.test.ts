@@ -14,6 +14,7 @@ import type { QmgrSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
 import type { Route } from '../../shared/message/route.ts'
+import { usualLoad } from '../support/usual-load.ts'
 import { BUILD, makeRig, playHub, type Rig, startWorker, type TestWorker } from '../support/worker.ts'
 
 const route: Route = {
@@ -42,6 +43,7 @@ function sliceIn(directory: string, more: Partial<QmgrSlice> = {}): QmgrSlice {
     recipientsPerTransaction: 100,
     minFreeSpace: 0,
     sessionLimit: 100,
+    load: usualLoad,
     ldaLimit: 4,
     servers: [],
     controlUids: [],

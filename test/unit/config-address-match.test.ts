@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compileMatch } from '../../services/smtpd/address-match.ts'
+import { compileMatch } from '../../shared/config/address-match.ts'
 
 function matcher(...elements: string[]): (address: string) => boolean {
   return compileMatch(

@@ -2,11 +2,11 @@
  * Address match lists as BIND has them: the first element that matches decides, a negated one says no, and who
  * matches nothing is not in the list.
  *
- * `compileMatch` is called once per listener and config, the matcher once per connection. The empty address is
- * the local unix socket: it matches 'local' and 'any'. IPv4-mapped IPv6 addresses count as IPv4.
+ * `compileMatch` is called once per list and config, the matcher once per connection. The empty address is the
+ * local unix socket: it matches 'local' and 'any'. IPv4-mapped IPv6 addresses count as IPv4.
  */
 import { BlockList, isIP, isIPv6 } from 'node:net'
-import type { AddressMatchList } from '../../shared/config/slices.ts'
+import type { AddressMatchList } from './slices.ts'
 
 export type AddressMatcher = (address: string) => boolean
 
