@@ -1,7 +1,9 @@
 /** How `posthorn status` looks. Pure. */
-import type { Answer, ProcessStatus } from '../../shared/bus/messages.ts'
+import type { Answer } from '../../shared/bus/messages.ts'
+import type { ProcessStatus, ThrottleStatus } from '../../shared/bus/status.ts'
 import { formatSize, formatSpan, oneLine, renderTable } from './figures.ts'
 
+const LOAD_HEAD = ['RESOURCE', 'STATE', 'SINCE', 'VALUE', 'WAIT', 'REFUSE', 'RELIEF'] as const
 const HEAD = ['PROCESS', 'STATE', 'PID', 'UID', 'UP', 'RESTARTS', 'MEMORY', 'LAG'] as const
 
 export function renderStatus(
@@ -17,16 +19,53 @@ export function renderStatus(
   const table = renderTable([HEAD, ...processes.map((one) => rowOf(one, now))])
   const off = missing.map((sentence) => `  ${sentence}`)
   const troubles = processes.flatMap(renderTrouble)
-  return `${[...lines, '', table + troubles.join(''), ...(off.length > 0 ? ['Off here:', ...off] : [])].join('\n').trimEnd()}\n`
+  const load = queue ? [renderLoad(queue, now)] : []
+  return `${[...lines, '', table + troubles.join(''), ...load, ...(off.length > 0 ? ['Off here:', ...off] : [])].join('\n').trimEnd()}\n`
 }
 
 function renderQueue(queue: Answer<'queue-status'>): string {
   const { active, deferred, held, octets, sessions, accepted, delivered, intake, reason } = queue
   const waits = `${active} active, ${deferred} deferred, ${held} held (${formatSize(octets)} active)`
-  const done = `${accepted} accepted, ${delivered} delivered, ${sessions} sessions`
+  const done = `${accepted} accepted, ${delivered} delivered, ${sessions} sessions${renderSessions(queue)}`
   const brake =
     intake === 'go' ? '' : `; new mail ${intake === 'wait' ? 'waits' : 'is refused'}: ${oneLine(reason)}`
   return `Queue: ${waits}; ${done}${brake}`
+}
+
+function renderSessions({ localSessions, waitingSessions, limited }: Answer<'queue-status'>): string {
+  const parts = [
+    ...(localSessions > 0 ? [`${localSessions} local`] : []),
+    ...(waitingSessions > 0 ? [`${waitingSessions} waiting`] : []),
+  ]
+  const among = parts.length > 0 ? ` (${parts.join(', ')})` : ''
+  return `${among}${limited > 0 ? `; ${limited} refused by limits` : ''}`
+}
+
+function renderLoad({ throttles, fullDestinations }: Answer<'queue-status'>, now: number): string {
+  const rows = throttles.map((one) => [
+    one.resource,
+    one.state,
+    formatSpan(now - one.since),
+    ...[one.value, one.wait, one.refuse, one.relief].map((value) => formatValue(value, one.unit)),
+  ])
+  const full = fullDestinations.map((name) => `  ${oneLine(name)}\n`)
+  const backlog = full.length > 0 ? ['Destinations that take no more:\n', ...full, '\n'] : []
+  return renderTable([LOAD_HEAD, ...rows]) + (backlog.length > 0 ? `\n${backlog.join('')}` : '')
+}
+
+function formatValue(value: number, unit: ThrottleStatus['unit']): string {
+  switch (unit) {
+    case 'octets':
+      return formatSize(value)
+    case 'per-second':
+      return `${value}/s`
+    case 'milliseconds':
+      return `${Math.round(value)}ms`
+    case 'count':
+      return value === Number.MAX_SAFE_INTEGER ? '-' : String(value)
+    default:
+      return unit satisfies never
+  }
 }
 
 function rowOf(

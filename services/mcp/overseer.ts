@@ -6,7 +6,8 @@
  */
 import { readFileSync } from 'node:fs'
 import type { Log } from '../../shared/base/log.ts'
-import type { Configure, LifeName, LifePayload, ProcessStatus } from '../../shared/bus/messages.ts'
+import type { Configure, LifeName, LifePayload } from '../../shared/bus/messages.ts'
+import type { ProcessStatus } from '../../shared/bus/status.ts'
 import type { WorkerRole } from '../../shared/runtime/service.ts'
 import type { LogCollector } from './log-collector.ts'
 import type { Handed } from './port-set.ts'
@@ -163,6 +164,7 @@ export class Overseer {
       case 'pong': {
         const running = this.#running.get(who.name)
         if (running) running.figures = (payload as LifePayload<'pong'>).figures
+        if (who.role === 'qmgr') running?.process.send('worker-lags', { lags: this.#lags() })
         return this.dispatch({ kind: 'pong', name: who.name, life: who.life })
       }
       case 'lda-wanted':
@@ -171,6 +173,11 @@ export class Overseer {
       default:
         throw new Error(`${message} is not for mcp`)
     }
+  }
+
+  #lags(): Record<string, number> {
+    const lags = [...this.#running].map(([name, { figures }]) => [name, figures['lagMs'] ?? 0] as const)
+    return Object.fromEntries(lags)
   }
 
   #setTimer(): void {

@@ -11,7 +11,8 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
-import { type Entry, freshEntry, heardFrom, rowOf, type Slot } from './entry.ts'
+import type { Backlog } from './backlog.ts'
+import { destinationOf, type Entry, freshEntry, heardFrom, rowOf, type Slot } from './entry.ts'
 import type { Journal } from './journal.ts'
 import { type Notice, noticeFor } from './notice.ts'
 import type { Report, Reports } from './reports.ts'
@@ -29,6 +30,7 @@ export interface ActiveQueueOptions {
   policy: () => RetryPolicy & { activeEntries: number; activeOctets: number }
   journal: Journal
   reports: Pick<Reports, 'about'>
+  backlog: Pick<Backlog, 'move'>
   log: Log
   now: () => number
   random: () => number
@@ -105,7 +107,7 @@ export class ActiveQueue {
       if (slot.state === 'done') continue
       const verdict = this.#judge(entry, conclusion)
       this.#log(entry, slot, outcome, verdict)
-      slot.state = 'done'
+      this.#leave(slot, verdict.kind === 'wait' ? destinationOf(slot) : '')
       entry.open--
       changes.push(this.#changeFor(entry, slot, outcome, verdict))
       if (verdict.kind === 'done') this.delivered++
@@ -127,20 +129,20 @@ export class ActiveQueue {
     const verdict: Verdict =
       outcome.kind === 'sent' ? { kind: 'done' } : { kind: 'fail', reply: outcome.reply, expired: false }
     this.#log(entry, slot, outcome, verdict)
-    slot.state = 'done'
+    this.#leave(slot, '')
     entry.open--
     if (outcome.kind === 'sent') this.delivered++
   }
 
   /** A message that no store knows of is gone; what still comes back for it is for nobody. */
   forget(entry: Entry): void {
-    for (const slot of entry.slots) slot.state = 'done'
+    for (const slot of entry.slots) if (slot.state !== 'done') this.#leave(slot, '')
     if (this.entries.delete(entry.id)) this.#octets -= entry.content?.length ?? 0
   }
 
   /** The administrator's word: a queued slot waits in the store instead. */
   setAside(entry: Entry, slot: Slot, state: 'held' | 'removed'): void {
-    slot.state = 'done'
+    this.#leave(slot, state === 'held' ? destinationOf(slot) : '')
     entry.open--
     entry.waiting++
     const row = rowOf(entry, slot, { state, at: this.#options.now() })
@@ -163,9 +165,15 @@ export class ActiveQueue {
 
   /** The administrator's word: a queued slot is dropped, and nobody is told. */
   drop(entry: Entry, slot: Slot): void {
-    slot.state = 'done'
+    this.#leave(slot, '')
     entry.open--
     this.#record(entry, this.#close(entry, [{ kind: 'settle', message: entry.id, n: slot.n }]), [])
+  }
+
+  /** It is settled (''), or waits in a row that names this destination. */
+  #leave(slot: Slot, destination: string): void {
+    slot.state = 'done'
+    this.#options.backlog.move(slot, destination)
   }
 
   #judge(entry: Entry, { slot, outcome, notBefore }: Conclusion): Verdict {

@@ -17,11 +17,11 @@ import { Control } from './control.ts'
 import { Courier } from './courier.ts'
 import { Disposal } from './disposal.ts'
 import { DueLoader } from './due.ts'
-import type { Entry, Slot } from './entry.ts'
+import { destinationOf, type Entry, type Slot } from './entry.ts'
 import { Intake } from './intake.ts'
 import { Journal } from './journal.ts'
 import { limitsFor } from './limits.ts'
-import { LoadWatch } from './load.ts'
+import { LoadControl } from './load-control.ts'
 import { Reports } from './reports.ts'
 import { ourReply, Router } from './router.ts'
 import { Scheduler, tasksOf } from './scheduler.ts'
@@ -48,7 +48,7 @@ export class Assembly {
   readonly courier: Courier
   readonly due: DueLoader
   readonly disposal: Disposal
-  readonly load: LoadWatch
+  readonly load: LoadControl
   readonly intake: Intake
   readonly resolver: Link
   readonly #foundation: Foundation
@@ -61,7 +61,8 @@ export class Assembly {
     this.#foundation = foundation
     const { context, slice, port, ids } = foundation
     const { log } = context
-    this.journal = new Journal(port, log, () => this.load.refresh())
+    this.journal = new Journal(port, log, () => this.load.watch.refresh())
+    this.load = this.#makeLoad()
     this.files = new ContentFiles(slice().spool, slice().activeOctets)
     this.#scheduler = new Scheduler((route) => limitsFor(route, slice()))
     this.#reports = new Reports({ policy: slice, ids, log, now, read: this.#read })
@@ -70,26 +71,29 @@ export class Assembly {
     this.#router = this.#makeRouter()
     this.workers = this.#makeWorkers()
     this.courier = this.#makeCourier()
-    this.due = new DueLoader({ port, journal: this.journal, queue: this.queue, log, now })
+    this.due = this.#makeDue()
     this.disposal = this.#makeDisposal()
-    this.load = this.#makeLoad()
     this.intake = this.#makeIntake()
     this.#control = this.#makeControl()
   }
 
   get handlers(): Handlers {
-    const { intake, courier } = this
+    const { intake, courier, load } = this
     const control = this.#control
     return {
-      'session-open': (payload, peer) => intake.openSession(payload, peer),
-      'session-close': (payload, peer) => intake.closeSession(payload, peer),
+      'session-open': (payload, peer) => load.sessions.open(payload, peer),
+      'session-close': (payload) => load.sessions.close(payload),
       'content-chunk': (payload, peer) => intake.chunk(payload, peer),
       'content-abort': (payload) => intake.abort(payload),
       'content-credit': (payload) => courier.credit(payload),
       submit: (payload) => intake.submit(payload),
       'queue-list': (payload, peer) => control.list(payload, peer),
       'queue-show': (payload, peer) => control.show(payload, peer),
-      'queue-act': (payload, peer) => control.act(payload, peer),
+      'queue-act': async (payload, peer) => {
+        const answer = await control.act(payload, peer)
+        void load.recount()
+        return answer
+      },
       'queue-status': () => this.#status(),
     }
   }
@@ -98,7 +102,7 @@ export class Assembly {
     return {
       active: this.queue.entries.size,
       running: this.courier.running,
-      sessions: this.intake.sessions,
+      sessions: this.load.sessions.total,
       accepted: this.intake.accepted,
       delivered: this.queue.delivered,
       batches: this.journal.batches,
@@ -113,6 +117,7 @@ export class Assembly {
       policy: slice,
       journal: this.journal,
       reports: this.#reports,
+      backlog: this.load.backlog,
       log: context.log,
       now,
       random: Math.random,
@@ -139,6 +144,7 @@ export class Assembly {
   }
 
   #schedule(entry: Entry, slots: Slot[]): void {
+    for (const slot of slots) this.load.backlog.move(slot, destinationOf(slot))
     const keys = new Set<string>()
     for (const task of tasksOf(entry, slots, this.#foundation.slice().recipientsPerTransaction)) {
       this.#scheduler.add(task, now())
@@ -174,16 +180,23 @@ export class Assembly {
     })
   }
 
-  #makeLoad(): LoadWatch {
-    const { context, slice, peers } = this.#foundation
-    return new LoadWatch({
-      spool: slice().spool,
-      leastSpace: () => slice().minFreeSpace,
-      health: () => this.journal.health,
-      onChange: (news) => {
-        for (const peer of peers()) if (peer.identity?.role === 'smtpd') peer.send('load', news)
-      },
+  #makeDue(): DueLoader {
+    const { context, port } = this.#foundation
+    const { journal, queue, load } = this
+    return new DueLoader({ port, journal, queue, spill: load.spill, log: context.log, now })
+  }
+
+  #makeLoad(): LoadControl {
+    const { context, slice, port, peers } = this.#foundation
+    return new LoadControl({
+      slice,
+      queue: () => this.queue,
+      journal: this.journal,
+      port,
+      accepted: () => this.intake.accepted,
+      peers,
       log: context.log,
+      now,
     })
   }
 
@@ -194,7 +207,10 @@ export class Assembly {
       files: this.files,
       queue: this.queue,
       reports: this.#reports,
-      load: () => this.load.current,
+      load: () => this.load.watch.current,
+      charge: (envelope) => this.load.sessions.charge(envelope),
+      backlog: this.load.backlog,
+      spill: this.load.spill,
       limits: slice,
       log: context.log,
       onSpill: () => this.due.expect(now()),
@@ -241,11 +257,9 @@ export class Assembly {
       deferred,
       held,
       octets: queue.octets,
-      sessions: intake.sessions,
       accepted: intake.accepted,
       delivered: queue.delivered,
-      intake: load.current.intake,
-      reason: load.current.reason,
+      ...load.status(),
     }
   }
 

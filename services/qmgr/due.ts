@@ -10,6 +10,7 @@ import { type Entry, slotOfRow } from './entry.ts'
 import { decodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
 import { priorityOf } from './priority.ts'
+import type { Spill } from './spill.ts'
 import type { Due } from './store.ts'
 import type { StorePort } from './store-port.ts'
 
@@ -22,6 +23,7 @@ export interface DueOptions {
   port: StorePort
   journal: Journal
   queue: ActiveQueue
+  spill: Pick<Spill, 'back'>
   log: Log
   now: () => number
 }
@@ -80,7 +82,7 @@ export class DueLoader {
 
   /** When to look again. */
   async #step(): Promise<number | null> {
-    const { journal, port, queue, now } = this.#options
+    const { journal, port, queue, spill, now } = this.#options
     if (queue.full) return now() + TROUBLE_MS
     let frozen = false
     try {
@@ -90,6 +92,7 @@ export class DueLoader {
         return port.call('take', now(), TAKE)
       })
       for (const due of found) this.#admit(due)
+      spill.back(found)
       if (found.length > 0) return now()
     } finally {
       if (frozen) queue.thaw()

@@ -32,6 +32,10 @@ export interface Slot {
   heard: Heard | null
   /** The store has a row for it, marked active. */
   hasRow: boolean
+  /** The destination that row was written for; null without one. */
+  filedUnder: string | null
+  /** The destination it counts for in `backlog.ts`; '' for none yet. */
+  destination: string
 }
 
 export interface Entry {
@@ -73,14 +77,21 @@ export function freshEntry(envelope: Envelope, content: Uint8Array | null): Entr
 }
 
 export function newSlot(n: number, recipient: Recipient): Slot {
-  return { n, recipient, state: 'routing', attempts: 0, warned: false, heard: null, hasRow: false }
+  const blank = { attempts: 0, warned: false, heard: null, hasRow: false, filedUnder: null, destination: '' }
+  return { n, recipient, state: 'routing', ...blank }
 }
 
 export function slotOfRow(envelope: Envelope, row: RecipientRow): Slot {
   const recipient = envelope.recipients[row.n] ?? { address: row.address }
-  const { n, attempts, warned, reply, repliedAt, inDoubt, doubts } = row
+  const { n, attempts, warned, destination, reply, repliedAt, inDoubt, doubts } = row
   const heard = reply ? { reply, at: repliedAt, inDoubt, doubts } : null
-  return { n, recipient, state: 'routing', attempts, warned, heard, hasRow: true }
+  const filed = { hasRow: true, filedUnder: destination, destination }
+  return { n, recipient, state: 'routing', attempts, warned, heard, ...filed }
+}
+
+/** By its route; '' while it has none. */
+export function destinationOf({ recipient }: Slot): string {
+  return recipient.route?.destination ?? ''
 }
 
 export function heardFrom(outcome: Outcome, before: Heard | null, at: number): Heard {
@@ -106,7 +117,7 @@ export function rowOf(
     address: slot.recipient.address,
     sender: envelope.sender,
     owner: envelope.origin.uid ?? null,
-    destination: slot.recipient.route?.destination ?? '',
+    destination: destinationOf(slot),
     octets: envelope.size,
     receivedAt: envelope.receivedAt,
     reply: heard?.reply ?? null,

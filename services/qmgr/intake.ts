@@ -1,9 +1,9 @@
 /**
- * Mail on its way in: sessions counted, content streams taken, and the one moment that matters: `submit` answers
+ * Mail on its way in: content streams taken, and the one moment that matters: `submit` answers
  * `accepted` only when content and envelope are on stable storage (design rule D1).
  *
- * Refuses with 452 what the disk cannot take, with 421 sessions above the limit, and with 451 what does not add
- * up (content of another size than announced: a bug or a broken stream, nothing to acknowledge).
+ * Refuses with 452 what the disk cannot take, with 450 what is above its sender's limits, and with 451 what does not
+ * add up (content of another size than announced: a bug or a broken stream, nothing to acknowledge).
  */
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
@@ -13,13 +13,16 @@ import type { Envelope } from '../../shared/message/envelope.ts'
 import { wants } from '../../shared/message/notify.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue } from './active-queue.ts'
+import type { Backlog } from './backlog.ts'
 import type { ContentFiles, IncomingFile } from './content-files.ts'
 import { CutThrough } from './cut-through.ts'
-import { type Entry, freshEntry, rowOf } from './entry.ts'
+import { destinationOf, type Entry, freshEntry, rowOf } from './entry.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
 import type { Load } from './load.ts'
 import type { Reports } from './reports.ts'
+import type { Charge } from './sessions.ts'
+import type { Spill } from './spill.ts'
 import { type Change, StoreTrouble } from './store.ts'
 
 export interface IntakeOptions {
@@ -28,24 +31,26 @@ export interface IntakeOptions {
   queue: ActiveQueue
   reports: Pick<Reports, 'ofExpansion'>
   load: () => Load
-  limits: () => { sessionLimit: number; messageSizeLimit: number }
+  /** Whose limits are reached by this message, and from when on. */
+  charge: (envelope: Envelope) => Charge
+  backlog: Pick<Backlog, 'move'>
+  spill: Pick<Spill, 'out'>
+  limits: () => { messageSizeLimit: number }
   log: Log
   /** Messages that went straight to disk because the active queue is full. */
   onSpill: () => void
 }
+
+const ACCEPTED: Answer<'submit'> = { kind: 'accepted' }
 
 interface Stream {
   file: IncomingFile
   peer: Peer
 }
 
-const SERVICE: Reply = { code: 421, enhanced: '4.3.2', text: 'too many sessions, try again later', host: '' }
-
 export class Intake {
   readonly #options: IntakeOptions
-  readonly #sessions = new Map<Peer, Set<string>>()
   readonly #streams = new Map<number, Stream>()
-  #open = 0
   /** Content files of messages that are being cut through: written, not synced. */
   readonly #unsealed = new Map<number, IncomingFile>()
   readonly #abandoning = new Set<Promise<void>>()
@@ -66,33 +71,14 @@ export class Intake {
     })
   }
 
-  get sessions(): number {
-    return this.#open
-  }
-
-  openSession({ session }: Payload<'session-open'>, peer: Peer): Answer<'session-open'> {
-    if (this.#open >= this.#options.limits().sessionLimit) return { kind: 'refused', reply: SERVICE }
-    const sessions = this.#sessions.get(peer) ?? new Set()
-    this.#sessions.set(peer, sessions)
-    if (!sessions.has(session)) this.#open++
-    sessions.add(session)
-    return { kind: 'go' }
-  }
-
-  closeSession({ session }: Payload<'session-close'>, peer: Peer): void {
-    if (this.#sessions.get(peer)?.delete(session)) this.#open--
-  }
-
   /** Nothing unfinished is left behind. */
   async close(): Promise<void> {
     for (const id of [...this.#streams.keys()]) this.#abandon(id)
     await Promise.all(this.#abandoning)
   }
 
-  /** An smtpd is gone: its sessions, and what it was in the middle of. */
+  /** An smtpd is gone, and what it was in the middle of. */
   peerLeft(peer: Peer): void {
-    this.#open -= this.#sessions.get(peer)?.size ?? 0
-    this.#sessions.delete(peer)
     for (const [id, stream] of this.#streams) if (stream.peer === peer) this.#abandon(id)
   }
 
@@ -114,20 +100,24 @@ export class Intake {
     const stream = this.#streams.get(envelope.id)
     this.#streams.delete(envelope.id)
     const refusal = this.#whyRefused(envelope, content, stream)
-    if (refusal) {
+    const charge: Charge = refusal ? { refusal, brake: 0 } : this.#options.charge(envelope)
+    const { brake } = charge
+    if (charge.refusal) {
       if (stream) this.#discard(stream.file)
-      return this.#refused(envelope, refusal)
+      return this.#refused(envelope, charge.refusal, brake)
     }
     try {
-      if (cutThrough !== undefined && !this.#options.queue.full && !mustTell(envelope))
-        return await this.#cut(envelope, content, stream, cutThrough)
+      if (cutThrough !== undefined && !this.#options.queue.full && !mustTell(envelope)) {
+        const answer = await this.#cut(envelope, content, stream, cutThrough)
+        return brake > 0 ? { ...answer, brake } : answer
+      }
       await stream?.file.seal()
       await this.#commit(envelope, content)
     } catch (error) {
       if (stream) this.#discard(stream.file)
-      return this.#refused(envelope, replyFor(error))
+      return this.#refused(envelope, replyFor(error), brake)
     }
-    return { kind: 'accepted' }
+    return brake > 0 ? { kind: 'accepted', brake } : ACCEPTED
   }
 
   async #cut(
@@ -160,7 +150,7 @@ export class Intake {
     const entry = freshEntry(envelope, content)
     const stored = { id: envelope.id, envelope: encodeEnvelope(envelope), content }
     if (queue.full) {
-      await journal.insert(stored, spill(entry), tellings)
+      await this.#spill(entry, () => journal.insert(stored, spill(entry), tellings))
       onSpill()
     } else {
       await journal.insert(stored, [], tellings)
@@ -170,10 +160,24 @@ export class Intake {
     this.accepted++
   }
 
+  /** It counts for its destinations from the moment that the store is told. */
+  async #spill(entry: Entry, insert: () => Promise<void>): Promise<void> {
+    const { backlog } = this.#options
+    for (const slot of entry.slots) backlog.move(slot, destinationOf(slot))
+    try {
+      await insert()
+    } catch (error) {
+      for (const slot of entry.slots) backlog.move(slot, '')
+      throw error
+    }
+    this.#options.spill.out(entry.content?.length ?? 0)
+  }
+
   #whyRefused(envelope: Envelope, content: Uint8Array | null, stream: Stream | undefined): Reply | null {
     const { load, limits } = this.#options
-    const { intake, reason } = load()
-    if (intake === 'refuse')
+    const { intake, reason, storage } = load()
+    // what else runs short is refused at MAIL; this message is here already
+    if (intake === 'refuse' && storage)
       return { code: 452, enhanced: '4.3.1', text: `no room now (${reason})`, host: '' }
     if (envelope.size > limits().messageSizeLimit) {
       return { code: 552, enhanced: '5.3.4', text: 'the message is too large', host: '' }
@@ -185,9 +189,9 @@ export class Intake {
     return null
   }
 
-  #refused(envelope: Envelope, reply: Reply): Answer<'submit'> {
+  #refused(envelope: Envelope, reply: Reply, brake: number): Answer<'submit'> {
     this.#options.log.warn({ message: formatId('T', envelope.id), reply }, 'message refused')
-    return { kind: 'refused', reply }
+    return { kind: 'refused', reply, ...(brake > 0 && { brake }) }
   }
 
   #abandon(id: number): void {

@@ -1,52 +1,55 @@
 /**
- * What the spool's disk and the store say about taking new mail, told to every smtpd at each change (design rule
- * D6). `go`, or `refuse` with the resource that is short; deliveries go on either way.
+ * Looks at the resources once a second, keeps the state of each (`throttle.ts`), and tells every smtpd what it comes
+ * to: go, wait or refuse, with the resource that is short (design rule D6 for the disk). Deliveries go on either
+ * way. Trouble of the store and its end are seen at once (`refresh`).
+ *
+ * Open sessions are no part of what smtpd is told: `sessions.ts` counts them itself.
  */
 import { statfs } from 'node:fs/promises'
 import type { Log } from '../../shared/base/log.ts'
 import type { Payload } from '../../shared/bus/messages.ts'
+import type { QmgrSlice } from '../../shared/config/slices.ts'
 import type { Health } from './journal.ts'
+import { readingsOf, SESSIONS } from './readings.ts'
+import type { Spill } from './spill.ts'
+import { type Throttle, throttle, worstOf } from './throttle.ts'
 
 export type Load = Payload<'load'>
 
-export interface Resources {
+/** What the parts of qmgr say of themselves. */
+export interface Vitals {
   health: Health
-  /** Octets free for us on the spool's file system. */
-  freeSpace: number
-  freeInodes: number
-}
-
-const INTERVAL_MS = 1000
-const LEAST_INODES = 100
-/** Mail is let in again when there is this much more than the least: no flapping at the mark. */
-const RELIEF = 1.1
-
-export function judgeLoad(resources: Resources, least: number, current: Load): Load {
-  const { health, freeSpace, freeInodes } = resources
-  const mark = current.intake === 'go' ? 1 : RELIEF
-  if (health !== 'good') return { intake: 'refuse', reason: health === 'full' ? 'disk full' : 'queue store' }
-  if (freeSpace < least * mark) return { intake: 'refuse', reason: 'disk space' }
-  if (freeInodes < LEAST_INODES * mark) return { intake: 'refuse', reason: 'inodes' }
-  return { intake: 'go', reason: '' }
+  entries: number
+  octets: number
+  sessions: number
+  /** Messages accepted so far. */
+  accepted: number
 }
 
 export interface LoadOptions {
-  spool: string
-  leastSpace: () => number
-  health: () => Health
+  slice: () => QmgrSlice
+  vitals: () => Vitals
+  spill: Spill
   onChange: (load: Load) => void
+  /** Each second, after the look. */
+  onLook: () => void
   log: Log
+  now: () => number
 }
+
+const INTERVAL_MS = 1000
+const GO: Load = { intake: 'go', reason: '' }
 
 export class LoadWatch {
   readonly #options: LoadOptions
   readonly #timer: NodeJS.Timeout
-  #resources: Resources = {
-    health: 'good',
-    freeSpace: Number.MAX_SAFE_INTEGER,
-    freeInodes: Number.MAX_SAFE_INTEGER,
-  }
-  current: Load = { intake: 'go', reason: '' }
+  #throttles: ReadonlyMap<string, Throttle> = new Map()
+  #disk = { freeSpace: Number.MAX_SAFE_INTEGER, freeInodes: Number.MAX_SAFE_INTEGER }
+  #memory = 0
+  #rate = { value: 0, accepted: 0, at: 0 }
+  /** By worker: the last two heartbeats. */
+  #lags: Record<string, [number, number]> = {}
+  current: Load = GO
 
   constructor(options: LoadOptions) {
     this.#options = options
@@ -57,25 +60,78 @@ export class LoadWatch {
     clearInterval(this.#timer)
   }
 
+  throttles(): Throttle[] {
+    return [...this.#throttles.values()]
+  }
+
+  /** mcp's word on all workers that run; one hiccup says nothing yet. */
+  hearLags(lags: Readonly<Record<string, number>>): void {
+    const next = Object.entries(lags).map(([worker, lag]): [string, [number, number]] => {
+      return [worker, [lag, this.#lags[worker]?.[0] ?? 0]]
+    })
+    this.#lags = Object.fromEntries(next)
+  }
+
   async look(): Promise<void> {
+    const { log, onLook, slice, spill } = this.#options
     try {
-      const { bavail, bsize, ffree, files } = await statfs(this.#options.spool)
+      const { bavail, bsize, ffree, files } = await statfs(slice().spool)
       // File systems without a fixed number of inodes report none at all.
-      this.#resources.freeInodes = files === 0 ? Number.MAX_SAFE_INTEGER : ffree
-      this.#resources.freeSpace = bavail * bsize
+      const freeInodes = files === 0 ? Number.MAX_SAFE_INTEGER : ffree
+      this.#disk = { freeSpace: bavail * bsize, freeInodes }
     } catch (error) {
-      this.#options.log.error({ err: error }, 'the spool cannot be looked at')
-      this.#resources.freeSpace = 0
+      log.error({ err: error }, 'the spool cannot be looked at')
+      this.#disk = { ...this.#disk, freeSpace: 0 }
     }
+    this.#memory = process.memoryUsage.rss()
+    this.#measureRate()
+    spill.tick()
     this.refresh()
+    onLook()
   }
 
   refresh(): void {
-    this.#resources.health = this.#options.health()
-    const next = judgeLoad(this.#resources, this.#options.leastSpace(), this.current)
-    if (next.intake === this.current.intake && next.reason === this.current.reason) return
-    this.#options.log.warn({ from: this.current, to: next }, 'intake')
+    const { log, now, slice, spill, vitals } = this.#options
+    const { health, entries, octets, sessions } = vitals()
+    const lags = Object.entries(this.#lags).map(([worker, two]) => [worker, Math.min(...two)] as const)
+    const sample = {
+      ...this.#disk,
+      health,
+      activeEntries: entries + spill.messages,
+      activeOctets: octets + spill.octets,
+      spillGrows: spill.grows,
+      sessions,
+      intakeRate: this.#rate.value,
+      memory: this.#memory,
+      lags: Object.fromEntries(lags),
+    }
+    const before = this.#throttles
+    this.#throttles = throttle(before, readingsOf(sample, slice()), now())
+    for (const [resource, { reading, state }] of this.#throttles) {
+      const from = before.get(resource)?.state ?? 'go'
+      if (from !== state) log.warn({ resource, from, to: state, value: reading.value }, 'throttle')
+    }
+    this.#tell()
+  }
+
+  #tell(): void {
+    const counted = this.throttles().filter(({ reading }) => reading.resource !== SESSIONS)
+    const worst = worstOf(counted)
+    const { intake, reason } = this.current
+    const next = worst ? loadOf(worst) : GO
+    if (next.intake === intake && next.reason === reason) return
     this.current = next
     this.#options.onChange(next)
   }
+
+  #measureRate(): void {
+    const { accepted } = this.#options.vitals()
+    const at = performance.now()
+    const seconds = (at - this.#rate.at) / 1000
+    this.#rate = { value: Math.round((accepted - this.#rate.accepted) / seconds), accepted, at }
+  }
+}
+
+function loadOf({ reading, state }: Throttle): Load {
+  return { intake: state, reason: reading.resource, ...(reading.storage && { storage: true }) }
 }

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { PastReply } from '../../shared/bus/queue.ts'
+import type { StoredCount } from './backlog.ts'
 import {
   comparePlaces,
   meets,
@@ -201,6 +202,13 @@ export class MemoryStore implements QueueStore {
     const total = { deferred: 0, held: 0, removed: 0 }
     for (const { state } of this.#rows.values()) total[state === 'active' ? 'deferred' : state]++
     return total
+  }
+
+  destinations(): StoredCount[] {
+    const counts = new Map<string, number>()
+    for (const { destination, state } of this.#rows.values())
+      if (state !== 'removed') counts.set(destination, (counts.get(destination) ?? 0) + 1)
+    return [...counts].map(([destination, recipients]) => ({ destination, recipients }))
   }
 
   filed(): number[] {

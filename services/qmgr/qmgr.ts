@@ -40,10 +40,11 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
   const parts = new Assembly({ context, slice: () => slice, port, ids, peers: () => hub.peers })
   const hub = openWorkersHub(context, parts, serials, () => slice)
   const commands = openCommandsHub(context, parts)
+  context.onLags((lags) => parts.load.watch.hearLags(lags))
   context.onLda((name, news, socket) => ldaNews(name, news, socket, parts.workers, hub))
 
   await parts.files.prepare()
-  await parts.load.look()
+  await parts.load.start()
   await recover({ port, files: parts.files, queue: parts.queue, log })
   await listen(context, hub, commands)
   parts.due.look()
@@ -60,6 +61,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
     },
     reconfigure: (next) => {
       slice = next
+      parts.load.reconfigured()
     },
     figures: () => parts.figures(),
   }
@@ -106,11 +108,12 @@ function openWorkersHub(
         : { kind: 'welcome', epoch: context.epoch(), serial: serials.next() }
     },
     onJoin: (peer) => {
-      if (peer.identity?.role === 'smtpd') peer.send('load', load.current)
+      load.joined(peer)
       workers.joined(peer)
     },
     onLeave: (peer) => {
       intake.peerLeft(peer)
+      load.sessions.peerLeft(peer)
       workers.left(peer)
     },
   })

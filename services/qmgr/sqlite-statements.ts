@@ -50,6 +50,11 @@ const sql = {
     (SELECT count(*) FROM recipient WHERE state = 0) + (SELECT count(*) FROM recipient WHERE state = 2) AS deferred,
     (SELECT count(*) FROM recipient WHERE state = 1) AS held,
     (SELECT count(*) FROM recipient WHERE state = 3) AS removed`,
+  // By the index of destinations alone; removed ones, which are few, are taken off.
+  destinations: `SELECT destination, sum(recipients) AS recipients FROM (
+      SELECT destination, count(*) AS recipients FROM recipient GROUP BY destination
+      UNION ALL SELECT destination, -count(*) FROM recipient WHERE state = 3 GROUP BY destination)
+    GROUP BY destination HAVING sum(recipients) > 0`,
   filed: `SELECT id FROM intake WHERE content IS NULL UNION ALL SELECT id FROM deferred WHERE content IS NULL`,
   serial: "SELECT value FROM meta WHERE key = 'serial'",
   setSerial: "UPDATE meta SET value = ? WHERE key = 'serial'",

@@ -14,6 +14,7 @@ import { statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import type { PastReply } from '../../shared/bus/queue.ts'
+import type { StoredCount } from './backlog.ts'
 import { migrate } from './schema.ts'
 import type { RowAct, Selection } from './selection.ts'
 import { actOnPiece, countPiece, keysPiece, listPiece } from './sqlite-control.ts'
@@ -154,6 +155,10 @@ export class SqliteStore implements QueueStore {
 
   totals(): Totals {
     return this.#statements.totals.get() as Totals
+  }
+
+  destinations(): StoredCount[] {
+    return this.#statements.destinations.all() as StoredCount[]
   }
 
   filed(): number[] {

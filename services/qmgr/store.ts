@@ -15,6 +15,7 @@
  */
 import type { PastReply } from '../../shared/bus/queue.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
+import type { StoredCount } from './backlog.ts'
 import type { RowAct, Selection } from './selection.ts'
 
 /** Why `apply` threw: `full` heals when space is freed; `broken` needs the database to be opened anew. */
@@ -148,6 +149,8 @@ export interface QueueStore {
   /** Settles recipients for good, and removes messages that have nobody left. */
   discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]>
   totals(): Totals
+  /** Recipients that wait, are held or are under way from a row, by destination. */
+  destinations(): StoredCount[]
   /** Ids of all messages whose content is a file. */
   filed(): number[]
   /** The first of `count` serials that no one else will ever get; durable with the next batch. */

@@ -115,7 +115,7 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   if (typeof sender !== 'string') return stay(state, say(sender))
   // RFC 1870 section 6.1
   if (parameters.size > setting.messageSizeLimit) return stay(state, say(replies.tooLarge))
-  const trouble = whyNotNow(now)
+  const trouble = now.time < state.brakedUntil ? replies.tooMuchMail : whyNotNow(now)
   if (trouble) return stay(state, say(trouble))
   const id = now.takeId()
   if (id === null) return stay(state, say(replies.queueLost))
@@ -125,12 +125,12 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
 
 function whyNotNow({ intake }: Moment): SmtpReply | null {
   switch (intake.state) {
+    // only new sessions wait, and qmgr has let this one in
     case 'go':
-      return null
     case 'wait':
-      return withReason(replies.intakeWaits, intake.reason)
+      return null
     case 'refuse':
-      return withReason(replies.intakeRefused, intake.reason)
+      return withReason(intake.storage ? replies.intakeFull : replies.intakeBusy, intake.reason)
     case 'down':
       return replies.queueLost
     default:

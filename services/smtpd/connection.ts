@@ -48,6 +48,7 @@ export class Connection extends SMTPConnection implements Owner {
   /** The gathered content of the transaction, until it is submitted. */
   #inline: Buffer | null = null
   #out = ''
+  /** qmgr counts this session. */
   #opened = false
   #inputOver = false
   #gone = false
@@ -97,10 +98,11 @@ export class Connection extends SMTPConnection implements Owner {
   #open(): void {
     const { session, listener, client, uid } = this.#setting
     const question = { session, listener, client, ...(uid === undefined ? {} : { uid }) }
+    // it may have to wait for its place in a queue, which it leaves when the client goes
+    this.#opened = true
     this.#bus.openSession(question, (answer) => {
-      const opened = answer?.kind === 'go'
-      if (this.#gone) return opened ? this.#bus.closeSession(session) : undefined
-      this.#opened = opened
+      if (this.#gone) return
+      this.#opened = answer?.kind === 'go'
       this.#feed(answer ? { kind: 'opened', answer } : { kind: 'unavailable' })
     })
   }
@@ -124,6 +126,8 @@ export class Connection extends SMTPConnection implements Owner {
 
   /** Listener's clock: the time for what the client is doing may be over. */
   checkDeadline(now: number): void {
+    // who has said all without a word before the greeting does not wait for it
+    if (this.#inputOver && this.#state.phase.at === 'connect') this.close()
     if (now > this.#deadline) this.#overdue()
   }
 

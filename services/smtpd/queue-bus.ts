@@ -28,8 +28,8 @@ interface Stream {
   resume: () => void
 }
 
-const DOWN: Intake = { state: 'down', reason: '' }
-const GO: Intake = { state: 'go', reason: '' }
+const DOWN: Intake = { state: 'down', reason: '', storage: false }
+const GO: Intake = { state: 'go', reason: '', storage: false }
 
 export class QueueBus implements Moment, Outlet {
   intake: Intake = DOWN
@@ -38,6 +38,8 @@ export class QueueBus implements Moment, Outlet {
   readonly #resolver: Link
   readonly #streams = new Map<number, Stream>()
   readonly #answers = new Answers(Date.now)
+  /** Destinations that take no more recipients. */
+  readonly #full = new Set<string>()
   #ids: IdSource | null = null
 
   constructor({ qmgr, resolver, identity, log }: BusOptions) {
@@ -48,7 +50,11 @@ export class QueueBus implements Moment, Outlet {
       identity,
       log,
       handlers: {
-        load: ({ intake, reason }) => this.#hearLoad({ state: intake, reason }),
+        load: ({ intake, reason, storage = false }) => this.#hearLoad({ state: intake, reason, storage }),
+        backlog: ({ full, relieved }) => {
+          for (const destination of full) this.#full.add(destination)
+          for (const destination of relieved) this.#full.delete(destination)
+        },
         'content-credit': ({ stream, octets }) => this.#hearCredit(stream, octets),
       },
       onUp: ({ serial }) => {
@@ -70,6 +76,8 @@ export class QueueBus implements Moment, Outlet {
   get up(): boolean {
     return this.#qmgr.up
   }
+
+  isFull = (destination: string): boolean => this.#full.size > 0 && this.#full.has(destination)
 
   /** An id for a session or transaction; null while there is no qmgr. */
   takeId = (): number | null => this.#ids?.next() ?? null
@@ -153,6 +161,7 @@ export class QueueBus implements Moment, Outlet {
   #lost(): void {
     this.#ids = null
     this.intake = DOWN
+    this.#full.clear()
     for (const { content, resume } of this.#streams.values()) {
       content.lose()
       resume()

@@ -26,8 +26,10 @@ export const replies = {
 
   queueLost: defineReply(451, '4.3.0', 'The queue cannot be reached, try again later'),
   resolverLost: defineReply(451, '4.4.3', 'The recipient cannot be looked up now, try again later'),
-  intakeWaits: defineReply(451, '4.3.2', 'Too busy, try again later'),
-  intakeRefused: defineReply(452, '4.3.1', 'Short of resources, try again later'),
+  tooMuchMail: defineReply(450, '4.7.1', 'Too much mail from you, try again later'),
+  intakeBusy: defineReply(451, '4.3.2', 'Too busy, try again later'),
+  intakeFull: defineReply(452, '4.3.1', 'Short of resources, try again later'),
+  backlogFull: defineReply(452, '4.3.1', 'Too much mail waits for that destination, try again later'),
   tooManyRecipients: defineReply(452, '4.5.3', 'Too many recipients in one transaction'),
 
   // RFC 3207 section 4

@@ -30,7 +30,7 @@ import { makeEnvelope, pay, settle } from './transaction.ts'
 const MOST_OWED = 64
 
 export function openSession(secure: boolean): State {
-  return { phase: { at: 'connect' }, secure, errors: 0, draining: false }
+  return { phase: { at: 'connect' }, secure, errors: 0, brakedUntil: 0, draining: false }
 }
 
 /** Whether a command line may be fed now; if not, after the next event. */
@@ -75,7 +75,7 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
     case 'line':
       return obey(setting, state, event.text, now)
     case 'resolved':
-      return resolved(setting, state, event)
+      return resolved(setting, state, event, now)
     case 'content':
       return received(setting, state, event.verdict)
     case 'settled':
@@ -162,10 +162,12 @@ function complain(state: State, why: BadLine): Step {
   return reply.code === 421 ? hangUp(state, reply) : stay(state, say(reply))
 }
 
-function resolved(setting: Setting, state: State, event: Extract<Event, { kind: 'resolved' }>): Step {
+type Resolved = Extract<Event, { kind: 'resolved' }>
+
+function resolved(setting: Setting, state: State, { n, answer }: Resolved, now: Moment): Step {
   const { phase } = state
   if (phase.at !== 'mail') return stay(state)
-  const paid = pay(settle(phase.transaction, event.n, event.answer, setting.mayRelay))
+  const paid = pay(settle(phase.transaction, n, answer, { mayRelay: setting.mayRelay, isFull: now.isFull }))
   return move(state, { ...phase, transaction: paid.transaction }, ...paid.effects)
 }
 
@@ -193,7 +195,8 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
   if (phase.at !== 'commit') return stay(state)
   if (answer === null) return finish(state, phase, replies.queueLost)
   const reply = answer.kind === 'accepted' ? accepted(formatId('T', phase.transaction.id)) : answer.reply
-  return finish(state, phase, reply)
+  const braked = answer.brake === undefined ? state : { ...state, brakedUntil: answer.brake }
+  return finish(braked, phase, reply)
 }
 
 function finish(state: State, phase: Extract<Phase, { at: 'data' | 'commit' }>, reply: SmtpReply): Step {

@@ -39,13 +39,18 @@ export interface Setting {
 /** What qmgr says of new mail; 'down' while there is no qmgr. */
 export interface Intake {
   state: 'go' | 'wait' | 'refuse' | 'down'
+  /** The resource that is short. */
   reason: string
+  /** It is room on the disk. */
+  storage: boolean
 }
 
 /** What the outside contributes to a decision. */
 export interface Moment {
   time: number
   intake: Intake
+  /** No more recipients are queued for this next hop now. */
+  isFull: (destination: string) => boolean
   /** The next transaction id; null while there is no qmgr. */
   takeId: () => number | null
 }
@@ -108,6 +113,8 @@ export interface State {
   secure: boolean
   /** Commands answered with 5xx. */
   errors: number
+  /** A limit of this client is reached until then. */
+  brakedUntil: number
   draining: boolean
 }
 

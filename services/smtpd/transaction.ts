@@ -58,16 +58,24 @@ export function settle(
   transaction: Transaction,
   n: number,
   answer: Answer<'resolve'> | null,
-  mayRelay: boolean,
+  rights: Rights,
 ): Transaction {
-  const owed = transaction.owed.map((one) => (one.n === n ? judge(one, answer, mayRelay) : one))
+  const owed = transaction.owed.map((one) => (one.n === n ? judge(one, answer, rights) : one))
   return { ...transaction, owed }
 }
 
-function judge(owed: Owed, answer: Answer<'resolve'> | null, mayRelay: boolean): Owed {
+/** What decides of a recipient besides the resolver. */
+export interface Rights {
+  mayRelay: boolean
+  isFull: (destination: string) => boolean
+}
+
+function judge(owed: Owed, answer: Answer<'resolve'> | null, { mayRelay, isFull }: Rights): Owed {
   if (answer === null) return { ...owed, reply: replies.resolverLost }
   if (answer.kind !== 'found') return { ...owed, reply: answer.reply }
   if (answer.class === 'remote' && !mayRelay) return { ...owed, reply: replies.relayDenied }
+  if (answer.targets.some(({ route }) => route && isFull(route.destination)))
+    return { ...owed, reply: replies.backlogFull }
   // What an alias made must not be looked up in the aliases again, one that stands for itself among others too.
   const several = answer.targets.length > 1
   const parameters = several ? parametersOfCopies(owed.parameters) : owed.parameters

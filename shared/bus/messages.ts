@@ -31,6 +31,7 @@ import { envelopeShape } from '../message/envelope.ts'
 import { outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape, targetShape } from '../message/route.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
+import { processStatusShape, queueStatusShape } from './status.ts'
 
 export type Role = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'command'
 
@@ -62,20 +63,6 @@ function request<F extends Fields, A>(
 
 const SECOND = 1000
 
-export const processStatusShape = struct({
-  name: string,
-  role: string,
-  pid: nullable(integer),
-  state: oneOf('starting', 'ready', 'draining', 'backing-off', 'stopped', 'given-up'),
-  uid: nullable(integer),
-  startedAt: nullable(integer),
-  restarts: integer,
-  lastExit: nullable(string),
-  /** The worker's own figures, from its last heartbeat. */
-  figures: record(measure),
-})
-export type ProcessStatus = Infer<typeof processStatusShape>
-
 export const busMessages = {
   /** First message on every connection, and the only one accepted before its answer. */
   hello: request(
@@ -92,8 +79,9 @@ export const busMessages = {
     ['smtpd'],
     ['qmgr'],
     { session: string, listener: string, client: string, uid: optional(integer) },
+    /** While a resource is short it takes as long as `throttle longest-wait` says. */
     union({ go: {}, refused: { reply: replyShape } }),
-    10 * SECOND,
+    300 * SECOND,
   ),
   'session-close': event(['smtpd'], ['qmgr'], { session: string }),
   /** How qmgr sees its resources; sent on welcome and at each change. smtpd acts on it without asking. */
@@ -101,7 +89,11 @@ export const busMessages = {
     intake: oneOf('go', 'wait', 'refuse'),
     /** The resource that is short, for the reply and the log. */
     reason: string,
+    /** It is room on the disk: 452 and not 451. */
+    storage: optional(boolean),
   }),
+  /** Destinations that take no more recipients, and those that do again; all that are full on welcome. */
+  backlog: event(['qmgr'], ['smtpd'], { full: list(string), relieved: list(string) }),
   /** The whole message: everything smtpd knows of it, and its content unless that was streamed before. */
   submit: request(
     ['smtpd'],
@@ -112,8 +104,14 @@ export const busMessages = {
       /** Deliver while the client waits, at most so many milliseconds; absent: queue first. */
       cutThrough: optional(integer),
     },
-    /** accepted: content and envelope are on stable storage, and the message is qmgr's. */
-    union({ accepted: {}, refused: { reply: replyShape } }),
+    /**
+     * accepted: content and envelope are on stable storage, and the message is qmgr's.
+     * brake: a limit of this client is reached until then (milliseconds since 1970), so MAIL is refused until then.
+     */
+    union({
+      accepted: { brake: optional(integer) },
+      refused: { reply: replyShape, brake: optional(integer) },
+    }),
     300 * SECOND,
   ),
   'content-abort': event(['smtpd'], ['qmgr'], { stream: integer }),
@@ -239,23 +237,7 @@ export const busMessages = {
     }),
     0,
   ),
-  'queue-status': request(
-    ['command'],
-    ['qmgr'],
-    {},
-    struct({
-      active: integer,
-      deferred: integer,
-      held: integer,
-      octets: integer,
-      sessions: integer,
-      accepted: integer,
-      delivered: integer,
-      intake: oneOf('go', 'wait', 'refuse'),
-      reason: string,
-    }),
-    10 * SECOND,
-  ),
+  'queue-status': request(['command'], ['qmgr'], {}, queueStatusShape, 10 * SECOND),
 
   // --- life: command -> mcp
   status: request(
@@ -316,6 +298,8 @@ export const lifeMessages = {
   /** Carries the bus connection of a new lda as its handle. */
   'lda-started': event(['mcp'], ['qmgr'], { uid: integer, name: string }),
   'lda-refused': event(['mcp'], ['qmgr'], { uid: integer, reason: string }),
+  /** How late each running worker gets to its work, milliseconds, by name; with each heartbeat of qmgr. */
+  'worker-lags': event(['mcp'], ['qmgr'], { lags: record(measure) }),
 
   ready: event(['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], ['mcp'], {}),
   pong: event(['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], ['mcp'], {

@@ -44,6 +44,8 @@ export interface Context<R extends WorkerRole> {
   onLda: (
     handler: (name: 'lda-started' | 'lda-refused', payload: LdaNews, socket: Socket | null) => void,
   ) => void
+  /** qmgr only: the event-loop lag of every worker, as mcp has heard it last. */
+  onLags: (handler: (lags: Record<string, number>) => void) => void
 }
 export interface LdaNews {
   uid: number
@@ -89,6 +91,7 @@ class Worker<R extends WorkerRole> {
   #running: Running<R> | null = null
   #draining = false
   #onLda: Parameters<Context<R>['onLda']>[0] = () => undefined
+  #onLags: Parameters<Context<R>['onLags']>[0] = () => undefined
 
   constructor(role: R, start: (context: Context<R>) => Promise<Running<R>>, prepare: Prepare<R>) {
     this.#role = role
@@ -121,6 +124,8 @@ class Worker<R extends WorkerRole> {
       case 'lda-started':
       case 'lda-refused':
         return this.#onLda(name, payload as LdaNews, handle ?? null)
+      case 'worker-lags':
+        return this.#onLags((payload as LifePayload<'worker-lags'>).lags)
       default:
         throw new Error(`${name} is not for a worker`)
     }
@@ -151,6 +156,9 @@ class Worker<R extends WorkerRole> {
       tellMcp: (name, payload) => this.#tell(name, payload),
       onLda: (handler) => {
         this.#onLda = handler
+      },
+      onLags: (handler) => {
+        this.#onLags = handler
       },
     })
     this.#tell('ready', {})

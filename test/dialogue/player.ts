@@ -44,7 +44,7 @@ export class Player implements Owner {
   output = ''
   closed = false
   readonly messages: Received[] = []
-  intake: Intake = { state: 'go', reason: '' }
+  intake: Intake = { state: 'go', reason: '', storage: false }
   readonly #setting: Setting
   readonly #slice: ListenerSlice
   readonly #input = new Input()
@@ -91,7 +91,7 @@ export class Player implements Owner {
   }
 
   #take(event: Event): void {
-    const now: Moment = { time: 0, intake: this.intake, takeId: () => this.#ids++ }
+    const now: Moment = { time: 0, intake: this.intake, isFull: () => false, takeId: () => this.#ids++ }
     const next = step(this.#setting, this.state, event, now)
     this.state = next.state
     for (const effect of next.effects) this.#carryOut(effect)

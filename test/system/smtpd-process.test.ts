@@ -146,7 +146,7 @@ test('qmgr refuses, says wait, goes away, comes back', options, async (t) => {
   stage.answers.submit = () => ({ kind: 'refused', reply: full })
   assert.equal((await transact(client, mail)).enhanced, '4.3.1')
   stage.answers.submit = () => ({ kind: 'accepted' })
-  stage.qmgr.send('load', { intake: 'refuse', reason: 'disk' })
+  stage.qmgr.send('load', { intake: 'refuse', reason: 'disk', storage: true })
   await until('the load is known', async () => {
     const reply = await client.say('MAIL FROM:<>')
     if (reply.code === 250) await client.say('RSET')

@@ -155,6 +155,7 @@ async function main(): Promise<void> {
     buses,
     tellMcp: () => undefined,
     onLda: () => undefined,
+    onLags: () => undefined,
   })
   const smtpd = joinAs('smtpd', {})
   const smtpc = joinAs('smtpc', new Carrier().handlers)

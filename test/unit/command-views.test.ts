@@ -173,11 +173,26 @@ test('status tells of processes, queue and what is off', () => {
   const queue = {
     ...{ active: 1, deferred: 2, held: 3, octets: 1024, sessions: 4, accepted: 5, delivered: 6 },
     intake: 'refuse' as const,
-    reason: 'disk',
+    reason: 'disk-space',
+    ...{ localSessions: 1, waitingSessions: 2, limited: 7 },
+    throttles: [
+      {
+        ...{ resource: 'disk-space', state: 'refuse' as const, since: now - 90_000, value: 1 << 20 },
+        ...{ unit: 'octets' as const, wait: 70 << 20, refuse: 64 << 20, relief: 70 << 20 },
+      },
+      {
+        ...{ resource: 'lag smtpd-1', state: 'go' as const, since: now, value: 1.5 },
+        ...{ unit: 'milliseconds' as const, wait: 1000, refuse: 10_000, relief: 500 },
+      },
+    ],
+    fullDestinations: ['mx.example.org'],
   }
   const text = renderStatus(status, queue, now)
   assert.match(text, /^Posthorn 1.0, up 1m, configuration 3 from \/p.conf\n/)
-  assert.match(text, /1 active, 2 deferred, 3 held \(1.0K active\).*new mail is refused: disk/)
+  assert.match(text, /1 active, 2 deferred, 3 held \(1.0K active\).*new mail is refused: disk-space/)
+  assert.match(text, /4 sessions \(1 local, 2 waiting\); 7 refused by limits/)
+  assert.match(text, /disk-space +refuse +1m30s +1.0M +70M +64M +70M\nlag smtpd-1 +go +0s +2ms +1000ms /)
+  assert.match(text, /Destinations that take no more:\n {2}mx.example.org\n/)
   assert.match(text, /smtpd-1 +given-up +- +- +- +5 /)
   assert.match(text, /smtpd-1 last left with signal SIGSEGV/)
   assert.match(text, /Off here:\n {2}no root\n$/)

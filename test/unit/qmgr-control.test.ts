@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { ActiveQueue } from '../../services/qmgr/active-queue.ts'
+import { Backlog } from '../../services/qmgr/backlog.ts'
 import { ContentFiles } from '../../services/qmgr/content-files.ts'
 import { Control } from '../../services/qmgr/control.ts'
 import { Disposal } from '../../services/qmgr/disposal.ts'
@@ -82,6 +83,7 @@ class Stage {
         now,
         read: async () => new Uint8Array(),
       }),
+      backlog: new Backlog({ limit: () => 1000, onChange: () => undefined }),
       log: silentLog,
       now,
       random: () => 0.5,

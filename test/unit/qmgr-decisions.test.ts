@@ -12,7 +12,6 @@ import {
 } from '../../services/qmgr/destination.ts'
 import { freshEntry } from '../../services/qmgr/entry.ts'
 import { limitsFor } from '../../services/qmgr/limits.ts'
-import { judgeLoad } from '../../services/qmgr/load.ts'
 import { Scheduler, tasksOf } from '../../services/qmgr/scheduler.ts'
 import { type History, judge, type RetryPolicy } from '../../services/qmgr/verdict.ts'
 import type { QmgrSlice } from '../../shared/config/slices.ts'
@@ -249,20 +248,5 @@ describe('limits', () => {
       rate: { count: 60, period: 60_000 },
     })
     assert.deepEqual(limitsFor(routeTo('small.example'), qmgr), { initial: 5, max: 20, rate: null })
-  })
-})
-
-describe('load', () => {
-  const good = { health: 'good' as const, freeSpace: 1000, freeInodes: 1000 }
-  const go = { intake: 'go' as const, reason: '' }
-
-  it('refuses by the resource that is short and lets in again with some to spare', () => {
-    assert.deepEqual(judgeLoad(good, 500, go), go)
-    const refused = judgeLoad({ ...good, freeSpace: 499 }, 500, go)
-    assert.deepEqual(refused, { intake: 'refuse', reason: 'disk space' })
-    assert.equal(judgeLoad({ ...good, freeSpace: 510 }, 500, refused).intake, 'refuse')
-    assert.equal(judgeLoad({ ...good, freeSpace: 551 }, 500, refused).intake, 'go')
-    assert.equal(judgeLoad({ ...good, freeInodes: 5 }, 500, go).reason, 'inodes')
-    assert.equal(judgeLoad({ ...good, health: 'full' }, 500, go).reason, 'disk full')
   })
 })

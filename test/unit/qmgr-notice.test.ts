@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { ActiveQueue } from '../../services/qmgr/active-queue.ts'
+import { Backlog } from '../../services/qmgr/backlog.ts'
 import { type Entry, freshEntry, type Slot } from '../../services/qmgr/entry.ts'
 import { decodeEnvelope, encodeEnvelope } from '../../services/qmgr/envelope-codec.ts'
 import { Intake } from '../../services/qmgr/intake.ts'
@@ -11,6 +12,7 @@ import { MemoryStore } from '../../services/qmgr/memory-store.ts'
 import { noticeFor } from '../../services/qmgr/notice.ts'
 import { Reports } from '../../services/qmgr/reports.ts'
 import { Router } from '../../services/qmgr/router.ts'
+import { Spill } from '../../services/qmgr/spill.ts'
 import type { Batch, Trouble } from '../../services/qmgr/store.ts'
 import type { StorePort } from '../../services/qmgr/store-port.ts'
 import type { Verdict } from '../../services/qmgr/verdict.ts'
@@ -106,6 +108,8 @@ describe('notice', () => {
 })
 
 /** The real queue, journal and reports over the store in memory; the clock stands where the test puts it. */
+const backlog = new Backlog({ limit: () => 1000, onChange: () => undefined })
+
 class House {
   readonly store = new MemoryStore()
   readonly batches: Batch[] = []
@@ -143,6 +147,7 @@ class House {
       ...common,
       journal: this.journal,
       reports: this.reports,
+      backlog,
       random: () => 0.5,
       route: (_, slots) => void this.routed.push(...slots),
       onWait: () => undefined,
@@ -355,7 +360,10 @@ describe('an alias that stands for several', { timeout }, () => {
       reports: house.reports,
       files: undefined as never, // nothing here is large
       load: () => ({ intake: 'go', reason: '' }),
-      limits: () => ({ sessionLimit: 10, messageSizeLimit: 1000 }),
+      charge: () => ({ refusal: null, brake: 0 }),
+      backlog,
+      spill: new Spill(),
+      limits: () => ({ messageSizeLimit: 1000 }),
       log: silentLog,
       onSpill: () => undefined,
     })

@@ -186,6 +186,22 @@ for (const [kind, make] of Object.entries(kinds)) {
       store.close()
     })
 
+    it('counts recipients by destination, the removed ones not', () => {
+      const store = make()
+      park(store, row(1, 0, { destination: 'x' }), row(1, 1, { destination: 'x', state: 'held' }))
+      park(store, row(2, 0, { destination: 'y' }), row(2, 1, { destination: 'z' }))
+      const counts = () =>
+        store.destinations().map(({ destination, recipients }) => `${destination} ${recipients}`)
+      assert.deepEqual(counts().sort(), ['x 2', 'y 1', 'z 1'])
+      store.take(9000, 9)
+      assert.deepEqual(counts().sort(), ['x 2', 'y 1', 'z 1'], 'under way is still queued')
+      store.recover()
+      store.act('remove', { destination: 'z', states: ['deferred'] }, null, 9, 70)
+      store.act('remove', { destination: 'x', states: ['held'] }, null, 9, 70)
+      assert.deepEqual(counts().sort(), ['x 1', 'y 1'])
+      store.close()
+    })
+
     it('removes, hides, restores as it was, and discards what was removed before', () => {
       const store = make()
       park(store, row(1, 0), row(1, 1, { state: 'held' }))

@@ -26,7 +26,7 @@ function envelopeOf(...asked: [address: string, parameters: string, ...targets: 
       zone: 'example.org',
       targets: targets.map((one) => ({ address: one })),
     }
-    transaction = settle(transaction, n, { kind: 'found', ...found }, true)
+    transaction = settle(transaction, n, { kind: 'found', ...found }, { mayRelay: true, isFull: () => false })
   })
   const hello = { name: 'client.example', extended: true }
   return makeEnvelope(settingOf(listenerSlice()), hello, pay(transaction).transaction, 0)

@@ -9,6 +9,7 @@ import { replies } from '../../services/smtpd/replies.ts'
 import { endsGroup, mayTake, openSession, step } from '../../services/smtpd/session.ts'
 import type { Effect, Event, Intake, Setting, State } from '../../services/smtpd/state.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
+import type { Route } from '../../shared/message/route.ts'
 import { renderReply } from '../../shared/smtp/reply.ts'
 
 const setting: Setting = {
@@ -38,7 +39,9 @@ const found = (address: string): Answer<'resolve'> => ({
 class Tape {
   state: State = openSession(false)
   effects: Effect[] = []
-  intake: Intake = { state: 'go', reason: '' }
+  intake: Intake = { state: 'go', reason: '', storage: false }
+  full = ''
+  time = 5
   id: number | null = 1
   readonly #setting: Setting
   constructor(change: Partial<Setting> = {}) {
@@ -49,7 +52,8 @@ class Tape {
     this.effects = []
     for (const one of events) {
       const event: Event = typeof one === 'string' ? { kind: 'line', text: one } : one
-      const now = { time: 5, intake: this.intake, takeId: () => this.id }
+      const isFull = (destination: string) => destination === this.full
+      const now = { time: this.time, intake: this.intake, isFull, takeId: () => this.id }
       const next = step(this.#setting, this.state, event, now)
       this.state = next.state
       this.effects.push(...next.effects)
@@ -178,18 +182,35 @@ test('an alias that stands for itself among others is marked as expanded, so tha
 
 test('qmgr short of something, or gone, is told at MAIL', () => {
   const tape = ready()
-  for (const [state, code] of [
-    ['wait', 451],
-    ['refuse', 452],
-    ['down', 451],
-    ['go', 250],
+  for (const [state, storage, code] of [
+    ['refuse', true, 452],
+    ['refuse', false, 451],
+    ['down', false, 451],
+    ['wait', false, 250],
   ] as const) {
-    tape.intake = { state, reason: 'disk' }
+    tape.intake = { state, reason: 'disk', storage }
     assert.deepEqual(tape.play('MAIL FROM:<>'), [code], state)
   }
   const noIds = ready()
   noIds.id = null
   assert.deepEqual(noIds.play('MAIL FROM:<>'), [451])
+})
+
+test('a recipient whose next hop is full is told to come later', () => {
+  const route = (destination: string): Route => {
+    return { kind: 'smtp', zone: '.', destination, protocol: 'smtp', hosts: [] }
+  }
+  const routed = (...destinations: string[]): Answer<'resolve'> => ({
+    ...{ kind: 'found', class: 'relay', zone: '.' },
+    targets: destinations.map((one) => ({ address: `x@${one}`, route: route(one) })),
+  })
+  const tape = ready()
+  tape.full = 'full.example'
+  tape.play('MAIL FROM:<>', 'RCPT TO:<a@x.example>', 'RCPT TO:<b@x.example>', 'RCPT TO:<c@x.example>')
+  assert.deepEqual(tape.play({ kind: 'resolved', n: 0, answer: routed('full.example') }), [452])
+  assert.deepEqual(tape.play({ kind: 'resolved', n: 1, answer: routed('y.example', 'full.example') }), [452])
+  assert.deepEqual(tape.play({ kind: 'resolved', n: 2, answer: routed('y.example') }), [250])
+  assert.deepEqual(tape.play('DATA'), [354], 'the others are no worse for it')
 })
 
 /** Up to the point where qmgr has the message. */
@@ -296,4 +317,17 @@ test('every command is either the end of a group or may be pipelined', () => {
     assert.equal(endsGroup(verb), true)
   for (const verb of ['MAIL', 'RCPT', 'RSET']) assert.equal(endsGroup(verb), false)
   assert.equal(commands.size, 12)
+})
+
+test('a client that has reached its limit is told at MAIL until it may go on', () => {
+  for (const answer of [
+    { kind: 'accepted', brake: 1000 },
+    { kind: 'refused', reply: { code: 450, enhanced: '4.7.1', text: 'no', host: '' }, brake: 1000 },
+  ] as const) {
+    const tape = committing()
+    tape.play({ kind: 'settled', answer })
+    assert.deepEqual(tape.play('MAIL FROM:<>'), [450])
+    tape.time = 1000
+    assert.deepEqual(tape.play('MAIL FROM:<>'), [250])
+  }
 })

@@ -1,0 +1,51 @@
+/** What `posthorn status` is told of processes, resources and the queue; the messages are in `messages.ts`. */
+import { type Infer, integer, list, measure, nullable, oneOf, record, string, struct } from '../base/shape.ts'
+
+export const processStatusShape = struct({
+  name: string,
+  role: string,
+  pid: nullable(integer),
+  state: oneOf('starting', 'ready', 'draining', 'backing-off', 'stopped', 'given-up'),
+  uid: nullable(integer),
+  startedAt: nullable(integer),
+  restarts: integer,
+  lastExit: nullable(string),
+  /** The worker's own figures, from its last heartbeat. */
+  figures: record(measure),
+})
+export type ProcessStatus = Infer<typeof processStatusShape>
+
+/** The state of one resource, with its marks. */
+const throttleShape = struct({
+  resource: string,
+  state: oneOf('go', 'wait', 'refuse'),
+  /** Milliseconds since 1970. */
+  since: integer,
+  value: measure,
+  unit: oneOf('count', 'octets', 'per-second', 'milliseconds'),
+  wait: measure,
+  refuse: measure,
+  relief: measure,
+})
+export type ThrottleStatus = Infer<typeof throttleShape>
+
+export const queueStatusShape = struct({
+  active: integer,
+  deferred: integer,
+  held: integer,
+  octets: integer,
+  /** All of them; those on local sockets; those that wait for their greeting. */
+  sessions: integer,
+  localSessions: integer,
+  waitingSessions: integer,
+  accepted: integer,
+  delivered: integer,
+  /** Sessions and messages that a limit of their client has refused. */
+  limited: integer,
+  intake: oneOf('go', 'wait', 'refuse'),
+  /** The resource that is shortest. */
+  reason: string,
+  throttles: list(throttleShape),
+  /** At most a hundred of them. */
+  fullDestinations: list(string),
+})
