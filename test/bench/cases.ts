@@ -54,13 +54,19 @@ export async function benchCases(
   })
 }
 
-/** Warm-up, then `repeat` rounds in which every server has its turn. */
+export type Attempt = <T>(server: Server, what: () => Promise<T>) => Promise<T | null>
+
+/** Nothing is forgiven: the first failure ends the bench. */
+const strict: Attempt = (_server, what) => what()
+
+/** Warm-up, then `repeat` rounds in which every server has its turn. Null of `attempt` leaves a run out. */
 export async function runCase(
   entrants: readonly Entrant[],
   tools: Programs,
   load: Case,
   repeat: number,
   signal: AbortSignal,
+  attempt = strict,
 ): Promise<Result[]> {
   const results: Result[] = entrants.map(({ server, idle }) => ({
     name: server.name,
@@ -68,15 +74,17 @@ export async function runCase(
     idle,
     loaded: { processes: 0, pssMiB: 0 },
   }))
-  for (const { server } of entrants) {
-    const share = messagesFor(server, load)
-    await measure(server, tools, load, Math.min(WARM_UP_MESSAGES, share), signal)
-  }
-  for (let run = 0; run < repeat; run++) {
-    for (const [at, { server }] of entrants.entries()) {
+  const run = ({ server }: Entrant, messages: number) =>
+    attempt(server, () => measure(server, tools, load, messages, signal))
+  for (const entrant of entrants)
+    await run(entrant, Math.min(WARM_UP_MESSAGES, messagesFor(entrant.server, load)))
+  for (let round = 0; round < repeat; round++) {
+    for (const [at, entrant] of entrants.entries()) {
       const result = results[at]
-      result?.runs.push(await measure(server, tools, load, messagesFor(server, load), signal))
-      if (result) result.loaded = memoryOf(server.pid)
+      const figures = await run(entrant, messagesFor(entrant.server, load))
+      if (!figures || !result) continue
+      result.runs.push(figures)
+      result.loaded = memoryOf(entrant.server.pid)
     }
   }
   return results

@@ -47,7 +47,8 @@ export async function sendPaced(pace: Pace, signal: AbortSignal): Promise<Paced>
   const result: Tally = { accepted: [], acceptedAt: [], refused: 0, latestMs: 0 }
   const sessions = Array.from({ length: pace.sessions }, () => new Session(pace, result))
   try {
-    await until('every session to be ready', () => sessions.every((one) => one.idle), PATIENCE_MS)
+    const ready = () => sessions.some(failed) || sessions.every((one) => one.idle)
+    await until(`${pace.sessions} sessions to be ready`, ready, PATIENCE_MS)
     await drive(pace, sessions, result, signal)
     const all = () => sessions.some(failed) || result.accepted.length + result.refused >= pace.messages
     await until('the last replies', all, PATIENCE_MS)

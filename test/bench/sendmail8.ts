@@ -90,7 +90,7 @@ FEATURE(\`no_default_msa')dnl
 FEATURE(\`promiscuous_relay')dnl
 FEATURE(\`accept_unresolvable_domains')dnl
 FEATURE(\`nocanonify')dnl
-DAEMON_OPTIONS(\`Name=MTA, Addr=127.0.0.1, Port=${port}')dnl
+DAEMON_OPTIONS(\`Name=MTA, Addr=127.0.0.1, Port=${port}, Listen=1024')dnl
 MAILER(\`smtp')dnl
 `
 }

@@ -8,7 +8,7 @@
 import { loadavg } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Programs } from '../support/debian.ts'
-import { type Entrant, runCase, withServers } from './cases.ts'
+import { type Attempt, type Entrant, runCase, withServers } from './cases.ts'
 import { findTools } from './generator.ts'
 import { measure, messagesFor } from './measure.ts'
 import { type BenchOptions, type Case, type PeerName, plainCase } from './options.ts'
@@ -38,6 +38,7 @@ interface Bench {
   signal: AbortSignal
   messages: number
   add: (row: Row) => void
+  attempt: Attempt
 }
 
 export async function benchTargets(
@@ -53,15 +54,16 @@ export async function benchTargets(
     rows.push(row)
     say(options.json ? JSON.stringify(row) : describeRow(row))
   }
-  const common = { tools, repeat: options.repeat, signal, messages, add }
+  const common = { tools, repeat: options.repeat, signal, messages, add, attempt: lenient(say, signal) }
   const head = `queues below ${folder}, sync on; medians of ${options.repeat}; ${loadAverage()} at the start\n`
   if (!options.json) say(head)
   const starts = relayStarts(options, tools, folder, say)
   await withServers(starts, async (entrants) => {
     const bench = { ...common, entrants }
-    const rate = await relayRows(bench)
+    const rate = await fastRows(bench)
     await memoryRow(bench)
     await latencyRow(bench, rate / 2)
+    await otherRows(bench)
     const ours = entrants[0]?.server
     if (ours?.posthorn && !options.json) say(await longestCommit(ours.posthorn, ours.delivered()))
   })
@@ -72,6 +74,21 @@ export async function benchTargets(
 
 function loadAverage(): string {
   return `load average ${loadavg()[0]?.toFixed(1)}`
+}
+
+/** A peer that nothing is asked of loses its place in the row when it fails; it may have messages left over. */
+function lenient(say: (line: string) => void, signal: AbortSignal): Attempt {
+  const failed = new Set<string>()
+  return async (server, what) => {
+    if (failed.has(server.name)) return null
+    if (server.name === 'posthorn' || server.name === 'postfix') return what()
+    return what().catch((error: unknown) => {
+      if (signal.aborted) throw error
+      failed.add(server.name)
+      say(`${server.name} is left out from here: ${error instanceof Error ? error.message : error}`)
+      return null
+    })
+  }
 }
 
 /** Posthorn and Postfix must run. */
@@ -94,9 +111,8 @@ function relayStarts(
 }
 
 /** Gives the rate at which Postfix relays over kept connections. */
-async function relayRows(bench: Bench): Promise<number> {
-  const { messages } = bench
-  const main = await relayRow(bench, plainCase(messages, 1), 5)
+async function fastRows(bench: Bench): Promise<number> {
+  const main = await relayRow(bench, plainCase(bench.messages, 1), 5)
   bench.add({
     title: 'CPU per message, all processes, the same load',
     unit: 'ms',
@@ -104,16 +120,23 @@ async function relayRows(bench: Bench): Promise<number> {
     wanted: { most: 0.25 },
     figures: figuresOf(main, 'cpuMs'),
   })
+  return figuresOf(main, 'delivered').postfix ?? Number.NaN
+}
+
+/** After the rows about memory and latency, so that large messages have no part in those. */
+async function otherRows(bench: Bench): Promise<void> {
+  const { messages, entrants } = bench
   await relayRow(bench, plainCase(messages, 2, { reconnect: true }), 3)
   await relayRow(bench, plainCase(messages, 4, { sessions: 1 }), 1.3)
   await relayRow(bench, plainCase(messages, 10, { sessions: 20, recipients: 50 }), 3)
   await relayRow(bench, plainCase(messages, 20, { sessions: 10, size: 1 << 20 }), 1.2)
-  return figuresOf(main, 'delivered').postfix ?? Number.NaN
+  const figures = Object.fromEntries(entrants.map(({ server }) => [server.name, memoryOf(server.pid).pssMiB]))
+  bench.add({ title: 'PSS after all of these', unit: 'MiB', digits: 0, wanted: null, figures })
 }
 
 async function relayRow(bench: Bench, load: Case, least: number): Promise<Result[]> {
-  const { entrants, tools, repeat, signal, add } = bench
-  const results = await runCase(entrants, tools, load, repeat, signal)
+  const { entrants, tools, repeat, signal, add, attempt } = bench
+  const results = await runCase(entrants, tools, load, repeat, signal, attempt)
   add({
     title: `relay, ${describeCase(load)}`,
     unit: '/s',
@@ -189,17 +212,23 @@ async function drained(server: Server, count: number, signal: AbortSignal): Prom
 
 /** The median of each server's rounds. */
 async function inTurn(
-  { entrants, repeat }: Bench,
+  { entrants, repeat, attempt }: Bench,
   one: (server: Server) => Promise<number>,
 ): Promise<Row['figures']> {
   const values = new Map<Server['name'], number[]>(entrants.map(({ server }) => [server.name, []]))
   for (let run = 0; run < repeat; run++)
-    for (const { server } of entrants) values.get(server.name)?.push(await one(server))
-  return Object.fromEntries([...values].map(([name, all]) => [name, median(all)]))
+    for (const { server } of entrants) {
+      const value = await attempt(server, () => one(server))
+      if (value !== null) values.get(server.name)?.push(value)
+    }
+  return Object.fromEntries(
+    [...values].flatMap(([name, all]) => (all.length > 0 ? [[name, median(all)]] : [])),
+  )
 }
 
 function figuresOf(results: readonly Result[], figure: 'delivered' | 'cpuMs'): Row['figures'] {
-  return Object.fromEntries(results.map(({ name, runs }) => [name, medians(runs)[figure]]))
+  const measured = results.filter(({ runs }) => runs.length > 0)
+  return Object.fromEntries(measured.map(({ name, runs }) => [name, medians(runs)[figure]]))
 }
 
 export type Verdict = 'reached' | 'MISSED' | ''
