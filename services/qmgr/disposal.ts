@@ -27,7 +27,7 @@ export interface DisposalOptions {
 /** Rows changed in one transaction. */
 export const PIECE = 1000
 const MOST_MS = 60_000
-const LEAST_MS = 100
+const LEAST_MS = 1000
 
 /** Some rows were changed, then the store could not go on. */
 export class Unfinished extends Error {

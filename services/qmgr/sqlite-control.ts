@@ -3,16 +3,10 @@
  * Statements are prepared when they are first needed: a selection's SQL depends on which parts it has.
  */
 import type Database from 'better-sqlite3'
-import { placeOf, type RowAct, type Selection, writePlace } from './selection.ts'
+import { type Place, placeOf, type RowAct, type Selection, writePlace } from './selection.ts'
 import { type RawRow, readRow } from './sqlite-rows.ts'
 import { placeColumns, type Query, type Walk, walkOf } from './sqlite-selection.ts'
 import type { Page, Piece } from './store.ts'
-
-interface Key {
-  value: string | number | null
-  message: number
-  n: number
-}
 
 const update: Readonly<Record<RowAct, string>> = {
   hold: 'state = 1',
@@ -30,10 +24,11 @@ export function listPiece(
   limit: number,
 ): Page {
   const walk = walkOf(selection, after)
-  const rows = (all(database, walk.rows(limit)) as RawRow[]).map(readRow)
+  const end = endOf(database, walk)
+  const rows = (all(database, walk.rows(limit, end)) as RawRow[]).map(readRow)
   const last = rows.at(-1)
-  const next = last && rows.length === limit ? writePlace(placeOf(walk.order, last)) : endOf(database, walk)
-  return { rows, next }
+  const full = last && rows.length === limit ? placeOf(walk.order, last) : null
+  return { rows, next: nextAfter(full ?? end) }
 }
 
 export function countPiece(
@@ -42,8 +37,9 @@ export function countPiece(
   after: string | null,
 ): Piece<number> {
   const walk = walkOf(selection, after)
-  const [row] = all(database, walk.count()) as { count: number }[]
-  return { found: row?.count ?? 0, next: endOf(database, walk) }
+  const end = endOf(database, walk)
+  const [row] = all(database, walk.count(end)) as { count: number }[]
+  return { found: row?.count ?? 0, next: nextAfter(end) }
 }
 
 export function keysPiece(
@@ -51,12 +47,12 @@ export function keysPiece(
   selection: Selection,
   after: string | null,
   limit: number,
-): Piece<Key[]> {
+): Piece<Place[]> {
   const walk = walkOf(selection, after)
-  const columns = placeColumns(walk.order).replaceAll('recipient.', '')
-  const found = all(database, walk.rows(limit, columns)) as Key[]
-  const last = found.at(-1)
-  return { found, next: last && found.length === limit ? writePlace(last) : endOf(database, walk) }
+  const end = endOf(database, walk)
+  const found = all(database, walk.rows(limit, end, placeColumns(walk.order))) as Place[]
+  const full = found.length === limit ? found.at(-1) : null
+  return { found, next: nextAfter(full ?? end) }
 }
 
 export function actOnPiece(
@@ -77,9 +73,13 @@ export function actOnPiece(
   return { found: found.length, next }
 }
 
-function endOf(database: Database.Database, walk: Walk): string | null {
-  const [last] = all(database, walk.end()) as Key[]
-  return last ? writePlace(last) : null
+function endOf(database: Database.Database, walk: Walk): Place | null {
+  const [last] = all(database, walk.end()) as Place[]
+  return last ?? null
+}
+
+function nextAfter(place: Place | null): string | null {
+  return place ? writePlace(place) : null
 }
 
 function all(database: Database.Database, { sql, values }: Query): unknown[] {

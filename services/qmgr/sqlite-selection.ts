@@ -1,9 +1,9 @@
 /**
  * A selection in SQL: `selection.ts`' rule as a WHERE clause, and the walk along the one index that leads to it. Pure.
  *
- * A query looks at PIECE_ROWS rows of that index at most, in its order, and gives those that meet all of the
- * selection: `INDEXED BY` makes SQLite use the index or fail, and the inner LIMIT keeps the piece bounded. Neither
- * query nor index touches content; that is in other tables.
+ * A query looks at a piece of that index, in its order, and gives those rows that meet all of the selection: `end`
+ * asks where the piece ends, PIECE_ROWS further on, and the others stay before it. `INDEXED BY` makes SQLite use the
+ * index or fail. Neither query nor index touches content; that is in other tables.
  */
 import {
   type Equality,
@@ -27,32 +27,34 @@ export interface Query {
 
 export interface Walk {
   order: Order
-  /** Up to `limit` of the rows, whole, or the columns that a place needs. */
-  rows: (limit: number, columns?: string) => Query
-  count: () => Query
-  /** The place of the last row looked at; no row when the index ends before. */
+  /** The place of the last row of this piece; no row where there are fewer. */
   end: () => Query
+  /** Up to `limit` of the rows, whole, or the columns that a place needs. */
+  rows: (limit: number, end: Place | null, columns?: string) => Query
+  count: (end: Place | null) => Query
 }
 
 export function walkOf(selection: Selection, after: string | null): Walk {
   const order = orderOf(selection)
   const source = sourceOf(selection, order, readPlace(after, order))
   const where = whereOf(selection)
-  const piece = (columns: string) => `SELECT ${columns} FROM ${source.sql} LIMIT ${PIECE_ROWS}`
+  const piece = (columns: string, end: Place | null, limit: number): Query => ({
+    sql: `SELECT ${columns} FROM ${source.from} WHERE ${source.sql} ${end ? `AND (${source.key}) <= (${marks(source)})` : ''}
+      AND ${where.sql} ORDER BY ${source.key} LIMIT ?`,
+    values: [...source.values, ...(end ? keyOf(source, end) : []), ...where.values, limit],
+  })
   return {
     order,
-    rows: (limit, columns = '*') => ({
-      sql: `SELECT ${columns} FROM (${piece('recipient.*')}) WHERE ${where.sql} LIMIT ?`,
-      values: [...source.values, ...where.values, limit],
-    }),
-    count: () => ({
-      sql: `SELECT count(*) AS count FROM (${piece('recipient.*')}) WHERE ${where.sql}`,
-      values: [...source.values, ...where.values],
-    }),
     end: () => ({
-      sql: `SELECT ${placeColumns(order)} FROM ${source.sql} LIMIT 1 OFFSET ${PIECE_ROWS - 1}`,
+      sql: `SELECT ${placeColumns(order)} FROM ${source.from} WHERE ${source.sql}
+        ORDER BY ${source.key} LIMIT 1 OFFSET ${PIECE_ROWS - 1}`,
       values: source.values,
     }),
+    rows: (limit, end, columns = 'recipient.*') => piece(columns, end, limit),
+    count: (end) => {
+      const { sql, values } = piece('1', end, PIECE_ROWS)
+      return { sql: `SELECT count(*) AS count FROM (${sql})`, values }
+    },
   }
 }
 
@@ -61,38 +63,59 @@ export function placeColumns({ column }: Order): string {
   return `${column === null ? 'NULL' : `recipient.${column}`} AS value, recipient.message, recipient.n`
 }
 
-/** Table, index, where to begin and to end, in order. */
-function sourceOf(selection: Selection, order: Order, after: Place | null): Query {
-  if (selection.ids) return byIds(selection.ids, after)
-  if (order.column !== null) return alongRange(order.column, order, after)
+/** Where the rows come from: the condition that index, beginning and end make, and the key that orders them. */
+interface Source extends Query {
+  from: string
+  key: string
+}
+
+const byMessage = 'recipient.message, recipient.n'
+
+function marks({ key }: Source): string {
+  return key
+    .split(',')
+    .map(() => '?')
+    .join(', ')
+}
+
+function keyOf({ key }: Source, { value, message, n }: Place): Value[] {
+  return key === byMessage ? [message, n] : [value ?? -1, message, n]
+}
+
+function sourceOf(selection: Selection, order: Order, after: Place | null): Source {
+  const from = after ?? { value: -1, message: -1, n: -1 }
+  if (selection.ids) return byIds(selection.ids, from)
+  if (order.column !== null) return alongRange(order.column, order, from)
   const equality = equalityOf(selection)
-  const key = after ? [after.message, after.n] : [-1, -1]
   const { index, sql, values } = equality ? indexFor[equality.kind](equality) : whole
   return {
-    sql: `recipient ${index} WHERE ${sql} (message, n) > (?, ?) ORDER BY message, n`,
-    values: [...values, ...key],
+    from: `recipient ${index}`,
+    sql: `${sql} (${byMessage}) > (?, ?)`,
+    key: byMessage,
+    values: [...values, from.message, from.n],
   }
 }
 
-/** The ids in order lead, so the rows come in order by themselves. */
-function byIds(ids: readonly number[], after: Place | null): Query {
-  const { message, n } = after ?? { message: -1, n: -1 }
+/** The ids lead, in order. */
+function byIds(ids: readonly number[], { message, n }: Place): Source {
   const wanted = [...new Set(ids)].filter((id) => id >= message).sort((a, b) => a - b)
   return {
-    sql: `json_each(?) AS wanted CROSS JOIN recipient
-      WHERE recipient.message = wanted.value AND (recipient.message, recipient.n) > (?, ?)`,
+    from: 'recipient',
+    sql: `recipient.message IN (SELECT value FROM json_each(?)) AND (${byMessage}) > (?, ?)`,
+    key: byMessage,
     values: [JSON.stringify(wanted), message, n],
   }
 }
 
-function alongRange(column: string, { to }: Order, after: Place | null): Query {
-  const key = [after?.value ?? -1, after?.message ?? -1, after?.n ?? -1]
+function alongRange(column: string, { to }: Order, { value, message, n }: Place): Source {
+  const key = `recipient.${column}, ${byMessage}`
   const partial = column === 'removed' ? 'state = 3 AND ' : ''
-  const end = to === null ? '' : ` AND ${column} < ?`
+  const end = to === null ? '' : ` AND recipient.${column} < ?`
   return {
-    sql: `recipient INDEXED BY recipient_${column}
-      WHERE ${partial}(${column}, message, n) > (?, ?, ?)${end} ORDER BY ${column}, message, n`,
-    values: [...key, ...(to === null ? [] : [to])],
+    from: `recipient INDEXED BY recipient_${column}`,
+    sql: `${partial}(${key}) > (?, ?, ?)${end}`,
+    key,
+    values: [value ?? -1, message, n, ...(to === null ? [] : [to])],
   }
 }
 

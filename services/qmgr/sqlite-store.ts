@@ -131,7 +131,8 @@ export class SqliteStore implements QueueStore {
   }
 
   act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number> {
-    return this.#write(() => actOnPiece(this.#database, act, selection, after, limit, now))
+    const spends = false // an administrator can wait; results of deliveries cannot
+    return this.#write(() => actOnPiece(this.#database, act, selection, after, limit, now), spends)
   }
 
   discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]> {
@@ -237,13 +238,13 @@ export class SqliteStore implements QueueStore {
   }
 
   /** Deliveries go on with a full disk (rule D6), so whatever finds it full gives up the reserve. */
-  #write<T>(work: () => T): T {
+  #write<T>(work: () => T, spends = true): T {
     if (this.#distrusted) throw new StoreTrouble('broken', 'this connection has failed; a new one is needed')
     try {
       return work()
     } catch (error) {
       const trouble = troubleOf(error)
-      if (trouble === 'full') this.#spendReserve()
+      if (trouble === 'full' && spends) this.#spendReserve()
       this.#distrusted = DISK_TROUBLE.test(codeOf(error))
       throw new StoreTrouble(trouble, String(error))
     }

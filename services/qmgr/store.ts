@@ -165,4 +165,4 @@ export interface QueueStore {
 /** Replies kept for one recipient besides the last. */
 export const MOST_REPLIES = 10
 /** Rows that a query looks at in one go. */
-export const PIECE_ROWS = 5000
+export const PIECE_ROWS = 10_000

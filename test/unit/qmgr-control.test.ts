@@ -309,9 +309,11 @@ describe('queue control', { timeout }, () => {
     await stage.act('remove', {})
     stage.removedKeep = -1
     stage.disposal.start()
-    while (stage.store.load(1)) await new Promise((resolve) => setImmediate(resolve))
+    const isOver = () => stage.logged.at(-1)?.event === 'removed mail discarded'
+    while (!isOver()) await new Promise((resolve) => setImmediate(resolve))
     stage.disposal.stop()
-    assert.equal(stage.logged.at(-1)?.event, 'removed mail discarded')
+    assert.equal(stage.store.load(1), null)
+    assert.equal(stage.logged.at(-1)?.facts['recipients'], 1)
   })
 
   it('lists rows and memory as one, in pages, each recipient once', async () => {

@@ -245,7 +245,13 @@ describe('what the queue is asked', { timeout }, () => {
     for (const [selection, index] of indexed) {
       for (const after of [null, '["x",1,2]', '[3,1,2]', '[null,1,2]']) {
         const walk = walkOf(selection, after)
-        for (const { sql, values } of [walk.rows(500), walk.count(), walk.end()]) {
+        const end = { value: 'y', message: 9, n: 9 }
+        for (const { sql, values } of [
+          walk.rows(500, null),
+          walk.rows(500, end),
+          walk.count(end),
+          walk.end(),
+        ]) {
           const plan = planOf(sql, values)
           assert.match(
             plan,
@@ -265,9 +271,10 @@ describe('what the queue is asked', { timeout }, () => {
       { sender: '*x' },
       { state: 'deferred' as const },
     ]) {
-      const { sql, values } = walkOf(selection, '[null,1,2]').rows(500)
-      assert.match(planOf(sql, values), /SEARCH recipient USING PRIMARY KEY/)
-      assert.match(sql, /LIMIT 5000\)/)
+      const walk = walkOf(selection, '[null,1,2]')
+      for (const { sql, values } of [walk.end(), walk.rows(500, { value: null, message: 9, n: 9 })])
+        assert.match(planOf(sql, values), /SEARCH recipient USING (COVERING INDEX \w+|PRIMARY KEY) \(.*>.*\)/)
+      assert.match(walk.end().sql, /LIMIT 1 OFFSET 9999$/)
     }
   })
 

@@ -242,7 +242,7 @@ for (const [kind, make] of Object.entries(kinds)) {
 
     it('goes through any number of rows in pieces, each row once', () => {
       const store = make()
-      const rows = Array.from({ length: 12_000 }, (_, n) =>
+      const rows = Array.from({ length: 25_000 }, (_, n) =>
         row(1, n, { receivedAt: n % 7, sender: n % 3 === 0 ? 'a@x' : 'b@x' }),
       )
       park(store, ...rows)
@@ -269,7 +269,7 @@ for (const [kind, make] of Object.entries(kinds)) {
       const held = everything((after) => store.act('hold', { states: ['deferred'] }, after, 1000, 5))
       assert.equal(
         held.reduce((sum, one) => sum + one, 0),
-        12_000,
+        25_000,
       )
       store.close()
     })
