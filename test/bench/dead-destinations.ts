@@ -1,7 +1,7 @@
 /**
  * Whether dead destinations hold up a live one: the time mail takes to the live one, alone and then with mail queued
  * for many dead ones, of which half refuse connections and half take them and say nothing. They are tried again
- * every few seconds while the live one is measured. Wanted: its p99 moves by less than WANTED_PART.
+ * as schedule and dead states have it while the live one is measured. Wanted: its p99 moves by less than WANTED_PART.
  */
 
 import { once } from 'node:events'
