@@ -46,6 +46,8 @@ export function openHub(options: HubOptions): Hub {
     listen: (target) =>
       new Promise((resolve, reject) => {
         server = createServer((socket) => adopt(socket))
+        // Later on: a connection that could not be accepted (EMFILE). Its peer dials again.
+        server.on('error', (error) => options.log.warn({ err: error }, 'bus connection not accepted'))
         server.once('error', reject)
         server.listen(target, () => resolve())
       }),
