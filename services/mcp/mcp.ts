@@ -175,7 +175,7 @@ export class Mcp {
       startedAt: this.#startedAt,
       restarts: 0,
       lastExit: null,
-      figures: { rss: process.memoryUsage.rss() },
+      figures: { rss: residentMemory() },
     }
     return {
       build: BUILD,

@@ -7,6 +7,7 @@
  */
 import { statfs } from 'node:fs/promises'
 import type { Log } from '../../shared/base/log.ts'
+import { residentMemory } from '../../shared/base/memory.ts'
 import type { Payload } from '../../shared/bus/messages.ts'
 import type { QmgrSlice } from '../../shared/config/slices.ts'
 import type { Health } from './journal.ts'
@@ -83,7 +84,7 @@ export class LoadWatch {
       log.error({ err: error }, 'the spool cannot be looked at')
       this.#disk = { ...this.#disk, freeSpace: 0 }
     }
-    this.#memory = process.memoryUsage.rss()
+    this.#memory = residentMemory()
     this.#measureRate()
     spill.tick()
     this.refresh()

@@ -13,6 +13,7 @@
 import type { Socket } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { type Log, openLog } from '../base/log.ts'
+import { residentMemory } from '../base/memory.ts'
 import { struct } from '../base/shape.ts'
 import { type Configure, type LifeName, type LifePayload, lifeMessages, type Role } from '../bus/messages.ts'
 import type { Identity } from '../bus/peer.ts'
@@ -165,7 +166,7 @@ class Worker<R extends WorkerRole> {
   }
 
   #figures(): Record<string, number> {
-    const memory = process.memoryUsage.rss()
+    const memory = residentMemory()
     const lag = this.#lag.percentile(99) / 1e6
     this.#lag.reset()
     return { rss: memory, lagMs: Number.isFinite(lag) ? lag : 0, ...this.#running?.figures?.() }
