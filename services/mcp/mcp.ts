@@ -7,6 +7,7 @@
  * Next: `groundwork.ts` (before the workers), `overseer.ts` (workers), `reloader.ts` (new config).
  */
 import { join, resolve } from 'node:path'
+import { residentMemory } from '../../shared/base/memory.ts'
 import type { Hub } from '../../shared/bus/hub.ts'
 import type { Answer, Configure } from '../../shared/bus/messages.ts'
 import type { Slices } from '../../shared/config/slices.ts'
