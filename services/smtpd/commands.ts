@@ -7,11 +7,21 @@
  */
 import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import { type RcptParameters, readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
+import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
 import { hello, help, replies, withReason } from './replies.ts'
-import type { Hello, Moment, Phase, PhaseName, Setting, State, Step, Transaction } from './state.ts'
+import type {
+  AskedRecipient,
+  Hello,
+  Moment,
+  Phase,
+  PhaseName,
+  Setting,
+  State,
+  Step,
+  Transaction,
+} from './state.ts'
 import { hangUp, move, say, stay } from './step.ts'
-import { answerAtOnce, askFor, openTransaction, pay } from './transaction.ts'
+import { answerAtOnce, askFor, fateOf, openTransaction, type Paid, refusal } from './transaction.ts'
 
 export interface Scene {
   setting: Setting
@@ -155,21 +165,25 @@ function readAddress(setting: Setting, path: string, utf8: boolean, isSender: bo
   return isSender ? replies.badSender : local
 }
 
-function rcpt({ setting, state }: Scene, phase: In<'mail'>, argument: string): Step {
+function rcpt({ setting, state, now }: Scene, phase: In<'mail'>, argument: string): Step {
   const { transaction } = phase
-  const recipient = readRecipient(setting, transaction, argument)
-  if ('code' in recipient) {
-    const paid = pay(answerAtOnce(transaction, '', recipient))
-    return move(state, { ...phase, transaction: paid.transaction }, ...paid.effects)
+  const { mayRelay } = setting
+  const asked = readRecipient(setting, transaction, argument)
+  if ('code' in asked) return agree(state, phase, answerAtOnce(transaction, NOBODY, refusal(asked)))
+  const { address } = asked
+  const known = now.knownAnswer({ address, mayRelay })
+  if (known) {
+    const fate = fateOf(asked, known, { mayRelay, isFull: now.isFull })
+    return agree(state, phase, answerAtOnce(transaction, asked, fate))
   }
-  const { address, parameters } = recipient
-  const asked = askFor(transaction, address, parameters)
-  return move(state, { ...phase, transaction: asked }, { kind: 'resolve', n: transaction.asked, address })
+  const next = askFor(transaction, asked)
+  return move(state, { ...phase, transaction: next }, { kind: 'resolve', n: transaction.asked, address })
 }
 
-interface AskedRecipient {
-  address: string
-  parameters: RcptParameters
+const NOBODY: AskedRecipient = { address: '', parameters: {} }
+
+function agree(state: State, phase: In<'mail'>, { transaction, effects }: Paid): Step {
+  return { state: { ...state, phase: { ...phase, transaction } }, effects }
 }
 
 function readRecipient(

@@ -272,14 +272,7 @@ export class Connection extends SMTPConnection implements Owner {
 
   #resolve(n: number, address: string): void {
     const { mayRelay } = this.#setting
-    let atOnce = true
-    this.#bus.resolve({ address, mayRelay }, (answer) => {
-      const event: Event = { kind: 'resolved', n, answer }
-      // An answer that was known already is part of what we are in: its reply leaves with the others.
-      if (atOnce) this.#take(event)
-      else this.#feed(event)
-    })
-    atOnce = false
+    this.#bus.resolve({ address, mayRelay }, (answer) => this.#feed({ kind: 'resolved', n, answer }))
   }
 
   #receive(hello: Hello, transaction: Transaction): void {

@@ -77,6 +77,8 @@ export class QueueBus implements Moment, Outlet {
     return this.#qmgr.up
   }
 
+  knownAnswer = (question: Payload<'resolve'>): Answer<'resolve'> | null => this.#answers.get(question)
+
   isFull = (destination: string): boolean => this.#full.size > 0 && this.#full.has(destination)
 
   /** An id for a session or transaction; null while there is no qmgr. */
@@ -99,8 +101,6 @@ export class QueueBus implements Moment, Outlet {
   }
 
   resolve(question: Payload<'resolve'>, answered: (answer: Answer<'resolve'> | null) => void): void {
-    const known = this.#answers.get(question)
-    if (known) return answered(known)
     this.#ask(this.#resolver, 'resolve', question, (answer) => {
       if (answer) this.#answers.put(question, answer)
       answered(answer)

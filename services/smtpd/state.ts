@@ -4,7 +4,7 @@
  * Each phase owns its data: there is no transaction before MAIL and no sender after its end. `session.ts`
  * decides, `connection.ts` feeds events in and carries effects out.
  */
-import type { Answer } from '../../shared/bus/messages.ts'
+import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { ListenerKind } from '../../shared/config/slices.ts'
 import type { Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
@@ -51,6 +51,8 @@ export interface Moment {
   intake: Intake
   /** No more recipients are queued for this next hop now. */
   isFull: (destination: string) => boolean
+  /** What the resolver said of this address a moment ago; null: it must be asked. */
+  knownAnswer: (question: Payload<'resolve'>) => Answer<'resolve'> | null
   /** The next transaction id; null while there is no qmgr. */
   takeId: () => number | null
 }
@@ -61,16 +63,24 @@ export interface Hello {
   extended: boolean
 }
 
-/** A RCPT whose reply is still owed: replies leave in the order of the commands (RFC 2920 section 3.2). */
-export interface Owed {
-  n: number
+export interface AskedRecipient {
   address: string
   parameters: RcptParameters
-  reply: SmtpReply | null
+}
+
+/** What becomes of a RCPT. */
+export interface Fate {
+  reply: SmtpReply
   recipients: readonly Recipient[]
   expanded: readonly Expanded[]
   /** How long this zone lets a client wait for its delivery, milliseconds; 0: not at all. */
   cutThrough: number
+}
+
+/** A RCPT whose reply is still owed: replies leave in the order of the commands (RFC 2920 section 3.2). */
+export interface Owed extends AskedRecipient {
+  n: number
+  fate: Fate | null
 }
 
 export interface Transaction {

@@ -11,7 +11,7 @@ import { mergeNotify, wants, withoutSuccess } from '../../shared/message/notify.
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { MailParameters, RcptParameters } from './parameters.ts'
 import { replies } from './replies.ts'
-import type { Effect, Hello, Owed, Setting, Transaction } from './state.ts'
+import type { AskedRecipient, Effect, Fate, Hello, Owed, Setting, Transaction } from './state.ts'
 
 export function openTransaction(
   id: number,
@@ -40,18 +40,48 @@ export function openTransaction(
 }
 
 /** A RCPT that the resolver is asked about. */
-export function askFor(transaction: Transaction, address: string, parameters: RcptParameters): Transaction {
-  return owe(transaction, { address, parameters, reply: null })
+export function askFor(transaction: Transaction, asked: AskedRecipient): Transaction {
+  return owe(transaction, { ...asked, n: transaction.asked, fate: null })
 }
 
-function owe(transaction: Transaction, asked: Pick<Owed, 'address' | 'parameters' | 'reply'>): Transaction {
-  const owed: Owed = { ...asked, n: transaction.asked, recipients: [], expanded: [], cutThrough: 0 }
+/** A RCPT whose fate is known already: its reply still waits its turn. */
+export function answerAtOnce(transaction: Transaction, asked: AskedRecipient, fate: Fate): Paid {
+  // where nobody waits this is all there is to do, and a long list comes here for nearly each of its recipients
+  if (transaction.owed.length === 0) return payOne(transaction, asked.address, fate)
+  return { transaction: owe(transaction, { ...asked, n: transaction.asked, fate }), effects: [] }
+}
+
+/** Without a question to the resolver. */
+export function refusal(reply: SmtpReply): Fate {
+  return { reply, recipients: [], expanded: [], cutThrough: 0 }
+}
+
+function owe(transaction: Transaction, owed: Owed): Transaction {
   return { ...transaction, asked: transaction.asked + 1, owed: [...transaction.owed, owed] }
 }
 
-/** A RCPT that is answered without asking: its reply still waits its turn. */
-export function answerAtOnce(transaction: Transaction, address: string, reply: SmtpReply): Transaction {
-  return owe(transaction, { address, parameters: {}, reply })
+function payOne(transaction: Transaction, address: string, fate: Fate): Paid {
+  const { sender, agreed, first, recipients, expanded, cutThrough } = transaction
+  const asked = transaction.asked + 1
+  if (fate.reply.code !== 250)
+    return { transaction: { ...transaction, asked }, effects: turnAway(sender, address, fate.reply) }
+  const next: Transaction = {
+    ...transaction,
+    asked,
+    agreed: agreed + 1,
+    first: agreed === 0 ? address : first,
+    recipients: recipients.concat(fate.recipients),
+    expanded: fate.expanded.length > 0 ? expanded.concat(fate.expanded) : expanded,
+    cutThrough: Math.min(cutThrough, fate.cutThrough),
+  }
+  return { transaction: next, effects: [{ kind: 'reply', reply: fate.reply }] }
+}
+
+function turnAway(sender: string, address: string, reply: SmtpReply): Effect[] {
+  return [
+    { kind: 'reply', reply },
+    { kind: 'turned-away', address, sender, reply },
+  ]
 }
 
 export function settle(
@@ -60,8 +90,15 @@ export function settle(
   answer: Answer<'resolve'> | null,
   rights: Rights,
 ): Transaction {
-  const owed = transaction.owed.map((one) => (one.n === n ? judge(one, answer, rights) : one))
+  const owed = transaction.owed.map((one) =>
+    one.n === n ? { ...one, fate: fateOf(one, answer, rights) } : one,
+  )
   return { ...transaction, owed }
+}
+
+export interface Paid {
+  transaction: Transaction
+  effects: Effect[]
 }
 
 /** What decides of a recipient besides the resolver. */
@@ -70,23 +107,27 @@ export interface Rights {
   isFull: (destination: string) => boolean
 }
 
-function judge(owed: Owed, answer: Answer<'resolve'> | null, { mayRelay, isFull }: Rights): Owed {
-  if (answer === null) return { ...owed, reply: replies.resolverLost }
-  if (answer.kind !== 'found') return { ...owed, reply: answer.reply }
-  if (answer.class === 'remote' && !mayRelay) return { ...owed, reply: replies.relayDenied }
-  if (answer.targets.some(({ route }) => route && isFull(route.destination)))
-    return { ...owed, reply: replies.backlogFull }
+export function fateOf(
+  { address, parameters }: AskedRecipient,
+  answer: Answer<'resolve'> | null,
+  { mayRelay, isFull }: Rights,
+): Fate {
+  if (answer === null) return refusal(replies.resolverLost)
+  if (answer.kind !== 'found') return refusal(answer.reply)
+  if (answer.class === 'remote' && !mayRelay) return refusal(replies.relayDenied)
+  const { targets } = answer
+  if (targets.some(({ route }) => route && isFull(route.destination))) return refusal(replies.backlogFull)
   // What an alias made must not be looked up in the aliases again, one that stands for itself among others too.
-  const several = answer.targets.length > 1
-  const parameters = several ? parametersOfCopies(owed.parameters) : owed.parameters
-  const recipients = answer.targets.map((target): Recipient => {
-    const recipient: Recipient = { address: target.address, ...parameters }
-    if (several || target.address !== owed.address) recipient.original = owed.address
+  const several = targets.length > 1
+  const copied = several ? parametersOfCopies(parameters) : parameters
+  const recipients = targets.map((target): Recipient => {
+    const recipient: Recipient = { address: target.address, ...copied }
+    if (several || target.address !== address) recipient.original = address
     if (target.route) recipient.route = target.route
     return recipient
   })
-  const expanded = several ? expandedOf(owed) : []
-  return { ...owed, reply: replies.recipientOk, recipients, expanded, cutThrough: answer.cutThrough ?? 0 }
+  const expanded = several ? expandedOf(address, parameters) : []
+  return { reply: replies.recipientOk, recipients, expanded, cutThrough: answer.cutThrough ?? 0 }
 }
 
 function parametersOfCopies({ notify, ...others }: RcptParameters): RcptParameters {
@@ -94,29 +135,28 @@ function parametersOfCopies({ notify, ...others }: RcptParameters): RcptParamete
   return rest === undefined ? others : { ...others, notify: rest }
 }
 
-function expandedOf({ address, parameters: { notify, orcpt } }: Owed): Expanded[] {
+function expandedOf(address: string, { notify, orcpt }: RcptParameters): Expanded[] {
   if (!wants(notify, 'SUCCESS')) return []
   return [{ address, ...(orcpt !== undefined && { orcpt }) }]
 }
 
 /** Pays what can be paid: replies from the front as far as they are known. */
-export function pay(transaction: Transaction): { transaction: Transaction; effects: Effect[] } {
+export function pay(transaction: Transaction): Paid {
   const effects: Effect[] = []
   let { agreed, first, recipients, expanded, cutThrough } = transaction
   let paid = 0
-  for (const one of transaction.owed) {
-    const { address, reply } = one
-    if (!reply) break
+  for (const { address, fate } of transaction.owed) {
+    if (!fate) break
     paid++
-    effects.push({ kind: 'reply', reply })
-    if (reply.code !== 250) {
-      effects.push({ kind: 'turned-away', address, sender: transaction.sender, reply })
+    if (fate.reply.code !== 250) {
+      effects.push(...turnAway(transaction.sender, address, fate.reply))
       continue
     }
+    effects.push({ kind: 'reply', reply: fate.reply })
     if (agreed++ === 0) first = address
-    cutThrough = Math.min(cutThrough, one.cutThrough)
-    recipients = recipients.length === 0 ? one.recipients : [...recipients, ...one.recipients]
-    if (one.expanded.length > 0) expanded = [...expanded, ...one.expanded]
+    cutThrough = Math.min(cutThrough, fate.cutThrough)
+    recipients = recipients.concat(fate.recipients)
+    expanded = expanded.concat(fate.expanded)
   }
   if (paid === 0) return { transaction, effects }
   const owed = transaction.owed.slice(paid)

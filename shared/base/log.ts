@@ -5,7 +5,7 @@
  * handled. `error`: something of ours failed and a person should look. `fatal`: the environment is wrong; the
  * process leaves and mcp decides. What a remote host says is never an error: it is a reply, logged as info.
  *
- * Lines are buffered (4 KiB or 100 ms) because a line per message is otherwise a system call per message;
+ * Lines are buffered (16 KiB or 100 ms) because a line per message is otherwise a system call per message;
  * `flush` runs at exit. Errors flush at once. A reader that has gone costs lines and nothing else.
  */
 import { writeSync } from 'node:fs'
@@ -26,7 +26,7 @@ export interface Log {
 }
 
 const STDOUT = 1
-const FLUSH_LENGTH = 4096
+const FLUSH_LENGTH = 16_384
 const FLUSH_INTERVAL_MS = 100
 
 /** @param name the worker's name, for example `smtpd-1`; it stands in every line. */

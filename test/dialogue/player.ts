@@ -91,7 +91,13 @@ export class Player implements Owner {
   }
 
   #take(event: Event): void {
-    const now: Moment = { time: 0, intake: this.intake, isFull: () => false, takeId: () => this.#ids++ }
+    const now: Moment = {
+      time: 0,
+      intake: this.intake,
+      isFull: () => false,
+      knownAnswer: () => null,
+      takeId: () => this.#ids++,
+    }
     const next = step(this.#setting, this.state, event, now)
     this.state = next.state
     for (const effect of next.effects) this.#carryOut(effect)

@@ -20,7 +20,7 @@ function envelopeOf(...asked: [address: string, parameters: string, ...targets: 
   asked.forEach(([address, text, ...targets], n) => {
     const parameters = readRcptParameters(text, false)
     assert.ok(!('code' in parameters))
-    transaction = askFor(transaction, address, parameters)
+    transaction = askFor(transaction, { address, parameters })
     const found = {
       class: 'local' as const,
       zone: 'example.org',

@@ -41,6 +41,7 @@ class Tape {
   effects: Effect[] = []
   intake: Intake = { state: 'go', reason: '', storage: false }
   full = ''
+  known = new Map<string, Answer<'resolve'>>()
   time = 5
   id: number | null = 1
   readonly #setting: Setting
@@ -53,7 +54,8 @@ class Tape {
     for (const one of events) {
       const event: Event = typeof one === 'string' ? { kind: 'line', text: one } : one
       const isFull = (destination: string) => destination === this.full
-      const now = { time: this.time, intake: this.intake, isFull, takeId: () => this.id }
+      const knownAnswer = ({ address }: { address: string }) => this.known.get(address) ?? null
+      const now = { time: this.time, intake: this.intake, isFull, knownAnswer, takeId: () => this.id }
       const next = step(this.#setting, this.state, event, now)
       this.state = next.state
       this.effects.push(...next.effects)
@@ -104,6 +106,22 @@ test('replies to RCPT come in the order of the commands, whatever the order of t
   assert.deepEqual(tape.play({ kind: 'resolved', n: 1, answer: refused }), [])
   assert.deepEqual(tape.play({ kind: 'resolved', n: 0, answer: found('a@example.org') }), [250, 550, 501])
   assert.deepEqual(tape.play('DATA'), [354])
+})
+
+test('what the resolver said a moment ago is answered at once, behind those who wait', () => {
+  const tape = ready()
+  for (const name of ['a', 'b']) tape.known.set(`${name}@example.org`, found(`${name}@example.org`))
+  tape.play('MAIL FROM:<>')
+  assert.deepEqual(tape.play('RCPT TO:<a@example.org>'), [250])
+  assert.deepEqual(tape.kinds, ['reply'])
+  assert.deepEqual(tape.play('RCPT TO:<new@example.org>', 'RCPT TO:<b@example.org>'), [])
+  assert.deepEqual(tape.play({ kind: 'resolved', n: 1, answer: found('new@example.org') }), [250, 250])
+  const { phase } = tape.state
+  const recipients = phase.at === 'mail' ? phase.transaction.recipients : []
+  assert.deepEqual(
+    recipients.map(({ address }) => address),
+    ['a@example.org', 'new@example.org', 'b@example.org'],
+  )
 })
 
 test('only RCPT overtakes owed replies', () => {
