@@ -24,8 +24,8 @@ export function renderStatus(
 }
 
 function renderQueue(queue: Answer<'queue-status'>): string {
-  const { active, deferred, held, octets, sessions, accepted, delivered, intake, reason } = queue
-  const waits = `${active} active, ${deferred} deferred, ${held} held (${formatSize(octets)} active)`
+  const { active, deferred, held, removed, octets, sessions, accepted, delivered, intake, reason } = queue
+  const waits = `${active} active, ${deferred} deferred, ${held} held${removed > 0 ? `, ${removed} removed` : ''} (${formatSize(octets)} active)`
   const done = `${accepted} accepted, ${delivered} delivered, ${sessions} sessions${renderSessions(queue)}`
   const brake =
     intake === 'go' ? '' : `; new mail ${intake === 'wait' ? 'waits' : 'is refused'}: ${oneLine(reason)}`

@@ -239,8 +239,8 @@ export class Assembly {
       disposal: this.disposal,
       isAdministrator: (who) => isAdministrator(who, slice()),
       nameOf: (uid) => slice().controlNames[String(uid)] ?? null,
-      onHurry: () => {
-        this.#scheduler.revive()
+      onHurry: (destinations) => {
+        this.#scheduler.revive(destinations)
         this.due.look()
       },
       readHeader: async ({ id, content }) => content ?? (await this.#read(id)),
@@ -250,12 +250,13 @@ export class Assembly {
   }
 
   async #status(): Promise<Answer<'queue-status'>> {
-    const { deferred, held } = await this.#foundation.port.call('totals')
+    const { deferred, held, removed } = await this.#foundation.port.call('totals')
     const { queue, intake, load } = this
     return {
       active: queue.entries.size,
       deferred,
       held,
+      removed,
       octets: queue.octets,
       accepted: intake.accepted,
       delivered: queue.delivered,

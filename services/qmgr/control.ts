@@ -21,7 +21,7 @@ import type { Journal } from './journal.ts'
 import { entryOfRow, pageOf, rowInMemory } from './queue-view.ts'
 import { headerOf } from './returned-content.ts'
 import { meets, type RowAct, type Selection, selectionFor } from './selection.ts'
-import { type Piece, StoreTrouble } from './store.ts'
+import { type Acted, type Piece, StoreTrouble } from './store.ts'
 import type { StorePort } from './store-port.ts'
 
 export interface ControlOptions {
@@ -32,8 +32,8 @@ export interface ControlOptions {
   isAdministrator: (credentials: Credentials | null) => boolean
   /** For the log; null for a uid that the configuration does not name. */
   nameOf: (uid: number) => string | null
-  /** Deferred mail may be due earlier than planned. */
-  onHurry: () => void
+  /** Deferred mail may be due earlier than planned; it was to go to these destinations. */
+  onHurry: (destinations: ReadonlySet<string>) => void
   readHeader: (entry: { id: number; content: Uint8Array | null }) => Promise<Uint8Array>
   log: Log
   now: () => number
@@ -140,13 +140,14 @@ export class Control {
     const here = this.#queued(act, filter)
     for (const { entry, slots } of here) this.#performHere(act, entry, slots)
     const before = here.reduce((sum, { slots }) => sum + slots.length, 0)
-    const stored = act === 'discard' ? this.#discardRows(filter) : this.#changeRows(act, filter)
+    const touched = new Set<string>()
+    const stored = act === 'discard' ? this.#discardRows(filter) : this.#changeRows(act, filter, touched)
     try {
       return before + (await stored)
     } catch (error) {
       throw error instanceof Unfinished ? new Unfinished(before + error.recipients, error.cause) : error
     } finally {
-      if (hurried.has(act)) this.#options.onHurry()
+      if (hurried.has(act)) this.#options.onHurry(touched)
     }
   }
 
@@ -154,17 +155,19 @@ export class Control {
     return this.#options.disposal.discard(selectionFor('discard', filter))
   }
 
-  async #changeRows(act: RowAct, filter: QueueFilter): Promise<number> {
+  /** @param touched gets the destinations of what was changed. */
+  async #changeRows(act: RowAct, filter: QueueFilter, touched: Set<string>): Promise<number> {
     const { journal, port, now } = this.#options
     const selection = selectionFor(act, filter)
     let recipients = 0
     for (let after: string | null = null; ; ) {
       try {
         const from: string | null = after
-        const { found, next }: Piece<number> = await journal.behind(() =>
+        const { found, next, destinations }: Acted = await journal.behind(() =>
           port.call('act', act, selection, from, PIECE, now()),
         )
         recipients += found
+        for (const one of destinations) touched.add(one)
         if (next === null) return recipients
         after = next
       } catch (error) {

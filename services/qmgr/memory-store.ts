@@ -16,10 +16,12 @@ import {
   writePlace,
 } from './selection.ts'
 import {
+  type Acted,
   type Batch,
   type Change,
   type Discarded,
   type Due,
+  distinct,
   MOST_REPLIES,
   type Page,
   PIECE_ROWS,
@@ -181,10 +183,11 @@ export class MemoryStore implements QueueStore {
     return { found: found.length, next }
   }
 
-  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number> {
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Acted {
     const { rows: found, next } = this.list(selection, after, limit)
     for (const row of found) this.#rows.set(`${row.message}.${row.n}`, changed(row, act, now))
-    return { found: found.length, next }
+    const destinations = distinct(found.map(({ destination }) => destination))
+    return { found: found.length, next, destinations }
   }
 
   discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]> {

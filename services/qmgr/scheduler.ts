@@ -94,8 +94,12 @@ export class Scheduler {
     return line?.lane.peek() ? startsAt(line.destination, now) : null
   }
 
-  revive(): void {
-    for (const line of this.#lines.values()) revive(line.destination)
+  /** An administrator wants these tried now, dead or not. */
+  revive(destinations: Iterable<string>): void {
+    for (const key of destinations) {
+      const line = this.#lines.get(key)
+      if (line) revive(line.destination)
+    }
   }
 
   keys(): string[] {

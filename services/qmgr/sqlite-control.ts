@@ -6,7 +6,7 @@ import type Database from 'better-sqlite3'
 import { type Place, placeOf, type RowAct, type Selection, writePlace } from './selection.ts'
 import { type RawRow, readRow } from './sqlite-rows.ts'
 import { placeColumns, type Query, type Walk, walkOf } from './sqlite-selection.ts'
-import type { Page, Piece } from './store.ts'
+import { type Acted, distinct, type Page, type Piece } from './store.ts'
 
 const update: Readonly<Record<RowAct, string>> = {
   hold: 'state = 1',
@@ -42,15 +42,19 @@ export function countPiece(
   return { found: row?.count ?? 0, next: nextAfter(end) }
 }
 
+/** A row's place, and where it was to go. */
+type Key = Place & { destination: string }
+
 export function keysPiece(
   database: Database.Database,
   selection: Selection,
   after: string | null,
   limit: number,
-): Piece<Place[]> {
+): Piece<Key[]> {
   const walk = walkOf(selection, after)
   const end = endOf(database, walk)
-  const found = all(database, walk.rows(limit, end, placeColumns(walk.order))) as Place[]
+  const columns = `${placeColumns(walk.order)}, recipient.destination`
+  const found = all(database, walk.rows(limit, end, columns)) as Key[]
   const full = found.length === limit ? found.at(-1) : null
   return { found, next: nextAfter(full ?? end) }
 }
@@ -62,7 +66,7 @@ export function actOnPiece(
   after: string | null,
   limit: number,
   now: number,
-): Piece<number> {
+): Acted {
   const { found, next } = keysPiece(database, selection, after, limit)
   const statement = database.prepare(
     `UPDATE recipient SET ${update[act]} WHERE message = @message AND n = @n`,
@@ -70,7 +74,7 @@ export function actOnPiece(
   database.transaction(() => {
     for (const { message, n } of found) statement.run({ now, message, n })
   })()
-  return { found: found.length, next }
+  return { found: found.length, next, destinations: distinct(found.map(({ destination }) => destination)) }
 }
 
 function endOf(database: Database.Database, walk: Walk): Place | null {

@@ -21,6 +21,7 @@ import { actOnPiece, countPiece, keysPiece, listPiece } from './sqlite-control.t
 import { type RawEarlier, type RawRow, readEarlier, readRow } from './sqlite-rows.ts'
 import { applyBatch, applyChange, prepare, type Statements } from './sqlite-statements.ts'
 import {
+  type Acted,
   type Batch,
   type Discarded,
   type Due,
@@ -130,7 +131,7 @@ export class SqliteStore implements QueueStore {
     return countPiece(this.#database, selection, after)
   }
 
-  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number> {
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Acted {
     const spends = false // an administrator can wait; results of deliveries cannot
     return this.#write(() => actOnPiece(this.#database, act, selection, after, limit, now), spends)
   }

@@ -108,6 +108,12 @@ export interface Discarded {
   removed: boolean
 }
 
+/** What `act` did to a piece of rows. */
+export interface Acted extends Piece<number> {
+  /** Where the rows were to go, each once; '' is left out. */
+  destinations: string[]
+}
+
 export interface Totals {
   /** Being tried again included. */
   deferred: number
@@ -145,7 +151,7 @@ export interface QueueStore {
   list(selection: Selection, after: string | null, limit: number): Page
   count(selection: Selection, after: string | null): Piece<number>
   /** Does it to up to `limit` of the rows, whatever their state: the selection says which. Gives how many. */
-  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<number>
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Acted
   /** Settles recipients for good, and removes messages that have nobody left. */
   discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]>
   totals(): Totals
@@ -166,3 +172,8 @@ export interface QueueStore {
 export const MOST_REPLIES = 10
 /** Rows that a query looks at in one go. */
 export const PIECE_ROWS = 10_000
+
+/** The names of destinations, each once and without ''. */
+export function distinct(destinations: readonly string[]): string[] {
+  return [...new Set(destinations)].filter((one) => one !== '')
+}

@@ -33,6 +33,8 @@ export const queueStatusShape = struct({
   active: integer,
   deferred: integer,
   held: integer,
+  /** Can be restored still. */
+  removed: integer,
   octets: integer,
   /** All of them; those on local sockets; those that wait for their greeting. */
   sessions: integer,

@@ -171,7 +171,7 @@ test('status tells of processes, queue and what is off', () => {
     missing: ['no root'],
   }
   const queue = {
-    ...{ active: 1, deferred: 2, held: 3, octets: 1024, sessions: 4, accepted: 5, delivered: 6 },
+    ...{ active: 1, deferred: 2, held: 3, removed: 0, octets: 1024, sessions: 4, accepted: 5, delivered: 6 },
     intake: 'refuse' as const,
     reason: 'disk-space',
     ...{ localSessions: 1, waitingSessions: 2, limited: 7 },
@@ -196,5 +196,6 @@ test('status tells of processes, queue and what is off', () => {
   assert.match(text, /smtpd-1 +given-up +- +- +- +5 /)
   assert.match(text, /smtpd-1 last left with signal SIGSEGV/)
   assert.match(text, /Off here:\n {2}no root\n$/)
+  assert.match(renderStatus(status, { ...queue, removed: 8 }, now), /3 held, 8 removed \(1.0K active\)/)
   assert.match(renderStatus(status, null, now), /The queue does not answer/)
 })

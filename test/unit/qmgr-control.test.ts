@@ -53,7 +53,8 @@ class Stage {
   readonly journal: Journal
   readonly control: Control
   readonly disposal: Disposal
-  hurries = 0
+  /** The destinations of each act that may make mail due. */
+  readonly hurries: string[][] = []
   removedKeep = 0
   /** Set to make the calls after the next so many fail. */
   callsLeft = Number.POSITIVE_INFINITY
@@ -101,9 +102,7 @@ class Stage {
       disposal: this.disposal,
       isAdministrator: (who) => who?.uid === 0,
       nameOf: (uid) => (uid === 0 ? 'root' : null),
-      onHurry: () => {
-        this.hurries++
-      },
+      onHurry: (destinations) => void this.hurries.push([...destinations]),
       readHeader: async () => Buffer.from('Subject: x\r\n\r\nbody'),
     })
   }
@@ -210,7 +209,7 @@ describe('queue control', { timeout }, () => {
       ...{ act: 'hold', filter: { domain: 'x' }, uid: 0, user: 'root', pid: 77, recipients: 3 },
     })
     assert.deepEqual(await stage.act('release', { recipient: 'a@x' }), { kind: 'done', recipients: 1 })
-    assert.equal(stage.hurries, 1)
+    assert.deepEqual(stage.hurries, [['mx']])
     assert.equal(stage.store.nextDue(), NOW)
   })
 
@@ -232,7 +231,7 @@ describe('queue control', { timeout }, () => {
       )
     }
     assert.deepEqual(await stage.states(), { 'a@x': 'active', 'b@x': 'active', 'c@x': 'deferred' })
-    assert.equal(stage.hurries, 0)
+    assert.deepEqual(stage.hurries, [])
     assert.deepEqual(stage.logged, [])
   })
 
@@ -290,7 +289,7 @@ describe('queue control', { timeout }, () => {
     assert.deepEqual(await stage.act('route-again', { destination: 'mx' }), { kind: 'done', recipients: 1 })
     const [row] = stage.store.rows(1)
     assert.deepEqual([row?.destination, row?.nextAttemptAt, row?.reply], ['', NOW, later.reply])
-    assert.equal(stage.hurries, 1)
+    assert.deepEqual(stage.hurries, [['mx']])
   })
 
   it('goes on through more than one piece, and says how far it came when the disk is full', async () => {

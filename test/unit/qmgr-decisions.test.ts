@@ -221,6 +221,25 @@ describe('scheduler', () => {
     assert.equal(scheduler.peek('x'), null)
   })
 
+  it('revives those destinations that are named and no others', () => {
+    const scheduler = new Scheduler(() => ({ initial: 9, max: 9, rate: null }))
+    for (const name of ['x', 'y']) {
+      for (let n = 0; n < 6; n++) {
+        const entry = entryFor([`${n}@${name}`, name])
+        for (const task of tasksOf(entry, entry.slots, 9)) scheduler.add(task, 0)
+        if (n === 5) continue
+        assert.ok(scheduler.next(name, 0))
+        scheduler.finished(name, 'bad', 0)
+      }
+      assert.equal(scheduler.next(name, 0), null)
+    }
+    scheduler.revive(['x', 'z'])
+    assert.equal(scheduler.abandoned('x', 0), null)
+    assert.ok(scheduler.next('x', 0))
+    assert.equal(scheduler.next('y', 0), null)
+    assert.equal(scheduler.abandoned('y', 0)?.tasks.length, 1)
+  })
+
   it('gives back all that waits for a dead destination', () => {
     const scheduler = new Scheduler(() => ({ initial: 9, max: 9, rate: null }))
     for (let n = 0; n < 7; n++) {

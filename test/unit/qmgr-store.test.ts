@@ -174,7 +174,8 @@ for (const [kind, make] of Object.entries(kinds)) {
       assert.deepEqual(messagesOf(store.list({ state: 'held' }, null, 9).rows), [2])
       assert.equal(store.list({ destination: 'mx*' }, null, 9).rows.length, 3)
       assert.equal(store.list({ sender: 'send?r*' }, null, 9).rows.length, 0, 'only * is special')
-      assert.equal(store.act('retry', { recipient: 'user0@*', states: ['deferred'] }, null, 9, 5).found, 2)
+      const retried = store.act('retry', { recipient: 'user0@*', states: ['deferred'] }, null, 9, 5)
+      assert.deepEqual([retried.found, retried.destinations], [2, ['mx1', 'mx3']])
       assert.equal(store.nextDue(), 5)
       assert.equal(store.act('release', { states: ['held'] }, null, 9, 6).found, 1)
       assert.deepEqual(store.discard({ ids: [2, 3] }, null, 9).found, [
