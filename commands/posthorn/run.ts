@@ -37,6 +37,8 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
       return check(call, print)
     case 'aliases':
       return (await import('./aliases.ts')).checkAliases(call, print)
+    case 'passwd':
+      return (await import('./passwd.ts')).setPassword(call, print)
     case 'setup-users': {
       const { setupUsers } = await import('../setup-users.ts')
       return setupUsers(call.flags.has('print') ? ['--print'] : [], print)

@@ -43,6 +43,9 @@ const optionTable = {
   'for-good': { doc: 'keep nothing that could be restored' },
   timeout: { value: 'SECONDS', doc: 'wait no longer than this' },
   print: { doc: 'show the lines instead of running them' },
+  scram: { doc: 'store keys for SCRAM-SHA-256 instead of a scrypt hash' },
+  remove: { doc: 'take the account out' },
+  verify: { doc: 'only say whether the password fits' },
   help: { short: 'h', doc: 'this text' },
 } as const satisfies Record<string, Option>
 export type OptionName = keyof typeof optionTable
@@ -66,7 +69,7 @@ const EVERYWHERE = ['config', 'directory', 'control-socket', 'queue-socket', 'he
 
 interface Command {
   /** What may follow the words. */
-  operands: '' | '[FILE]' | '[ID …]' | 'ID'
+  operands: '' | '[FILE]' | '[ID …]' | 'ID' | 'FILE LOGIN'
   options: readonly OptionName[]
   doc: string
 }
@@ -104,6 +107,11 @@ export const commandTable = {
   'queue restore': { operands: '[ID …]', options: ACT, doc: 'put removed mail back as it was' },
   'queue wait': { operands: '', options: [...SELECTION, 'timeout'], doc: 'until no such mail is left' },
   aliases: { operands: '', options: [], doc: 'look through the alias files and list every mistake' },
+  passwd: {
+    operands: 'FILE LOGIN',
+    options: ['scram', 'remove', 'verify'],
+    doc: 'set a password in a password file; asks, or reads standard input',
+  },
   options: { operands: '', options: [], doc: 'the manual of posthorn.conf' },
   'setup-users': { operands: '', options: ['print'], doc: 'make the system users that the processes become' },
   version: { operands: '', options: [], doc: 'which build this is' },
@@ -188,9 +196,13 @@ function whyNot(name: CommandName, operands: readonly string[], given: readonly 
   const allowed: readonly string[] = [...command.options, ...EVERYWHERE]
   const foreign = given.find((option) => !allowed.includes(option))
   if (foreign) return `"posthorn ${name}" has no option --${foreign}`
-  const most = { '': 0, '[FILE]': 1, ID: 1, '[ID …]': Number.POSITIVE_INFINITY }[command.operands]
+  const most = { '': 0, '[FILE]': 1, ID: 1, 'FILE LOGIN': 2, '[ID …]': Number.POSITIVE_INFINITY }[
+    command.operands
+  ]
   if (operands.length > most) return `"posthorn ${name}" takes no "${operands[most]}"`
   if (command.operands === 'ID' && operands.length === 0) return `"posthorn ${name}" needs a message id`
+  if (command.operands === 'FILE LOGIN' && operands.length < 2)
+    return `"posthorn ${name}" needs a file and a login`
   return ''
 }
 
