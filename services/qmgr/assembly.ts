@@ -61,7 +61,7 @@ export class Assembly {
     this.#foundation = foundation
     const { context, slice, port, ids } = foundation
     const { log } = context
-    this.journal = new Journal(port, log, () => this.load.watch.refresh())
+    this.journal = new Journal(port, log, (health) => this.load.storeChanged(health))
     this.load = this.#makeLoad()
     this.files = new ContentFiles(slice().spool, slice().activeOctets)
     this.#scheduler = new Scheduler((route) => limitsFor(route, slice()))
@@ -89,11 +89,7 @@ export class Assembly {
       submit: (payload) => intake.submit(payload),
       'queue-list': (payload, peer) => control.list(payload, peer),
       'queue-show': (payload, peer) => control.show(payload, peer),
-      'queue-act': async (payload, peer) => {
-        const answer = await control.act(payload, peer)
-        void load.recount()
-        return answer
-      },
+      'queue-act': (payload, peer) => control.act(payload, peer),
       'queue-status': () => this.#status(),
     }
   }
@@ -220,6 +216,7 @@ export class Assembly {
   #makeDisposal(): Disposal {
     const { context, slice, port } = this.#foundation
     return new Disposal({
+      backlog: this.load.backlog,
       port,
       journal: this.journal,
       queue: this.queue,
@@ -233,6 +230,7 @@ export class Assembly {
   #makeControl(): Control {
     const { context, slice, port } = this.#foundation
     return new Control({
+      backlog: this.load.backlog,
       port,
       journal: this.journal,
       queue: this.queue,

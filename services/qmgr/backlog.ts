@@ -4,8 +4,10 @@
  * have room again, which is when a tenth of the limit is free.
  *
  * Each slot knows under which destination it counts; `move` is the only way that changes. What the administrator
- * does to waiting mail happens in the store alone: `recount` asks it, and puts right what was wrong. Changes that
- * come while it asks are kept and added to what it says.
+ * does to waiting mail happens in the store alone, which says what that comes to (`acted`). `recount` asks the store
+ * for everything: at the start, and when a commit has failed and nobody knows what became of it. Slots that move
+ * while it asks are added to what it says; acts are not, for the store answers in order: one that it answered before
+ * was done before.
  */
 export interface Counted {
   /** The destination it counts for; '' for none. */
@@ -54,6 +56,20 @@ export class Backlog {
     this.#shift(one.destination, -1)
     this.#shift(destination, 1)
     one.destination = destination
+  }
+
+  /** The store has changed rows that are in nobody's hands. */
+  acted(touched: readonly StoredCount[]): void {
+    const limit = this.#options.limit()
+    const full: string[] = []
+    const relieved: string[] = []
+    for (const { destination, recipients } of touched) {
+      const count = addTo(this.#counts, destination, recipients)
+      if (count >= limit && !this.#full.has(destination)) full.push(destination)
+      if (count <= limit * RELIEF && this.#full.delete(destination)) relieved.push(destination)
+    }
+    for (const destination of full) this.#full.add(destination)
+    if (full.length > 0 || relieved.length > 0) this.#options.onChange(full, relieved)
   }
 
   /** @param stored sees everything that has been told to the store by now, and nothing later. */

@@ -14,6 +14,7 @@ import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Credentials, Peer } from '../../shared/bus/peer.ts'
 import type { QueueAct, QueueEntry, QueueFilter } from '../../shared/bus/queue.ts'
 import type { ActiveQueue } from './active-queue.ts'
+import type { Backlog } from './backlog.ts'
 import { type Disposal, PIECE, Unfinished } from './disposal.ts'
 import type { Entry, Slot } from './entry.ts'
 import { decodeEnvelope } from './envelope-codec.ts'
@@ -29,6 +30,7 @@ export interface ControlOptions {
   journal: Journal
   queue: ActiveQueue
   disposal: Pick<Disposal, 'discard'>
+  backlog: Pick<Backlog, 'acted'>
   isAdministrator: (credentials: Credentials | null) => boolean
   /** For the log; null for a uid that the configuration does not name. */
   nameOf: (uid: number) => string | null
@@ -44,6 +46,8 @@ type ActAnswer = Answer<'queue-act'>
 const MOST_LISTED = 1000
 const MOST_SHOWN = 50_000
 const SAMPLE = 10
+/** Well below the time that a caller waits for its answer. */
+const LONGEST_SEARCH_MS = 2000
 /** Acts that may make mail due. */
 const hurried: ReadonlySet<QueueAct> = new Set<QueueAct>(['release', 'retry', 'route-again', 'restore'])
 const EVERY_STATE = ['active', 'deferred', 'held', 'removed'] as const
@@ -92,10 +96,17 @@ export class Control {
     }
   }
 
+  /** Pieces in which nothing is found are not told of one by one: that would be a round trip for each. */
   async #page(selection: Selection, after: string | null, limit: number): Promise<Answer<'queue-list'>> {
     const { port, queue } = this.#options
-    const stored = await port.call('list', selection, after, limit)
-    return pageOf(stored, queue.entries, selection, after, limit)
+    const began = performance.now()
+    for (let from = after; ; ) {
+      const stored = await port.call('list', selection, from, limit)
+      const page = pageOf(stored, queue.entries, selection, from, limit)
+      if (page.entries.length > 0 || page.next === null || performance.now() - began > LONGEST_SEARCH_MS)
+        return page
+      from = page.next
+    }
   }
 
   async #recipients(id: number): Promise<QueueEntry[]> {
@@ -157,17 +168,18 @@ export class Control {
 
   /** @param touched gets the destinations of what was changed. */
   async #changeRows(act: RowAct, filter: QueueFilter, touched: Set<string>): Promise<number> {
-    const { journal, port, now } = this.#options
+    const { backlog, journal, port, now } = this.#options
     const selection = selectionFor(act, filter)
     let recipients = 0
     for (let after: string | null = null; ; ) {
       try {
         const from: string | null = after
-        const { found, next, destinations }: Acted = await journal.behind(() =>
+        const { found, next }: Piece<Acted> = await journal.behind(() =>
           port.call('act', act, selection, from, PIECE, now()),
         )
-        recipients += found
-        for (const one of destinations) touched.add(one)
+        recipients += found.recipients
+        backlog.acted(found.touched)
+        for (const { destination } of found.touched) touched.add(destination)
         if (next === null) return recipients
         after = next
       } catch (error) {

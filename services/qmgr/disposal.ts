@@ -7,6 +7,7 @@
  */
 import type { Log } from '../../shared/base/log.ts'
 import type { ActiveQueue } from './active-queue.ts'
+import type { Backlog } from './backlog.ts'
 import type { ContentFiles } from './content-files.ts'
 import type { Journal } from './journal.ts'
 import type { Selection } from './selection.ts'
@@ -18,6 +19,7 @@ export interface DisposalOptions {
   journal: Journal
   queue: ActiveQueue
   files: ContentFiles
+  backlog: Pick<Backlog, 'acted'>
   /** Milliseconds that removed mail is kept. */
   removedKeep: () => number
   log: Log
@@ -88,7 +90,7 @@ export class Disposal {
 
   /** No message leaves the active queue meanwhile: the rows may belong to one that is there. */
   async #piece(selection: Selection, after: string | null): Promise<Piece<number>> {
-    const { journal, port, queue } = this.#options
+    const { backlog, journal, port, queue } = this.#options
     let frozen = false
     try {
       const { found, next } = await journal.behind(() => {
@@ -96,8 +98,9 @@ export class Disposal {
         queue.freeze()
         return port.call('discard', selection, after, PIECE)
       })
+      backlog.acted(found.touched)
       let recipients = 0
-      for (const one of found) recipients += await this.#gone(one)
+      for (const one of found.messages) recipients += await this.#gone(one)
       return { found: recipients, next }
     } finally {
       if (frozen) queue.thaw()

@@ -8,7 +8,7 @@ import type { Peer } from '../../shared/bus/peer.ts'
 import type { QmgrSlice } from '../../shared/config/slices.ts'
 import type { ActiveQueue } from './active-queue.ts'
 import { type Active, Backlog } from './backlog.ts'
-import type { Journal } from './journal.ts'
+import type { Health, Journal } from './journal.ts'
 import { LoadWatch } from './load.ts'
 import { Sessions } from './sessions.ts'
 import { Spill } from './spill.ts'
@@ -38,8 +38,6 @@ export type LoadStatus = Pick<
   | 'fullDestinations'
 >
 
-/** Counts that are kept by adding and taking away are compared with the store now and then. */
-const RECOUNT_MS = 3_600_000
 /** For `posthorn status`. */
 const MOST_NAMED = 100
 
@@ -49,7 +47,7 @@ export class LoadControl {
   readonly sessions: Sessions
   readonly watch: LoadWatch
   readonly #options: LoadControlOptions
-  readonly #timer: NodeJS.Timeout
+  #storeWasBroken = false
 
   constructor(options: LoadControlOptions) {
     this.#options = options
@@ -77,17 +75,15 @@ export class LoadControl {
       log,
       now,
     })
-    this.#timer = setInterval(() => void this.recount(), RECOUNT_MS)
   }
 
   /** Before anybody may join. */
   async start(): Promise<void> {
     await this.watch.look()
-    await this.recount()
+    await this.#recount()
   }
 
   stop(): void {
-    clearInterval(this.#timer)
     this.watch.stop()
   }
 
@@ -103,8 +99,14 @@ export class LoadControl {
     this.watch.refresh()
   }
 
-  /** The administrator has changed what waits in the store. */
-  async recount(): Promise<void> {
+  /** A commit that failed may have been done all the same, in part: what the store has is counted anew. */
+  storeChanged(health: Health): void {
+    this.watch.refresh()
+    if (health === 'good' && this.#storeWasBroken) void this.#recount()
+    this.#storeWasBroken = health === 'broken'
+  }
+
+  async #recount(): Promise<void> {
     const { journal, log, port, queue } = this.#options
     try {
       await this.backlog.recount(activeOf(queue()), () => journal.behind(() => port.call('destinations')))

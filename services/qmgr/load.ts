@@ -46,6 +46,7 @@ export class LoadWatch {
   readonly #timer: NodeJS.Timeout
   #throttles: ReadonlyMap<string, Throttle> = new Map()
   #disk = { freeSpace: Number.MAX_SAFE_INTEGER, freeInodes: Number.MAX_SAFE_INTEGER }
+  #looking = false
   #memory = 0
   #rate = { value: 0, accepted: 0, at: 0 }
   /** By worker: the last two heartbeats. */
@@ -74,7 +75,19 @@ export class LoadWatch {
   }
 
   async look(): Promise<void> {
-    const { log, onLook, slice, spill } = this.#options
+    if (this.#looking) return // a disk that hangs: the last look at it is not over
+    this.#looking = true
+    await this.#lookAtDisk()
+    this.#looking = false
+    this.#memory = residentMemory()
+    this.#measureRate()
+    this.#options.spill.tick()
+    this.refresh()
+    this.#options.onLook()
+  }
+
+  async #lookAtDisk(): Promise<void> {
+    const { log, slice } = this.#options
     try {
       const { bavail, bsize, ffree, files } = await statfs(slice().spool)
       // File systems without a fixed number of inodes report none at all.
@@ -84,11 +97,6 @@ export class LoadWatch {
       log.error({ err: error }, 'the spool cannot be looked at')
       this.#disk = { ...this.#disk, freeSpace: 0 }
     }
-    this.#memory = residentMemory()
-    this.#measureRate()
-    spill.tick()
-    this.refresh()
-    onLook()
   }
 
   refresh(): void {

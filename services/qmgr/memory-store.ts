@@ -13,15 +13,15 @@ import {
   type RowAct,
   readPlace,
   type Selection,
+  touchedBy,
   writePlace,
 } from './selection.ts'
 import {
   type Acted,
   type Batch,
   type Change,
-  type Discarded,
+  type Disposed,
   type Due,
-  distinct,
   MOST_REPLIES,
   type Page,
   PIECE_ROWS,
@@ -183,22 +183,21 @@ export class MemoryStore implements QueueStore {
     return { found: found.length, next }
   }
 
-  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Acted {
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<Acted> {
     const { rows: found, next } = this.list(selection, after, limit)
     for (const row of found) this.#rows.set(`${row.message}.${row.n}`, changed(row, act, now))
-    const destinations = distinct(found.map(({ destination }) => destination))
-    return { found: found.length, next, destinations }
+    return { found: { recipients: found.length, touched: touchedBy(act, found) }, next }
   }
 
-  discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]> {
+  discard(selection: Selection, after: string | null, limit: number): Piece<Disposed> {
     const { rows: found, next } = this.list(selection, after, limit)
     for (const { message, n } of found) this.#change({ kind: 'settle', message, n })
-    const discarded = [...groupBy(found, (row) => row.message)].map(([message, rows]) => {
+    const messages = [...groupBy(found, (row) => row.message)].map(([message, rows]) => {
       const removed = this.rows(message).length === 0 && this.#deferred.delete(message)
       if (removed) this.#settled.delete(message)
       return { message, recipients: rows.length, removed }
     })
-    return { found: discarded, next }
+    return { found: { messages, touched: touchedBy('discard', found) }, next }
   }
 
   totals(): Totals {

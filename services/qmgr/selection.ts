@@ -7,7 +7,7 @@
  * `meets` is the rule itself, for recipients that are only in memory; `sqlite-selection.ts` has it in SQL.
  */
 import type { QueueAct, QueueFilter } from '../../shared/bus/queue.ts'
-import type { RecipientRow } from './store.ts'
+import type { RecipientRow, Touched } from './store.ts'
 
 export interface Selection extends QueueFilter {
   /** Only messages that this local uid submitted. */
@@ -38,6 +38,24 @@ export function selectionFor(act: QueueAct, filter: QueueFilter): Selection {
   return filter.state === undefined && act !== 'restore'
     ? { ...filter, states: states.filter((state) => state !== 'removed') }
     : { ...filter, states }
+}
+
+/** The destinations that these rows are for, each once, and how the number of recipients queued for it changes. */
+export function touchedBy(act: QueueAct, rows: Iterable<Counted>): Touched[] {
+  const sums = new Map<string, number>()
+  for (const row of rows)
+    if (row.destination !== '')
+      sums.set(row.destination, (sums.get(row.destination) ?? 0) + shiftBy(act, row))
+  return [...sums].map(([destination, recipients]) => ({ destination, recipients }))
+}
+
+type Counted = Pick<RecipientRow, 'state' | 'destination'>
+
+/** Queued for it are those that wait, are held or are under way; a removed one is not. */
+function shiftBy(act: QueueAct, { state }: Counted): number {
+  if (act === 'restore') return state === 'removed' ? 1 : 0
+  const leaves = act === 'remove' || act === 'discard' || act === 'route-again'
+  return leaves && state !== 'removed' ? -1 : 0
 }
 
 export type Column = 'address' | 'sender' | 'destination' | 'domain' | 'received' | 'octets' | 'removed'

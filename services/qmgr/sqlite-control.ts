@@ -3,10 +3,13 @@
  * Statements are prepared when they are first needed: a selection's SQL depends on which parts it has.
  */
 import type Database from 'better-sqlite3'
-import { type Place, placeOf, type RowAct, type Selection, writePlace } from './selection.ts'
-import { type RawRow, readRow } from './sqlite-rows.ts'
+import { type Place, placeOf, type RowAct, type Selection, touchedBy, writePlace } from './selection.ts'
+import { type RawRow, readRow, readState } from './sqlite-rows.ts'
 import { placeColumns, type Query, type Walk, walkOf } from './sqlite-selection.ts'
-import { type Acted, distinct, type Page, type Piece } from './store.ts'
+import type { Acted, Page, Piece, RecipientRow } from './store.ts'
+
+/** A row, and what it counts for. */
+export interface Found extends Place, Pick<RecipientRow, 'state' | 'destination'> {}
 
 const update: Readonly<Record<RowAct, string>> = {
   hold: 'state = 1',
@@ -42,19 +45,18 @@ export function countPiece(
   return { found: row?.count ?? 0, next: nextAfter(end) }
 }
 
-/** A row's place, and where it was to go. */
-type Key = Place & { destination: string }
-
 export function keysPiece(
   database: Database.Database,
   selection: Selection,
   after: string | null,
   limit: number,
-): Piece<Key[]> {
+): Piece<Found[]> {
   const walk = walkOf(selection, after)
   const end = endOf(database, walk)
-  const columns = `${placeColumns(walk.order)}, recipient.destination`
-  const found = all(database, walk.rows(limit, end, columns)) as Key[]
+  const columns = `${placeColumns(walk.order)}, recipient.state, recipient.destination`
+  const raw = all(database, walk.rows(limit, end, columns)) as (Place &
+    Pick<RawRow, 'state' | 'destination'>)[]
+  const found = raw.map((row): Found => ({ ...row, state: readState(row.state) }))
   const full = found.length === limit ? found.at(-1) : null
   return { found, next: nextAfter(full ?? end) }
 }
@@ -66,7 +68,7 @@ export function actOnPiece(
   after: string | null,
   limit: number,
   now: number,
-): Acted {
+): Piece<Acted> {
   const { found, next } = keysPiece(database, selection, after, limit)
   const statement = database.prepare(
     `UPDATE recipient SET ${update[act]} WHERE message = @message AND n = @n`,
@@ -74,7 +76,7 @@ export function actOnPiece(
   database.transaction(() => {
     for (const { message, n } of found) statement.run({ now, message, n })
   })()
-  return { found: found.length, next, destinations: distinct(found.map(({ destination }) => destination)) }
+  return { found: { recipients: found.length, touched: touchedBy(act, found) }, next }
 }
 
 function endOf(database: Database.Database, walk: Walk): Place | null {

@@ -47,7 +47,7 @@ export function readRow(raw: RawRow): RecipientRow {
   return {
     message: raw.message,
     n: raw.n,
-    state: states[raw.state] ?? 'deferred',
+    state: readState(raw.state),
     nextAttemptAt: raw.next_attempt,
     attempts: raw.attempts,
     warned: raw.warned === 1,
@@ -66,6 +66,10 @@ export function readRow(raw: RawRow): RecipientRow {
         ? null
         : { at: raw.removed, was: raw.removed_from === stateCode.held ? 'held' : 'deferred' },
   }
+}
+
+export function readState(code: number): RecipientRow['state'] {
+  return states[code] ?? 'deferred'
 }
 
 function readReply({ code, enhanced, text, host }: RawReply): Reply | null {

@@ -16,14 +16,14 @@ import Database from 'better-sqlite3'
 import type { PastReply } from '../../shared/bus/queue.ts'
 import type { StoredCount } from './backlog.ts'
 import { migrate } from './schema.ts'
-import type { RowAct, Selection } from './selection.ts'
+import { type RowAct, type Selection, touchedBy } from './selection.ts'
 import { actOnPiece, countPiece, keysPiece, listPiece } from './sqlite-control.ts'
 import { type RawEarlier, type RawRow, readEarlier, readRow } from './sqlite-rows.ts'
 import { applyBatch, applyChange, prepare, type Statements } from './sqlite-statements.ts'
 import {
   type Acted,
   type Batch,
-  type Discarded,
+  type Disposed,
   type Due,
   type Page,
   type Piece,
@@ -131,12 +131,12 @@ export class SqliteStore implements QueueStore {
     return countPiece(this.#database, selection, after)
   }
 
-  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Acted {
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<Acted> {
     const spends = false // an administrator can wait; results of deliveries cannot
     return this.#write(() => actOnPiece(this.#database, act, selection, after, limit, now), spends)
   }
 
-  discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]> {
+  discard(selection: Selection, after: string | null, limit: number): Piece<Disposed> {
     return this.#write(() =>
       this.#database.transaction(() => {
         const { found, next } = keysPiece(this.#database, selection, after, limit)
@@ -145,12 +145,12 @@ export class SqliteStore implements QueueStore {
           applyChange(this.#statements, { kind: 'settle', message, n })
           counts.set(message, (counts.get(message) ?? 0) + 1)
         }
-        const discarded = [...counts].map(([message, recipients]) => ({
+        const messages = [...counts].map(([message, recipients]) => ({
           message,
           recipients,
           removed: this.#removeEmpty(message),
         }))
-        return { found: discarded, next }
+        return { found: { messages, touched: touchedBy('discard', found) }, next }
       })(),
     )
   }

@@ -100,18 +100,27 @@ export interface Due extends StoredMessage {
   waiting: number
 }
 
+/** What an act did to rows. */
+export interface Acted {
+  recipients: number
+  touched: Touched[]
+}
+
+/** What `discard` did, by message. */
+export interface Disposed {
+  messages: Discarded[]
+  touched: Touched[]
+}
+
+/** A destination that rows of an act were for, and by how many recipients more are queued for it now; or less: below 0. */
+export type Touched = StoredCount
+
 /** What `discard` did to one message. */
 export interface Discarded {
   message: number
   recipients: number
   /** Nobody was left, so the message went too. */
   removed: boolean
-}
-
-/** What `act` did to a piece of rows. */
-export interface Acted extends Piece<number> {
-  /** Where the rows were to go, each once; '' is left out. */
-  destinations: string[]
 }
 
 export interface Totals {
@@ -150,10 +159,10 @@ export interface QueueStore {
   /** Up to `limit` rows, in the order that `selection.ts` has for such a selection. */
   list(selection: Selection, after: string | null, limit: number): Page
   count(selection: Selection, after: string | null): Piece<number>
-  /** Does it to up to `limit` of the rows, whatever their state: the selection says which. Gives how many. */
-  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Acted
+  /** Does it to up to `limit` of the rows, whatever their state: the selection says which. */
+  act(act: RowAct, selection: Selection, after: string | null, limit: number, now: number): Piece<Acted>
   /** Settles recipients for good, and removes messages that have nobody left. */
-  discard(selection: Selection, after: string | null, limit: number): Piece<Discarded[]>
+  discard(selection: Selection, after: string | null, limit: number): Piece<Disposed>
   totals(): Totals
   /** Recipients that wait, are held or are under way from a row, by destination. */
   destinations(): StoredCount[]
@@ -172,8 +181,3 @@ export interface QueueStore {
 export const MOST_REPLIES = 10
 /** Rows that a query looks at in one go. */
 export const PIECE_ROWS = 10_000
-
-/** The names of destinations, each once and without ''. */
-export function distinct(destinations: readonly string[]): string[] {
-  return [...new Set(destinations)].filter((one) => one !== '')
-}

@@ -10,12 +10,12 @@ import { Backlog } from '../../services/qmgr/backlog.ts'
 import { ContentFiles } from '../../services/qmgr/content-files.ts'
 import { Control } from '../../services/qmgr/control.ts'
 import { Disposal } from '../../services/qmgr/disposal.ts'
-import { type Entry, freshEntry, type Slot } from '../../services/qmgr/entry.ts'
+import { destinationOf, type Entry, freshEntry, rowOf, type Slot } from '../../services/qmgr/entry.ts'
 import { encodeEnvelope } from '../../services/qmgr/envelope-codec.ts'
 import { Journal } from '../../services/qmgr/journal.ts'
 import { MemoryStore } from '../../services/qmgr/memory-store.ts'
 import { Reports } from '../../services/qmgr/reports.ts'
-import { StoreTrouble } from '../../services/qmgr/store.ts'
+import { type Change, type RecipientRow, StoreTrouble } from '../../services/qmgr/store.ts'
 import type { StorePort } from '../../services/qmgr/store-port.ts'
 import { IdSource } from '../../shared/base/ids.ts'
 import { type Facts, type Log, silentLog } from '../../shared/base/log.ts'
@@ -55,6 +55,7 @@ class Stage {
   readonly disposal: Disposal
   /** The destinations of each act that may make mail due. */
   readonly hurries: string[][] = []
+  readonly backlog = new Backlog({ limit: () => 1000, onChange: () => undefined })
   removedKeep = 0
   /** Set to make the calls after the next so many fail. */
   callsLeft = Number.POSITIVE_INFINITY
@@ -84,18 +85,21 @@ class Stage {
         now,
         read: async () => new Uint8Array(),
       }),
-      backlog: new Backlog({ limit: () => 1000, onChange: () => undefined }),
+      backlog: this.backlog,
       log: silentLog,
       now,
       random: () => 0.5,
       route: (_entry, slots) => {
-        for (const slot of slots) slot.state = 'queued'
+        for (const slot of slots) {
+          slot.state = 'queued'
+          this.backlog.move(slot, destinationOf(slot))
+        }
         this.routed.push(...slots)
       },
       onWait: () => undefined,
       dropFile: () => undefined,
     })
-    const parts = { port, journal: this.journal, queue: this.queue, log, now }
+    const parts = { port, journal: this.journal, queue: this.queue, backlog: this.backlog, log, now }
     this.disposal = new Disposal({ ...parts, files, removedKeep: () => this.removedKeep })
     this.control = new Control({
       ...parts,
@@ -290,6 +294,49 @@ describe('queue control', { timeout }, () => {
     const [row] = stage.store.rows(1)
     assert.deepEqual([row?.destination, row?.nextAttemptAt, row?.reply], ['', NOW, later.reply])
     assert.deepEqual(stage.hurries, [['mx']])
+  })
+
+  it('keeps the backlog of a destination in step with what is done to waiting mail', async () => {
+    await stage.defer(1, 'a@x', 'b@x', 'c@x')
+    await stage.submit(2, 'd@x', 'e@x')
+    const counts: number[] = [stage.backlog.count('mx')]
+    for (const [act, recipient] of [
+      ['hold', 'a@x'],
+      ['remove', 'a@x'],
+      ['remove', 'b@x'],
+      ['remove', 'd@x'],
+      ['restore', 'a@x'],
+      ['discard', 'a@x'],
+      ['route-again', 'c@x'],
+      ['restore', 'b@x'],
+      ['restore', 'd@x'],
+      ['discard', 'e@x'],
+    ] as const) {
+      assert.deepEqual(await stage.act(act, { recipient }), { kind: 'done', recipients: 1 }, act)
+      counts.push(stage.backlog.count('mx'))
+    }
+    assert.deepEqual(counts, [5, 5, 4, 3, 2, 3, 2, 1, 2, 3, 2])
+    await stage.act('remove', {})
+    await stage.act('discard', { state: 'removed' })
+    assert.equal(stage.backlog.count('mx'), 0)
+  })
+
+  it('looks on for the first row it is asked for, many pieces away', async () => {
+    const entry = freshEntry(envelope(1, ['a@x']), null)
+    const [slot] = entry.slots
+    assert.ok(slot)
+    const usual = rowOf(entry, slot, { state: 'deferred', at: NOW })
+    const row = (n: number): RecipientRow => {
+      const reply = { code: 451, enhanced: '', text: n === 30_000 ? 'rare' : 'usual', host: 'mx' }
+      return { ...usual, n, reply }
+    }
+    const rows = Array.from({ length: 30_001 }, (_, n): Change => ({ kind: 'wait', row: row(n) }))
+    stage.store.apply({ inserts: [], changes: rows })
+    const filter = { reply: 'rare' }
+    const { entries, next } = await stage.control.list({ filter, after: null, limit: 9 }, peerOf(0))
+    assert.deepEqual([entries.map(({ n }) => n), next], [[30_000], null])
+    const nothing = await stage.control.list({ filter: { reply: 'never' }, after: null, limit: 9 }, peerOf(0))
+    assert.deepEqual(nothing, { entries: [], next: null })
   })
 
   it('goes on through more than one piece, and says how far it came when the disk is full', async () => {

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import Database from 'better-sqlite3'
+import type { StoredCount } from '../../services/qmgr/backlog.ts'
 import { MemoryStore } from '../../services/qmgr/memory-store.ts'
 import { SCHEMA_VERSION } from '../../services/qmgr/schema.ts'
-import { meets } from '../../services/qmgr/selection.ts'
+import { meets, type RowAct, type Selection } from '../../services/qmgr/selection.ts'
 import { SqliteStore } from '../../services/qmgr/sqlite-store.ts'
 import {
   type Change,
@@ -169,16 +170,22 @@ for (const [kind, make] of Object.entries(kinds)) {
       const first = store.list({}, null, 2)
       assert.deepEqual(messagesOf(first.rows), [1, 2])
       assert.deepEqual(messagesOf(store.list({}, first.next, 2).rows), [3])
-      assert.equal(store.act('hold', { destination: 'mx2' }, null, 9, 5).found, 1)
+      assert.equal(store.act('hold', { destination: 'mx2' }, null, 9, 5).found.recipients, 1)
       assert.deepEqual(store.totals(), { deferred: 2, held: 1, removed: 0 })
       assert.deepEqual(messagesOf(store.list({ state: 'held' }, null, 9).rows), [2])
       assert.equal(store.list({ destination: 'mx*' }, null, 9).rows.length, 3)
       assert.equal(store.list({ sender: 'send?r*' }, null, 9).rows.length, 0, 'only * is special')
       const retried = store.act('retry', { recipient: 'user0@*', states: ['deferred'] }, null, 9, 5)
-      assert.deepEqual([retried.found, retried.destinations], [2, ['mx1', 'mx3']])
+      assert.deepEqual(retried.found, {
+        recipients: 2,
+        touched: [
+          { destination: 'mx1', recipients: 0 },
+          { destination: 'mx3', recipients: 0 },
+        ],
+      })
       assert.equal(store.nextDue(), 5)
-      assert.equal(store.act('release', { states: ['held'] }, null, 9, 6).found, 1)
-      assert.deepEqual(store.discard({ ids: [2, 3] }, null, 9).found, [
+      assert.equal(store.act('release', { states: ['held'] }, null, 9, 6).found.recipients, 1)
+      assert.deepEqual(store.discard({ ids: [2, 3] }, null, 9).found.messages, [
         { message: 2, recipients: 1, removed: true },
         { message: 3, recipients: 1, removed: true },
       ])
@@ -203,18 +210,48 @@ for (const [kind, make] of Object.entries(kinds)) {
       store.close()
     })
 
+    it('says by how many each act changes the number of a destination', () => {
+      const store = make()
+      const before = new Map<string, number>()
+      const check = (what: string, touched: StoredCount[]) => {
+        for (const { destination, recipients } of touched)
+          if (destination !== '') before.set(destination, (before.get(destination) ?? 0) + recipients)
+        const now = store.destinations().filter(({ destination }) => destination !== '')
+        const kept = [...before].filter(([, count]) => count !== 0)
+        assert.deepEqual(new Map(kept), new Map(now.map((one) => [one.destination, one.recipients])), what)
+      }
+      for (let id = 1; id <= 12; id++) {
+        const destination = ['x', 'y', ''][id % 3] ?? ''
+        park(store, row(id, 0, { destination }), row(id, 1, { destination, state: 'held' }))
+      }
+      check('at first', store.destinations())
+      const acts: [RowAct, Selection][] = [
+        ['hold', { ids: [1, 2, 3], states: ['deferred'] }],
+        ['route-again', { ids: [4, 5, 6], states: ['deferred'] }],
+        ['remove', { ids: [1, 4, 7, 10, 2], states: ['deferred', 'held'] }],
+        ['restore', { ids: [1, 4, 7], states: ['removed'] }],
+        ['release', { states: ['held'] }],
+        ['retry', { states: ['deferred'] }],
+      ]
+      for (const [act, selection] of acts) check(act, store.act(act, selection, null, 99, 5).found.touched)
+      const states = ['deferred', 'removed'] as const
+      check('discard', store.discard({ ids: [1, 2, 8, 10, 12], states }, null, 99).found.touched)
+      assert.ok(store.destinations().length > 0)
+      store.close()
+    })
+
     it('removes, hides, restores as it was, and discards what was removed before', () => {
       const store = make()
       park(store, row(1, 0), row(1, 1, { state: 'held' }))
       park(store, row(2, 0))
-      assert.equal(store.act('remove', { states: ['deferred', 'held'] }, null, 9, 70).found, 3)
+      assert.equal(store.act('remove', { states: ['deferred', 'held'] }, null, 9, 70).found.recipients, 3)
       assert.deepEqual(store.list({}, null, 9).rows, [])
       assert.deepEqual(store.take(9000, 9), [])
       assert.deepEqual(store.totals(), { deferred: 0, held: 0, removed: 3 })
       const [, second] = store.list({ state: 'removed' }, null, 9).rows
       assert.deepEqual([second?.message, second?.removal], [1, { at: 70, was: 'held' }])
       assert.ok(store.load(1), 'content stays')
-      assert.equal(store.act('restore', { ids: [1], states: ['removed'] }, null, 9, 80).found, 2)
+      assert.equal(store.act('restore', { ids: [1], states: ['removed'] }, null, 9, 80).found.recipients, 2)
       assert.deepEqual(
         store.rows(1).map(({ state, removal, nextAttemptAt }) => [state, removal, nextAttemptAt]),
         [
@@ -222,8 +259,8 @@ for (const [kind, make] of Object.entries(kinds)) {
           ['held', null, 80],
         ],
       )
-      assert.deepEqual(store.discard({ states: ['removed'], removedBefore: 70 }, null, 9).found, [])
-      assert.deepEqual(store.discard({ states: ['removed'], removedBefore: 71 }, null, 9).found, [
+      assert.deepEqual(store.discard({ states: ['removed'], removedBefore: 70 }, null, 9).found.messages, [])
+      assert.deepEqual(store.discard({ states: ['removed'], removedBefore: 71 }, null, 9).found.messages, [
         { message: 2, recipients: 1, removed: true },
       ])
       assert.deepEqual(store.totals(), { deferred: 1, held: 1, removed: 0 })
@@ -269,7 +306,7 @@ for (const [kind, make] of Object.entries(kinds)) {
       }
       const held = everything((after) => store.act('hold', { states: ['deferred'] }, after, 1000, 5))
       assert.equal(
-        held.reduce((sum, one) => sum + one, 0),
+        held.reduce((sum, { recipients }) => sum + recipients, 0),
         25_000,
       )
       store.close()
