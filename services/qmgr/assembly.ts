@@ -86,6 +86,7 @@ export class Assembly {
       'content-chunk': (payload, peer) => intake.chunk(payload, peer),
       'content-abort': (payload) => intake.abort(payload),
       'content-credit': (payload) => courier.credit(payload),
+      'deliver-dial': (payload) => courier.dial(payload),
       submit: (payload) => intake.submit(payload),
       'queue-list': (payload, peer) => control.list(payload, peer),
       'queue-show': (payload, peer) => control.show(payload, peer),

@@ -1,8 +1,10 @@
 /**
  * Hands tasks to workers and takes their answers: the shell between the scheduler and the bus.
  *
- * A worker that dies with an attempt in hand costs nothing but the attempt: it is queued again at once, and after
- * MOST_CRASHES of them the message waits like any other, so that one message cannot keep killing workers.
+ * A worker that dies with an attempt in hand: if no final dot can have gone out (smtpc was still looking for a
+ * connection, or had not got all of the content), or it was an lda, the attempt is queued again at once, and after
+ * MOST_CRASHES of them the message waits like any other, so that one message cannot keep killing workers. Any other
+ * attempt is in doubt (design rule D3), which `verdict.ts` knows how to treat.
  */
 import { formatId, type IdSource } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
@@ -33,6 +35,8 @@ export interface CourierOptions {
 export class Courier {
   readonly #options: CourierOptions
   readonly #streams = new Map<number, Outgoing>()
+  /** Attempts that look for a connection still: nothing of them has been sent. */
+  readonly #dialling = new Set<number>()
   readonly #timers = new Map<string, NodeJS.Timeout>()
   #running = 0
   #draining: (() => void) | null = null
@@ -75,6 +79,11 @@ export class Courier {
 
   credit({ stream, octets }: Payload<'content-credit'>): void {
     this.#streams.get(stream)?.give(octets)
+  }
+
+  dial({ attempt, begun }: Payload<'deliver-dial'>): void {
+    if (begun) this.#dialling.delete(attempt)
+    else this.#dialling.add(attempt)
   }
 
   /** What waits for a dead destination waits on disk. */
@@ -124,8 +133,10 @@ export class Courier {
     this.#running++
     workers.occupy(peer, 1)
     let result: Result = 'neutral'
+    let handed = false
     try {
       const content = await this.#contentOf(task, attempt, peer)
+      handed = task.route.kind === 'smtp' && !peer.ended
       const answer = await peer.request('deliver', payloadOf(task, attempt, content))
       result = this.#answered(task, answer)
     } catch (error) {
@@ -133,10 +144,11 @@ export class Courier {
         { message: formatId('T', task.entry.id), attempt: formatId('A', attempt), err: error },
         'attempt lost',
       )
-      this.#lost(task)
+      this.#lost(task, handed && this.#mayBeOut(attempt))
     }
     workers.occupy(peer, -1)
     this.#running--
+    this.#dialling.delete(attempt)
     this.#endStream(attempt)
     if (!this.#options.queue().entries.has(task.entry.id)) this.#options.files.forget(task.entry.id)
     this.#options.scheduler.finished(task.route.destination, result, this.#options.now())
@@ -192,13 +204,19 @@ export class Courier {
     return resultOf(conclusions.map(({ outcome }) => outcome))
   }
 
-  #lost(task: Task): void {
+  /** Whether the final dot of an attempt that smtpc had in hand can have been sent. */
+  #mayBeOut(attempt: number): boolean {
+    return !this.#dialling.has(attempt) && (this.#streams.get(attempt)?.finished ?? true)
+  }
+
+  #lost(task: Task, inDoubt: boolean): void {
     const { entry, slots } = task
-    entry.crashes++
-    if (entry.crashes > MOST_CRASHES || this.#draining) {
+    if (!inDoubt) entry.crashes++
+    if (inDoubt || entry.crashes > MOST_CRASHES || this.#draining) {
+      const outcome = inDoubt ? doubtful : forgotten
       return this.#options.queue().conclude(
         entry,
-        slots.map((slot) => ({ slot, outcome: forgotten })),
+        slots.map((slot) => ({ slot, outcome })),
       )
     }
     for (const slot of slots) slot.state = 'queued'
@@ -208,6 +226,8 @@ export class Courier {
 
 const lostReply: Reply = { code: 451, enhanced: '4.3.0', text: 'the attempt was lost here', host: '' }
 const forgotten: Outcome = { kind: 'later', blame: 'ours', reply: lostReply }
+/** RFC 1047: what happened after the dot, if it was sent, nobody here knows any more. */
+const doubtful: Outcome = { ...forgotten, inDoubt: true }
 
 function payloadOf(task: Task, attempt: number, content: Uint8Array | null): Payload<'deliver'> {
   const { envelope } = task.entry

@@ -8,6 +8,8 @@ import { CONTENT_CHUNK } from '../../shared/bus/messages.ts'
 export type OnPiece = (data: Uint8Array, last: boolean) => void
 
 export interface Outgoing {
+  /** The last piece has been handed over. */
+  readonly finished: boolean
   give(credit: number): void
   close(): Promise<void>
 }
@@ -22,6 +24,10 @@ export class OutgoingPieces implements Outgoing {
   constructor(pieces: readonly Uint8Array[], onPiece: OnPiece) {
     this.#pieces = pieces
     this.#onPiece = onPiece
+  }
+
+  get finished(): boolean {
+    return this.#next >= this.#pieces.length
   }
 
   give(credit: number): void {
@@ -63,6 +69,10 @@ export class OutgoingFile implements Outgoing {
     this.#credit = credit
     this.#onPiece = onPiece
     this.#onTrouble = onTrouble
+  }
+
+  get finished(): boolean {
+    return this.#at >= this.#octets
   }
 
   give(credit: number): void {

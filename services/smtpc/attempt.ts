@@ -5,7 +5,7 @@
  * hosts of the route are tried in order until one gives a session (`hosts.ts`); from then on what happens in
  * the transaction is the outcome. Ends exactly once, by `report`.
  */
-import type { Answer } from '../../shared/bus/messages.ts'
+import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Route } from '../../shared/message/route.ts'
 import type { Delivery } from './commands.ts'
@@ -18,12 +18,18 @@ import type { Pool } from './pool.ts'
 export type SmtpRoute = Extract<Route, { kind: 'smtp' }>
 export type Report = Answer<'deliver'>
 
+/** Who asked for it. */
+export interface Client {
+  report: (report: Report) => void
+  dial: (progress: Payload<'deliver-dial'>) => void
+}
+
 export class Attempt implements Tenant {
   readonly content: Content
   readonly #delivery: Delivery
   readonly #route: SmtpRoute
   readonly #pool: Pool
-  readonly #report: (report: Report) => void
+  readonly #client: Client
   #targets: Target[] = []
   #failures: Reply[] = []
   #dial: Dial | null = null
@@ -31,18 +37,12 @@ export class Attempt implements Tenant {
   #at: { host: string; address: string; tls: string } = { host: '', address: '', tls: '' }
   #over = false
 
-  constructor(
-    delivery: Delivery,
-    route: SmtpRoute,
-    content: Content,
-    pool: Pool,
-    report: (report: Report) => void,
-  ) {
+  constructor(delivery: Delivery, route: SmtpRoute, content: Content, pool: Pool, client: Client) {
     this.#delivery = delivery
     this.#route = route
     this.content = content
     this.#pool = pool
-    this.#report = report
+    this.#client = client
   }
 
   start(): void {
@@ -64,7 +64,7 @@ export class Attempt implements Tenant {
     this.#over = true
     if (this.content instanceof ContentStream) this.content.release()
     const { recipients } = this.#delivery
-    this.#report({
+    this.#client.report({
       outcomes: outcomes.flatMap((outcome, at) => {
         const recipient = recipients[at]
         return recipient ? [{ n: recipient.n, outcome }] : []
@@ -96,6 +96,7 @@ export class Attempt implements Tenant {
   }
 
   #dialFirst(): void {
+    this.#client.dial({ attempt: this.#delivery.attempt })
     this.#targets = orderTargets(this.#route.hosts, Math.random)
     this.#dialNext()
   }
@@ -109,7 +110,11 @@ export class Attempt implements Tenant {
 
   #dialled(dialled: Dialled): void {
     this.#dial = null
-    if (dialled.kind === 'up') return this.#run(this.#pool.adopt(this.#key, dialled.session, this.#lmtp))
+    if (dialled.kind === 'up') {
+      // It leaves with this turn of the loop; the dot waits for replies to what is sent now, so for the next turn.
+      this.#client.dial({ attempt: this.#delivery.attempt, begun: true })
+      return this.#run(this.#pool.adopt(this.#key, dialled.session, this.#lmtp))
+    }
     this.#failures.push(dialled.reply)
     this.#dialNext()
   }

@@ -21,22 +21,26 @@ const CANCELLED = own(451, '4.3.0', 'the attempt was cancelled')
 const ORPHANED = own(451, '4.3.0', 'the queue manager was lost')
 const NOT_OURS = own(451, '4.3.5', 'a route that is not for SMTP')
 
-export type GiveCredit = (credit: Payload<'content-credit'>) => void
+/** What qmgr is told while an attempt runs. */
+export interface Tell {
+  credit: (credit: Payload<'content-credit'>) => void
+  dial: (progress: Payload<'deliver-dial'>) => void
+}
 
 export class Courier {
   readonly handlers: Handlers
   readonly #pool: Pool
   readonly #log: Log
-  readonly #giveCredit: GiveCredit
+  readonly #tell: Tell
   readonly #attempts = new Map<number, Attempt>()
   #draining = false
   #whenEmpty: (() => void) | null = null
   #count = { attempts: 0, sent: 0, later: 0, never: 0, inDoubt: 0 }
 
-  constructor(slice: SmtpcSlice, log: Log, giveCredit: GiveCredit) {
+  constructor(slice: SmtpcSlice, log: Log, tell: Tell) {
     this.#pool = new Pool(slice)
     this.#log = log
-    this.#giveCredit = giveCredit
+    this.#tell = tell
     this.handlers = {
       deliver: (delivery) => this.#deliver(delivery),
       'deliver-cancel': ({ attempt }) => this.#attempts.get(attempt)?.cancel(CANCELLED),
@@ -74,9 +78,12 @@ export class Courier {
     if (this.#draining || delivery.recipients.length === 0) return refuse(delivery, DRAINING)
     return new Promise((resolve) => {
       const begun = Date.now()
-      const attempt = new Attempt(delivery, route, this.#contentOf(delivery), this.#pool, (report) => {
-        this.#finished(delivery, report, Date.now() - begun)
-        resolve(report)
+      const attempt = new Attempt(delivery, route, this.#contentOf(delivery), this.#pool, {
+        report: (report) => {
+          this.#finished(delivery, report, Date.now() - begun)
+          resolve(report)
+        },
+        dial: this.#tell.dial,
       })
       this.#attempts.set(delivery.attempt, attempt)
       attempt.start()
@@ -85,7 +92,7 @@ export class Courier {
 
   #contentOf(delivery: Delivery): Content {
     if (delivery.content) return asBuffer(delivery.content)
-    return new ContentStream((octets) => this.#giveCredit({ stream: delivery.attempt, octets }))
+    return new ContentStream((octets) => this.#tell.credit({ stream: delivery.attempt, octets }))
   }
 
   #chunk({ stream, data, last }: Payload<'content-chunk'>): void {

@@ -11,7 +11,10 @@ import { Courier } from './courier.ts'
 const FAREWELL_MS = 2000
 
 runService('smtpc', async (context) => {
-  const courier = new Courier(context.slice, context.log, (credit) => link.send('content-credit', credit))
+  const courier = new Courier(context.slice, context.log, {
+    credit: (credit) => link.send('content-credit', credit),
+    dial: (progress) => link.send('deliver-dial', progress),
+  })
   let whenDown: () => void = () => undefined
   const link: Link = openLink({
     target: context.buses.qmgr,

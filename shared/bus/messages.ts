@@ -190,6 +190,11 @@ export const busMessages = {
     }),
     0,
   ),
+  /**
+   * How far an attempt without a kept connection is: it looks for one; with `begun` its transaction starts on one.
+   * Of an attempt that smtpc takes to its grave between the two, nothing was sent.
+   */
+  'deliver-dial': event(['smtpc'], ['qmgr'], { attempt: integer, begun: optional(boolean) }),
   /** qmgr no longer wants the attempt (drain, removal): stop if the final dot has not been sent. */
   'deliver-cancel': event(['qmgr'], ['smtpc', 'lda'], { attempt: integer }),
 

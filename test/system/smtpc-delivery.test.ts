@@ -31,20 +31,25 @@ interface Client {
   worker: TestWorker
   qmgr: Peer
   credits: number[]
+  /** `attempt` as it looks for a connection, `attempt begun` when it has one. */
+  dials: string[]
   close: () => Promise<void>
 }
 
 async function startClient(slice: SmtpcSlice): Promise<Client> {
   const rig: Rig = makeRig()
   const credits: number[] = []
+  const dials: string[] = []
   const { hub, joined } = await playHub('qmgr', rig.buses.qmgr, {
     'content-credit': ({ octets }) => void credits.push(octets),
+    'deliver-dial': ({ attempt, begun }) => void dials.push(`${attempt}${begun ? ' begun' : ''}`),
   })
   const worker = await startWorker('smtpc', slice, rig)
   return {
     worker,
     qmgr: await joined(),
     credits,
+    dials,
     close: async () => {
       assert.equal(await worker.drain(), 0, worker.output())
       hub.close()
@@ -99,6 +104,23 @@ test('one connection carries many transactions, byte for byte', PATIENCE, async 
   const arrived = sink.mails.map((mail) => mail.content.toString())
   const closed = (text: string) => (text === '' || text.endsWith('\r\n') ? text : `${text}\r\n`)
   assert.deepEqual(arrived, contents.map(closed))
+})
+
+test('qmgr hears of an attempt that looks for a connection, and when it has one', PATIENCE, async (t) => {
+  const sink = await sinkFor(t)
+  const heard = async (ports: number[]) => {
+    const from = client.dials.length
+    const delivery = deliveryBy(ports, ['a@x'])
+    const answer = print(await client.qmgr.request('deliver', delivery))
+    const name = new RegExp(`^${delivery.attempt}\\b`)
+    return [...client.dials.slice(from).map((line) => line.replace(name, 'it')), ...answer]
+  }
+  assert.deepEqual(await heard([sink.port]), ['it', 'it begun', 'sent 250'])
+  assert.deepEqual(await heard([sink.port]), ['sent 250'], 'a kept connection')
+  const closed = await openSink()
+  await closed.close()
+  assert.deepEqual(await heard([closed.port]), ['it', 'later 451 destination'])
+  assert.deepEqual(await heard([closed.port, sink.port]), ['it', 'it begun', 'sent 250'])
 })
 
 test('attempts at once take connections of their own, which are kept', PATIENCE, async (t) => {
@@ -455,7 +477,7 @@ test('drain finishes what is in hand, says QUIT, and leaves with 0', PATIENCE, a
 
 test('when qmgr is lost, attempts without the dot stop and those with it go on', PATIENCE, async (t) => {
   const rig = makeRig()
-  const first = await playHub('qmgr', rig.buses.qmgr, {})
+  const first = await playHub('qmgr', rig.buses.qmgr, { 'deliver-dial': () => undefined })
   const worker = await startWorker('smtpc', SLICE, rig)
   t.after(async () => {
     await worker.drain()
@@ -473,7 +495,7 @@ test('when qmgr is lost, attempts without the dot stop and those with it go on',
   first.hub.close()
   await assert.rejects(lost)
   await until('the connection closed', () => farm.sockets.size === 0)
-  const second = await playHub('qmgr', rig.buses.qmgr, {})
+  const second = await playHub('qmgr', rig.buses.qmgr, { 'deliver-dial': () => undefined })
   t.after(() => second.hub.close())
   const sink = await sinkFor(t)
   const back = await second.joined()

@@ -16,7 +16,7 @@ let qmgr: Peer
 let stop: () => Promise<unknown>
 
 before(async () => {
-  const { hub, joined } = await playHub('qmgr', rig.buses.qmgr, {})
+  const { hub, joined } = await playHub('qmgr', rig.buses.qmgr, { 'deliver-dial': () => undefined })
   const worker = await startWorker('smtpc', SLICE, rig)
   qmgr = await joined()
   stop = async () => {
