@@ -156,6 +156,8 @@ function takeLocal(text: string): { value: string; length: number } | null {
 }
 
 function withoutDomain(local: string, options: MailboxOptions): ParsedAddress {
+  // `<"">` is somebody, if nobody we know; written without a domain it would be the null path
+  if (local === '') return bad('local-part')
   if (local.toLowerCase() !== 'postmaster' && !options.unqualified) return bad('unqualified')
   if (!options.utf8 && NOT_ASCII.test(local)) return bad('needs-utf8')
   return bounded(local, '')

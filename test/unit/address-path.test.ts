@@ -60,6 +60,7 @@ const cases: [path: string, expected: string, options?: PathOptions][] = [
   ['<@a.example,b.example:user@c.example>', 'syntax'],
   ['<@a b:user@c.example>', 'syntax'],
   ['<user>', 'unqualified'],
+  ['<"">', 'local-part'],
   ['<user@>', 'domain'],
   ['<us er@example.org>', 'syntax'],
   ['<user@example.org@example.net>', 'domain'],
