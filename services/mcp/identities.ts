@@ -14,7 +14,7 @@ export interface Identity {
   uid: number
   gid: number
 }
-export type StandingRole = Exclude<WorkerRole, 'lda'>
+export type StandingRole = Exclude<WorkerRole, 'lda'> | 'submission'
 export type Identities = Readonly<Record<StandingRole, Identity>>
 
 export type Found = { kind: 'found'; identities: Identities } | { kind: 'missing'; problems: string[] }
@@ -36,6 +36,7 @@ export function findIdentities(
   const identities = {
     qmgr: find('qmgr'),
     smtpd: find('smtpd'),
+    submission: find('submission'),
     smtpc: find('smtpc'),
     resolver: find('resolver'),
   }

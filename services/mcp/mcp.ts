@@ -22,7 +22,7 @@ import { LdaHouse } from './lda-house.ts'
 import { missingGuarantees } from './missing.ts'
 import { Overseer } from './overseer.ts'
 import { applyReload } from './reloader.ts'
-import { initialWorkers } from './roles.ts'
+import { initialWorkers, partOf } from './roles.ts'
 import { startInBackground } from './worker-process.ts'
 
 const SAFE_UMASK = 0o077
@@ -78,7 +78,7 @@ export class Mcp {
       log: ground.log,
       logs: ground.logs,
       scriptOf: (role) => join(ground.options.services, role, 'main.js'),
-      handed: (role) => ground.ports.handed(role),
+      handed: (name, role) => ground.ports.handed(partOf(name, role)),
       configuration: (name, role) => this.#configuration(name, role),
       onLdaWanted: (wanted) => this.#ldas.start(wanted),
       onSettled: (givenUp) => this.#settled(givenUp),
@@ -102,7 +102,7 @@ export class Mcp {
     log.info({ build: BUILD, pid: process.pid, config: options.configFile }, 'starting')
     this.#listenToSignals()
     // forks first: the workers load their code while we go on
-    this.overseer.dispatch({ kind: 'add', workers: initialWorkers(this.slices.mcp.smtpdProcesses) })
+    this.overseer.dispatch({ kind: 'add', workers: initialWorkers(this.slices) })
     try {
       this.#control = await this.#openControl()
     } catch (error) {
@@ -153,15 +153,16 @@ export class Mcp {
 
   #configuration(name: string, role: WorkerRole): Omit<Configure, 'descriptors'> {
     const { identities } = this.ground
+    const part = partOf(name, role)
     return {
       role,
       name,
       build: BUILD,
       epoch: this.epoch,
       severity: this.slices.mcp.severity,
-      slice: this.slices[role],
+      slice: this.slices[part],
       buses: busPaths(this.slices.mcp.runDirectory),
-      become: role === 'lda' ? this.#ldas.becomeOf(name) : (identities?.[role] ?? null),
+      become: part === 'lda' ? this.#ldas.becomeOf(name) : (identities?.[part] ?? null),
     }
   }
 

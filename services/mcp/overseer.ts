@@ -20,7 +20,7 @@ export interface OverseerOptions {
   log: Log
   logs: LogCollector
   scriptOf: (role: WorkerRole) => string
-  handed: (role: WorkerRole) => Handed[]
+  handed: (name: string, role: WorkerRole) => Handed[]
   /** All of `configure` but the descriptors, as of now. */
   configuration: (name: string, role: WorkerRole) => Omit<Configure, 'descriptors'>
   onLdaWanted: (wanted: LifePayload<'lda-wanted'>) => void
@@ -127,7 +127,7 @@ export class Overseer {
   #fork({ name, role, life }: Extract<Effect, { kind: 'fork' }>): void {
     const { handed, scriptOf, logs, log } = this.#options
     const pipe = role === 'lda'
-    const ports = pipe ? [{ name: 'bus', fd: -1 }] : handed(role)
+    const ports = pipe ? [{ name: 'bus', fd: -1 }] : handed(name, role)
     const process = new WorkerProcess({
       name,
       role,

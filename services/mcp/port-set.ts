@@ -14,6 +14,7 @@ import { BindFailed, type BoundPort, bindTcp, bindUnix, clearStalePath, type Whe
 type Endpoint = ListenerSlice['endpoint']
 interface Listener {
   name: string
+  kind: ListenerSlice['kind']
   endpoint: Endpoint
   bound: BoundPort
 }
@@ -72,7 +73,7 @@ export class PortSet {
       const listeners: Listener[] = []
       for (const slice of mcp.listeners) {
         const bound = keep(await untilFree(until, () => bindListener(slice)))
-        listeners.push({ name: slice.name, endpoint: slice.endpoint, bound })
+        listeners.push({ name: slice.name, kind: slice.kind, endpoint: slice.endpoint, bound })
       }
       return new PortSet(mcp.runDirectory, inner, listeners)
     } catch (error) {
@@ -81,8 +82,8 @@ export class PortSet {
     }
   }
 
-  /** What a worker of this role is handed. */
-  handed(role: WorkerRole): Handed[] {
+  /** What a worker of this role is handed; an smtpd: the listeners of its class. */
+  handed(role: WorkerRole | 'submission'): Handed[] {
     const { qmgr, resolver, queue } = this.#inner
     if (role === 'qmgr')
       return [
@@ -90,7 +91,9 @@ export class PortSet {
         { name: 'queue', fd: queue.fd },
       ]
     if (role === 'resolver') return [{ name: 'bus', fd: resolver.fd }]
-    return role === 'smtpd' ? this.#listeners.map(({ name, bound }) => ({ name, fd: bound.fd })) : []
+    if (role !== 'smtpd' && role !== 'submission') return []
+    const own = this.#listeners.filter(({ kind }) => (kind === 'mx') === (role === 'smtpd'))
+    return own.map(({ name, bound }) => ({ name, fd: bound.fd }))
   }
 
   addresses(): Record<string, Where> {
@@ -107,7 +110,7 @@ export class PortSet {
         const kept = takeSamePlace(left, slice)
         const bound = kept?.bound ?? (await bindListener(slice))
         if (!kept) fresh.push(bound)
-        next.push({ name: slice.name, endpoint: slice.endpoint, bound })
+        next.push({ name: slice.name, kind: slice.kind, endpoint: slice.endpoint, bound })
       }
     } catch (error) {
       for (const port of fresh) port.close()

@@ -11,7 +11,7 @@ import type { Slices } from '../../shared/config/slices.ts'
 import type { Mcp } from './mcp.ts'
 import { BindFailed } from './ports.ts'
 import { whyNotReloadable } from './reload.ts'
-import { smtpdNames } from './roles.ts'
+import { partOf, serverNumber, smtpdNames } from './roles.ts'
 
 export async function applyReload(mcp: Mcp): Promise<Answer<'reload'>> {
   const { load, log } = mcp.ground
@@ -31,7 +31,7 @@ async function exchange(mcp: Mcp, slices: Slices): Promise<Answer<'reload'>> {
     throw error
   })
   if (plan instanceof BindFailed) return refuse(mcp, `${plan.message}\n`)
-  const replaceSmtpd = plan.changed || slices.mcp.smtpdProcesses !== mcp.slices.mcp.smtpdProcesses
+  const replaceSmtpd = plan.changed || countsOf(slices) !== countsOf(mcp.slices)
   plan.commit()
   mcp.slices = slices
   mcp.epoch++
@@ -39,11 +39,13 @@ async function exchange(mcp: Mcp, slices: Slices): Promise<Answer<'reload'>> {
   log.setSeverity(severity)
   for (const trouble of logs.configure(channels, severity)) log.error({ trouble }, 'log file does not work')
   mcp.overseer.dispatch({ kind: 'rules', rules: slices.mcp })
-  mcp.overseer.tellAll('reconfigure', ({ role }) =>
-    replaceSmtpd && role === 'smtpd' ? null : { epoch: mcp.epoch, severity, slice: slices[role] },
+  mcp.overseer.tellAll('reconfigure', ({ name, role }) =>
+    replaceSmtpd && role === 'smtpd'
+      ? null
+      : { epoch: mcp.epoch, severity, slice: slices[partOf(name, role)] },
   )
   if (replaceSmtpd) {
-    const names = smtpdNames(nextNumber(mcp), slices.mcp.smtpdProcesses)
+    const names = smtpdNames(nextNumber(mcp), slices)
     mcp.overseer.dispatch({ kind: 'replace', role: 'smtpd', names })
   }
   mcp.overseer.dispatch({ kind: 'revive' })
@@ -51,9 +53,14 @@ async function exchange(mcp: Mcp, slices: Slices): Promise<Answer<'reload'>> {
   return { kind: 'done', epoch: mcp.epoch }
 }
 
+/** Also when a listener has changed its type: it is for other processes now. */
+function countsOf(slices: Slices): string {
+  return [...smtpdNames(1, slices), ...slices.submission.listeners.map(({ name }) => name)].join(' ')
+}
+
 /** Names are not used again while their last bearers drain. */
 function nextNumber(mcp: Mcp): number {
-  const numbers = mcp.overseer.workers().map(({ name }) => Number(/^smtpd-(\d+)$/.exec(name)?.[1] ?? 0))
+  const numbers = mcp.overseer.workers().map(({ name }) => serverNumber(name))
   return Math.max(0, ...numbers) + 1
 }
 

@@ -33,16 +33,41 @@ export const drainStages: readonly { roles: readonly WorkerRole[]; until: number
   { roles: ['resolver'], until: 1 },
 ]
 
-/** Workers of a system at rest, in order of start; smtpd's are numbered from `firstSmtpd`. */
-export function initialWorkers(smtpdProcesses: number): { name: string; role: WorkerRole }[] {
+/** Workers of a system at rest, in order of start. */
+export function initialWorkers(slices: ServerCounts): { name: string; role: WorkerRole }[] {
   return [
     { name: 'qmgr', role: 'qmgr' },
     { name: 'resolver', role: 'resolver' },
     { name: 'smtpc', role: 'smtpc' },
-    ...smtpdNames(1, smtpdProcesses).map((name) => ({ name, role: 'smtpd' as const })),
+    ...smtpdNames(1, slices).map((name) => ({ name, role: 'smtpd' as const })),
   ]
 }
 
-export function smtpdNames(first: number, count: number): string[] {
-  return Array.from({ length: count }, (_, n) => `smtpd-${first + n}`)
+export interface ServerCounts {
+  mcp: { smtpdProcesses: number; submissionProcesses: number }
+  smtpd: { listeners: readonly unknown[] }
+  submission: { listeners: readonly unknown[] }
+}
+
+/** The two kinds of smtpd: for strangers, and for users and local programs. Only the latter holds passwords. */
+export type ServerClass = 'smtpd' | 'submission'
+
+/** Numbered from `first`; a class without listeners has no process, but there is always one smtpd. */
+export function smtpdNames(first: number, { mcp, smtpd, submission }: ServerCounts): string[] {
+  const names = (what: ServerClass, count: number) =>
+    Array.from({ length: count }, (_, n) => `${what}-${first + n}`)
+  const users = submission.listeners.length > 0 ? names('submission', mcp.submissionProcesses) : []
+  const strangers = smtpd.listeners.length > 0 || users.length === 0 ? names('smtpd', mcp.smtpdProcesses) : []
+  return [...strangers, ...users]
+}
+
+const SERVER_NAME = /^(?:smtpd|submission)-(\d+)$/
+
+export function serverNumber(name: string): number {
+  return Number(SERVER_NAME.exec(name)?.[1] ?? 0)
+}
+
+/** Whose part of the config a worker gets, and whose user it becomes. */
+export function partOf(name: string, role: WorkerRole): WorkerRole | 'submission' {
+  return role === 'smtpd' && name.startsWith('submission-') ? 'submission' : role
 }

@@ -161,6 +161,6 @@ function whyBarred(
   if (identity.role === 'command' || identity.role === 'qmgr') return `${identity.role} has no business here`
   if (identity.role === 'lda') return null // mcp made its connection
   if (!who) return 'the kernel does not say who it is'
-  const expected = slice.busUids ? slice.busUids[identity.role] : process.getuid?.()
-  return who.uid === expected ? null : `uid ${who.uid} is not ${identity.role}'s`
+  const expected = slice.busUids ? slice.busUids[identity.role] : [process.getuid?.()]
+  return expected?.includes(who.uid) ? null : `uid ${who.uid} is not ${identity.role}'s`
 }

@@ -8,8 +8,8 @@ import type { Credentials, Identity } from '../../shared/bus/peer.ts'
 
 export interface House {
   build: string
-  /** Role to uid; null: no root, everything runs as its caller. */
-  busUids: Record<string, number> | null
+  /** Role to uids; null: no root, everything runs as its caller. */
+  busUids: Record<string, number[]> | null
   ownUid: number | undefined
 }
 
@@ -20,8 +20,8 @@ export function admit(identity: Identity, credentials: Credentials | null, house
   const { role, build } = identity
   if (build !== house.build) return `build ${build} cannot talk to build ${house.build}`
   if (!GUESTS.has(role)) return `${role} has no business here`
-  const wanted = house.busUids ? house.busUids[role] : house.ownUid
-  if (house.busUids && wanted === undefined) return `no user is known for ${role}`
-  if (credentials && credentials.uid !== wanted) return `uid ${credentials.uid} is not ${role}`
+  const wanted = house.busUids ? house.busUids[role] : [house.ownUid]
+  if (wanted === undefined) return `no user is known for ${role}`
+  if (credentials && !wanted.includes(credentials.uid)) return `uid ${credentials.uid} is not ${role}`
   return null
 }

@@ -16,11 +16,22 @@ export const processesBlock = block(
   'The worker processes: how many, as whom, how they are kept up.',
   {
     smtpd: one(t.count(1, 64), 2, {
-      doc: 'Server processes; they share the listening sockets.',
+      doc: 'Server processes for listeners of type `mx`; they share the listening sockets.',
+      readers: ['mcp'],
+    }),
+    submission: one(t.count(1, 64), 1, {
+      doc: 'Server processes for listeners of type `submission` and `local`, who hold what users log in with.',
       readers: ['mcp'],
     }),
     'qmgr-user': one(t.systemName, 'phq', { doc: 'Whom the queue manager runs as.', readers: ['mcp'] }),
-    'smtpd-user': one(t.systemName, 'phs', { doc: 'Whom the SMTP servers run as.', readers: ['mcp'] }),
+    'smtpd-user': one(t.systemName, 'phs', {
+      doc: 'Whom the servers for strangers run as.',
+      readers: ['mcp'],
+    }),
+    'submission-user': one(t.systemName, 'phm', {
+      doc: 'Whom the servers for users and local programs run as.',
+      readers: ['mcp'],
+    }),
     'smtpc-user': one(t.systemName, 'phc', { doc: 'Whom the SMTP client runs as.', readers: ['mcp'] }),
     'resolver-user': one(t.systemName, 'phr', { doc: 'Whom the resolver runs as.', readers: ['mcp'] }),
     group: one(t.systemName, 'posthorn', {

@@ -29,7 +29,7 @@ interface Common {
   hostname: string
   paths: Paths
   listeners: ListenerSlice[]
-  busUids: Record<string, number> | null
+  busUids: Record<string, number[]> | null
   match: MatchContext
 }
 
@@ -45,10 +45,12 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
   const busUids = staysCaller(facts) ? null : lookUpUsers(config, facts, problems)
   const common: Common = { config, facts, problems, hostname, paths, listeners, busUids, match }
   const qualifyDomain = config.options.values['qualify-domain'] ?? hostname
+  const site = { hostname, qualifyDomain, inlineLimit: config.qmgr.values['inline-limit'] }
   return {
     mcp: mcpSlice(common),
     qmgr: qmgrSlice(common),
-    smtpd: { hostname, listeners, qualifyDomain, inlineLimit: config.qmgr.values['inline-limit'] },
+    smtpd: { ...site, listeners: listeners.filter(({ kind }) => kind === 'mx') },
+    submission: { ...site, listeners: listeners.filter(({ kind }) => kind !== 'mx') },
     smtpc: smtpcSlice(common),
     resolver: resolverSlice(common),
     lda: { hostname, idle: config.lda.values['idle-timeout'] },
@@ -111,20 +113,27 @@ function checkSockets({ controls, options }: Config, paths: Paths, problems: Pro
   }
 }
 
-const workerRoles = ['qmgr', 'smtpd', 'smtpc', 'resolver'] as const
+/** By the option that names the user: the role on the bus. */
+const workerUsers = {
+  qmgr: 'qmgr',
+  smtpd: 'smtpd',
+  submission: 'smtpd',
+  smtpc: 'smtpc',
+  resolver: 'resolver',
+} as const
 
 /** Who may join the bus as what; users that are missing are told together, for one command makes them all. */
-function lookUpUsers(config: Config, facts: Facts, problems: Problems): Record<string, number> {
+function lookUpUsers(config: Config, facts: Facts, problems: Problems): Record<string, number[]> {
   const { processes } = config
-  const uids: Record<string, number> = {}
+  const uids: Record<string, number[]> = {}
   const missing: string[] = []
-  for (const role of workerRoles) {
-    const option = `${role}-user` as const
+  for (const [worker, role] of Object.entries(workerUsers)) {
+    const option = `${worker as keyof typeof workerUsers}-user` as const
     const name = processes.values[option]
     const account = facts.accounts.user(name)
     if (!account) missing.push(`user \`${name}\``)
-    else if (account.uid === 0) problems.error(placeOf(processes, option), `${role} must not run as root`)
-    else uids[role] = account.uid
+    else if (account.uid === 0) problems.error(placeOf(processes, option), `${worker} must not run as root`)
+    else uids[role] = [...(uids[role] ?? []), account.uid]
   }
   const { group } = processes.values
   if (facts.accounts.group(group) === null) missing.push(`group \`${group}\``)
@@ -144,9 +153,11 @@ function mcpSlice({ config, hostname, listeners, paths }: Common): McpSlice {
     controlMode: controls.values.unix.mode,
     listeners,
     smtpdProcesses: processes.values.smtpd,
+    submissionProcesses: processes.values.submission,
     users: {
       qmgr: processes.values['qmgr-user'],
       smtpd: processes.values['smtpd-user'],
+      submission: processes.values['submission-user'],
       smtpc: processes.values['smtpc-user'],
       resolver: processes.values['resolver-user'],
     },
@@ -220,7 +231,7 @@ function qmgrSlice(common: Common): QmgrSlice {
       rate: values.rate,
     })),
     controlUids,
-    controlNames: namesOf([0, busUids?.['qmgr'] ?? facts.uid, ...controlUids], facts),
+    controlNames: namesOf([0, busUids?.['qmgr']?.[0] ?? facts.uid, ...controlUids], facts),
     busUids,
   }
 }

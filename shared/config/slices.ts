@@ -143,7 +143,7 @@ export interface QmgrSlice {
   /** Their names by uid, root's and qmgr's own too, for the log: qmgr looks at no file but its own. */
   controlNames: Record<string, string>
   /** Who may join the bus as which role; null (no root): only our own uid, any role. */
-  busUids: Record<string, number> | null
+  busUids: Record<string, number[]> | null
 }
 
 export interface SmtpcSlice {
@@ -196,7 +196,7 @@ export interface ResolverSlice {
   /** Separates user and detail (`+`), or '' for none. */
   recipientDelimiter: string
   /** May join the bus as which role; null: only our own uid. */
-  busUids: Record<string, number> | null
+  busUids: Record<string, number[]> | null
   /** Own uid and gid for mailboxes when not root: only the caller's own mailbox can be delivered to. */
   unprivileged: { uid: number; gid: number } | null
 }
@@ -231,8 +231,9 @@ export interface McpSlice {
   controlMode: number
   listeners: ListenerSlice[]
   smtpdProcesses: number
+  submissionProcesses: number
   /** System users by role; used only when mcp is root. */
-  users: { qmgr: string; smtpd: string; smtpc: string; resolver: string }
+  users: { qmgr: string; smtpd: string; submission: string; smtpc: string; resolver: string }
   group: string
   minimumUid: number
   restart: RestartPolicy
@@ -246,7 +247,10 @@ export interface McpSlice {
 export interface Slices {
   mcp: McpSlice
   qmgr: QmgrSlice
+  /** The smtpd for strangers. */
   smtpd: SmtpdSlice
+  /** The smtpd for users and local programs, which alone holds what they log in with. */
+  submission: SmtpdSlice
   smtpc: SmtpcSlice
   resolver: ResolverSlice
   lda: LdaSlice

@@ -12,7 +12,7 @@ import { configText, ended, makeWorld, type Started, show, startMcp, type World 
 
 const timeout = 120_000
 const skip = process.getuid?.() === 0 ? false : 'this needs root: nothing of it was tested'
-const USERS = { qmgr: 'daemon', smtpd: 'bin', smtpc: 'games', resolver: 'lp' } as const
+const USERS = { qmgr: 'daemon', smtpd: 'bin', submission: 'uucp', smtpc: 'games', resolver: 'lp' } as const
 const GROUP = 'games'
 const MAILBOX_UID = 5432
 const NO_CAPABILITIES = ['0000000000000000', '0000000000000000', '0000000000000000', '0000000000000000']
@@ -101,14 +101,18 @@ test('exactly one process is root; no worker has or can get a capability', { tim
     'smtpc',
     'smtpd',
     'smtpd',
+    'smtpd',
   ])
   const group = gidOf(GROUP)
-  for (const { role, pid, uid } of processes) {
+  for (const { name, role, pid, uid } of processes) {
     if (role === 'mcp') {
       assert.deepEqual(show(`${pid}`).uids, [0, 0, 0, 0])
       continue
     }
-    const wanted = role === 'lda' ? MAILBOX_UID : accountOf(USERS[role as keyof typeof USERS]).uid
+    const wanted =
+      role === 'lda'
+        ? MAILBOX_UID
+        : accountOf(USERS[(name.startsWith('submission') ? 'submission' : role) as keyof typeof USERS]).uid
     const gid = role === 'lda' ? MAILBOX_UID : group
     assert.equal(uid, wanted, 'status says what /proc says')
     for (const thread of readdirSync(`/proc/${pid}/task`)) {

@@ -132,7 +132,7 @@ test('no shipped config lets strangers relay', () => {
   for (const file of files) {
     const checked = loadConfig(file, { asCaller: true, readable: () => 'yes' })
     assert.ok(checked.kind === 'ok', checked.kind === 'bad' ? printProblems(checked.problems) : '')
-    for (const { name, kind, relay } of checked.slices.smtpd.listeners) {
+    for (const { name, kind, relay } of checked.slices.mcp.listeners) {
       const wide = relay.filter(
         (one) => !one.negated && (one.network === 'any' || /\/[0-7]$/.test(one.network)),
       )

@@ -14,7 +14,7 @@ function flat(text: string): AddressMatchList {
   const config = `options { hostname "mx.example.org"; };\n${text}\nlistener "local" { socket "s"; relay { test; }; };\nzone "." { type remote; };`
   const checked = loadConfigText(config, '/tmp/a.conf', machine)
   assert.equal(checked.kind, 'ok')
-  return checked.kind === 'ok' ? (checked.slices.smtpd.listeners[0]?.relay ?? []) : []
+  return checked.kind === 'ok' ? (checked.slices.mcp.listeners[0]?.relay ?? []) : []
 }
 
 /** As smtpd does it: the first that matches decides. */

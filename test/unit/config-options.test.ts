@@ -131,6 +131,8 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'processes smtpd': ['', 'smtpd 3;'],
   'processes qmgr-user': ['', 'qmgr-user "x";'],
   'processes smtpd-user': ['', 'smtpd-user "x";'],
+  'processes submission-user': ['', 'submission-user "x";'],
+  'processes submission': ['', 'submission 3;'],
   'processes smtpc-user': ['', 'smtpc-user "x";'],
   'processes resolver-user': ['', 'resolver-user "x";'],
   'processes group': ['', 'group "x";'],
@@ -171,7 +173,9 @@ for (const block of allBlocks) {
       const changed = (Object.keys(one) as (keyof Slices)[]).filter((role) => {
         return JSON.stringify(one[role]) !== JSON.stringify(other[role])
       })
-      assert.deepEqual(new Set<string>(changed), new Set<string>(option.readers))
+      // the two kinds of smtpd are one reader
+      const told = changed.map((role) => (role === 'submission' ? 'smtpd' : role))
+      assert.deepEqual(new Set<string>(told), new Set<string>(option.readers))
     })
   }
 }

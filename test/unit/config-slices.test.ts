@@ -14,7 +14,15 @@ import {
 import type { Slices } from '../../shared/config/slices.ts'
 
 const timeout = 60_000
-const accounts: Record<string, number> = { phq: 801, phs: 802, phc: 803, phr: 804, alice: 1001, root: 0 }
+const accounts: Record<string, number> = {
+  phq: 801,
+  phs: 802,
+  phm: 805,
+  phc: 803,
+  phr: 804,
+  alice: 1001,
+  root: 0,
+}
 const machine: Overrides = {
   asCaller: false,
   uid: 0,
@@ -42,7 +50,7 @@ function complaints(text: string, overrides: Overrides = {}): string[] {
 
 test('as root, the bus knows each worker by its uid', { timeout }, () => {
   const { qmgr, resolver } = load(frame)
-  const uids = { qmgr: 801, smtpd: 802, smtpc: 803, resolver: 804 }
+  const uids = { qmgr: [801], smtpd: [802, 805], smtpc: [803], resolver: [804] }
   assert.deepEqual([qmgr.busUids, resolver.busUids, resolver.unprivileged], [uids, uids, null])
 })
 
@@ -73,7 +81,7 @@ test('users of controls become uids, with the names that there are', { timeout }
 })
 
 test('relative paths start at the file, sockets at run-directory', { timeout }, () => {
-  const { mcp, qmgr, smtpd } = load(
+  const { mcp, qmgr } = load(
     'options { directory "../spool"; }; listener "local" { socket "in.sock"; }; controls { unix "/c.sock"; };' +
       'logging { channel "x" { file "logs/x.log"; }; };',
   )
@@ -81,7 +89,7 @@ test('relative paths start at the file, sockets at run-directory', { timeout }, 
   assert.ok(qmgr.spool.startsWith('/etc/spool'))
   assert.deepEqual([mcp.runDirectory, mcp.pidFile], ['/etc/spool/run', '/etc/spool/run/posthorn.pid'])
   assert.deepEqual([mcp.controlSocket, mcp.queueSocket], ['/c.sock', '/etc/spool/run/queue.sock'])
-  assert.deepEqual(smtpd.listeners[0]?.endpoint, {
+  assert.deepEqual(mcp.listeners[0]?.endpoint, {
     kind: 'unix',
     path: '/etc/spool/run/in.sock',
     mode: 0o666,
@@ -123,13 +131,13 @@ test('no address is every address, by IPv6 where the machine has it', { timeout 
 })
 
 test('what a listener is follows from socket, name and port; tls from the port', { timeout }, () => {
-  const { smtpd } = load(
+  const { mcp } = load(
     'tls "t" { certificate "/dev/null"; key "/dev/null"; };' +
       'listener "mx" { port 2525; }; listener "a" { port 587; tls "t"; }; listener "b" { port 465; tls "t"; };' +
       'listener "c" { socket "s"; }; listener "d" { type submission; port 26; tls "t" required; };',
   )
   assert.deepEqual(
-    smtpd.listeners.map(({ kind, tls, bareNewline }) => [kind, tls.mode, bareNewline]),
+    mcp.listeners.map(({ kind, tls, bareNewline }) => [kind, tls.mode, bareNewline]),
     [
       ['mx', 'none', 'refuse'],
       ['submission', 'starttls', 'refuse'],
@@ -138,15 +146,15 @@ test('what a listener is follows from socket, name and port; tls from the port',
       ['submission', 'required', 'refuse'],
     ],
   )
-  assert.deepEqual(smtpd.listeners[1]?.tls.context, { name: 't', certificate: '/dev/null', key: '/dev/null' })
+  assert.deepEqual(mcp.listeners[1]?.tls.context, { name: 't', certificate: '/dev/null', key: '/dev/null' })
 })
 
 test('nobody relays unless told so, but for the socket', { timeout }, () => {
-  const { smtpd } = load(
+  const { mcp } = load(
     'listener "mx" { port 25; }; listener "submission" { port 587; }; listener "local" { socket "s"; };',
   )
   assert.deepEqual(
-    smtpd.listeners.map(({ relay }) => relay),
+    mcp.listeners.map(({ relay }) => relay),
     [true, true, false].map((negated) => [{ negated, network: 'any' }]),
   )
 })

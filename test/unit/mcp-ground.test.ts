@@ -151,7 +151,7 @@ test('users are found by name; a missing one and root are problems', () => {
     group: (name: string) => (name === 'posthorn' ? 300 : null),
     nameOf: () => null,
   }
-  const users = { qmgr: 'phq', smtpd: 'phq', smtpc: 'phq', resolver: 'phq' }
+  const users = { qmgr: 'phq', smtpd: 'phq', submission: 'phq', smtpc: 'phq', resolver: 'phq' }
   const good = findIdentities({ users, group: 'posthorn' }, accounts)
   assert.ok(good.kind === 'found')
   assert.deepEqual(good.identities.qmgr, { user: 'phq', uid: 201, gid: 300 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { initialWorkers } from '../../services/mcp/roles.ts'
+import { initialWorkers, partOf, smtpdNames } from '../../services/mcp/roles.ts'
 import type { Effect, Event, Rules, Supervision } from '../../services/mcp/supervision.ts'
 import { initialSupervision, nextTick, supervise } from '../../services/mcp/supervisor.ts'
 
@@ -30,7 +30,9 @@ class Play {
   }
 
   begin(smtpdProcesses = 2): Effect[] {
-    return this.feed({ kind: 'add', workers: initialWorkers(smtpdProcesses) })
+    const mcp = { smtpdProcesses, submissionProcesses: 1 }
+    const counts = { mcp, smtpd: { listeners: ['mx'] }, submission: { listeners: [] } }
+    return this.feed({ kind: 'add', workers: initialWorkers(counts) })
   }
 
   beginReady(): void {
@@ -334,5 +336,19 @@ test('whatever happens in whatever order: one process per worker, and a drain al
       for (const one of [...alive]) leave(one, false)
       assert.equal(play.state.mode.kind, 'finished')
     }),
+  )
+})
+
+test('strangers and users are served by processes of their own', () => {
+  const mcp = { smtpdProcesses: 2, submissionProcesses: 1 }
+  const of = (strangers: string[], users: string[]) =>
+    smtpdNames(3, { mcp, smtpd: { listeners: strangers }, submission: { listeners: users } })
+  assert.deepEqual(of(['mx'], ['local']), ['smtpd-3', 'smtpd-4', 'submission-3'])
+  assert.deepEqual(of(['mx'], []), ['smtpd-3', 'smtpd-4'])
+  assert.deepEqual(of([], ['local']), ['submission-3'])
+  assert.deepEqual(of([], []), ['smtpd-3', 'smtpd-4'])
+  assert.deepEqual(
+    ['smtpd-3', 'submission-3', 'smtpc'].map((name) => partOf(name, name === 'smtpc' ? 'smtpc' : 'smtpd')),
+    ['smtpd', 'submission', 'smtpc'],
   )
 })
