@@ -16,7 +16,7 @@ import type { Outcome } from '../../shared/message/outcome.ts'
 import type { Mailbox } from '../../shared/message/route.ts'
 import { errorCode, failureOutcome, oursOutcome } from './failure.ts'
 import { type Copy, Maildir } from './maildir.ts'
-import { toUnix, UnixNewlines } from './newline.ts'
+import { type Newlines, toUnix, UnixNewlines, untouched } from './newline.ts'
 import { type CopyPlan, planCopies, traceHeader } from './trace-header.ts'
 
 type Deliver = Payload<'deliver'>
@@ -44,7 +44,7 @@ interface Slot {
 /** Content that is still coming. */
 interface Intake {
   slots: Slot[]
-  newlines: UnixNewlines
+  newlines: Newlines
   end: (how: 'whole' | 'off') => void
 }
 
@@ -120,8 +120,9 @@ export class Deliveries {
   /** Runs to its first wait at once: pieces of content may come right behind the request. */
   async #attempt(request: Deliver): Promise<Delivered> {
     const slots = this.#begin(request)
-    if (request.content) writeAll(slots, toUnix(request.content))
-    else if (slots.some((slot) => slot.copy)) await this.#receive(request.attempt, slots)
+    const { content } = request
+    if (content) writeAll(slots, isBinary(request) ? content : toUnix(content))
+    else if (slots.some((slot) => slot.copy)) await this.#receive(request, slots)
     await Promise.all(slots.map(commit))
     this.#report(request, slots)
     return answer(request, slots)
@@ -138,7 +139,7 @@ export class Deliveries {
     }
     try {
       const maildir = this.#open(route.mailbox)
-      for (const slot of slots) this.#start(slot, maildir, request.sender)
+      for (const slot of slots) this.#start(slot, maildir, request)
       return slots
     } catch (error) {
       return failAll(slots, failureOutcome(error), error)
@@ -163,18 +164,20 @@ export class Deliveries {
     return maildir
   }
 
-  #start(slot: Slot, maildir: Maildir, sender: string): void {
+  #start(slot: Slot, maildir: Maildir, request: Deliver): void {
     try {
       slot.copy = maildir.begin(this.#options.name(this.#options.now()))
     } catch (error) {
       return fail(slot, failureOutcome(error), error)
     }
-    write(slot, traceHeader(sender, slot.plan))
+    write(slot, traceHeader(request.sender, slot.plan, isBinary(request) ? '\r\n' : '\n'))
   }
 
-  async #receive(attempt: number, slots: Slot[]): Promise<void> {
+  async #receive(request: Deliver, slots: Slot[]): Promise<void> {
+    const { attempt } = request
+    const newlines = isBinary(request) ? untouched : new UnixNewlines()
     const how = await new Promise<'whole' | 'off'>((end) => {
-      this.#intakes.set(attempt, { slots, newlines: new UnixNewlines(), end })
+      this.#intakes.set(attempt, { slots, newlines, end })
     })
     this.#intakes.delete(attempt)
     if (how === 'off') failAll(slots, oursOutcome('the attempt was called off'))
@@ -191,6 +194,10 @@ export class Deliveries {
       } else log.warn({ ...facts, reply: outcome?.reply.text, why: String(error ?? '') }, 'not delivered')
     }
   }
+}
+
+function isBinary({ body }: Deliver): boolean {
+  return body === 'binarymime'
 }
 
 function emptySlot(plan: CopyPlan): Slot {

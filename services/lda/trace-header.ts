@@ -32,11 +32,11 @@ export function planCopies(recipients: readonly DeliveryRecipient[]): CopyPlan[]
   return [...plans.values()]
 }
 
-/** Lines end in LF, as everything on disk does; addresses may be UTF-8 (RFC 6532 section 3.2). */
-export function traceHeader(sender: string, plan: CopyPlan): Buffer {
-  const originals = plan.originals.map((address) => `X-Original-To: ${oneLine(address)}\n`).join('')
+/** @param newline LF as everything on disk has it, CRLF on top of binary content. Addresses may be UTF-8 (RFC 6532 section 3.2). */
+export function traceHeader(sender: string, plan: CopyPlan, newline: '\n' | '\r\n'): Buffer {
+  const originals = plan.originals.map((address) => `X-Original-To: ${oneLine(address)}${newline}`).join('')
   return Buffer.from(
-    `Return-Path: <${oneLine(sender)}>\n${originals}Delivered-To: ${oneLine(plan.address)}\n`,
+    `Return-Path: <${oneLine(sender)}>${newline}${originals}Delivered-To: ${oneLine(plan.address)}${newline}`,
   )
 }
 

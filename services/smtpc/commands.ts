@@ -30,7 +30,8 @@ export function whyUnfit(delivery: Delivery, offers: Offers): Reply | null {
   // RFC 6531 section 3.2: an internationalised message goes only where SMTPUTF8 is offered; there is no downgrade.
   if (delivery.smtputf8 && !offers.smtputf8) return own(550, '5.6.7', 'the next host does not take SMTPUTF8')
   // RFC 6152 section 3 and RFC 3030 section 3: convert or return; we do not convert.
-  if (delivery.body === 'binarymime') return own(554, '5.6.3', 'the next host cannot be given BINARYMIME')
+  if (delivery.body === 'binarymime' && !offers.binaryMime)
+    return own(554, '5.6.3', 'the message is binary, and the next host does not take BINARYMIME')
   if (delivery.body === '8bitmime' && !offers.eightBitMime && hasEightBit(delivery.content) !== false)
     return own(554, '5.6.3', 'the next host does not take 8BITMIME')
   return whyBadAddress(delivery.sender, delivery.smtputf8, '5.1.7')
@@ -47,7 +48,8 @@ export function whyBadAddress(address: string, smtputf8: boolean, enhanced: '5.1
 export function mailCommand(delivery: Delivery, offers: Offers): string {
   let command = `MAIL FROM:<${delivery.sender}>`
   if (offers.size) command += ` SIZE=${delivery.size}` // RFC 1870 section 6
-  if (offers.eightBitMime && (delivery.body === '8bitmime' || hasEightBit(delivery.content)))
+  if (delivery.body === 'binarymime') command += ' BODY=BINARYMIME'
+  else if (offers.eightBitMime && (delivery.body === '8bitmime' || hasEightBit(delivery.content)))
     command += ' BODY=8BITMIME'
   if (delivery.smtputf8) command += ' SMTPUTF8'
   if (!offers.dsn) return `${command}\r\n`
@@ -72,4 +74,9 @@ export function rcptCommand(recipient: Addressee, offers: Offers, utf8: boolean)
 /** A reply of our own making: no host said it. */
 export function own(code: number, enhanced: string, text: string): Reply {
   return { code, enhanced, text, host: '' }
+}
+
+/** RFC 3030 section 2: all of the content in one chunk. */
+export function chunkCommand({ size }: Delivery): string {
+  return `BDAT ${size} LAST\r\n`
 }

@@ -29,7 +29,7 @@ import {
   type Transaction,
   type TransactionEvent,
 } from './transaction.ts'
-import { JOIN_LIMIT, writeStream, writeWhole } from './writing.ts'
+import { JOIN_LIMIT, wrappingFor, writeStream, writeWhole } from './writing.ts'
 
 type Timeouts = SmtpcSlice['timeouts']
 
@@ -289,16 +289,18 @@ export class Connection {
   #sendContent(): void {
     const running = this.#running
     if (!running) return
-    const { content } = running.job
+    const { content, delivery } = running.job
+    const wrapping = wrappingFor(delivery.body === 'binarymime' ? 'chunk' : 'dots')
     if (content instanceof ContentStream) {
-      return writeStream(this.#socket, content, {
+      return writeStream(this.#socket, content, wrapping, {
         wanted: () => running === this.#running && running.transaction.state.phase === 'content',
         progress: () => this.#arm(),
         handed: () => this.#step({ kind: 'handed' }),
         flushed: this.#flushed,
       })
     }
-    writeWhole(this.#socket, content, content.length <= JOIN_LIMIT ? this.#beginAhead() : '', this.#flushed)
+    const follow = content.length <= JOIN_LIMIT ? this.#beginAhead() : ''
+    writeWhole(this.#socket, content, wrapping, follow, this.#flushed)
     this.#step({ kind: 'handed' })
   }
 

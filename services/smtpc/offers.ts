@@ -10,6 +10,8 @@ export interface Offers {
   size: boolean
   /** RFC 6152 */
   eightBitMime: boolean
+  /** RFC 3030: CHUNKING and BINARYMIME, which are of use only together. */
+  binaryMime: boolean
   /** RFC 6531 */
   smtputf8: boolean
   /** RFC 3461 */
@@ -21,6 +23,7 @@ export const NO_OFFERS: Offers = {
   pipelining: false,
   size: false,
   eightBitMime: false,
+  binaryMime: false,
   smtputf8: false,
   dsn: false,
 }
@@ -32,6 +35,7 @@ export function readOffers(lines: readonly string[]): Offers {
     pipelining: words.has('PIPELINING'),
     size: words.has('SIZE'),
     eightBitMime: words.has('8BITMIME'),
+    binaryMime: words.has('BINARYMIME') && words.has('CHUNKING'),
     smtputf8: words.has('SMTPUTF8'),
     dsn: words.has('DSN'),
   }

@@ -8,12 +8,21 @@
  *             \        \-> empty (a server that takes DATA for nobody) -> over
  *              \-> reset -> over                        after a refusal the session is cleared by RSET
  *
+ * Binary content goes by BDAT (RFC 3030): rcpt -> content, without data.
  * With PIPELINING (RFC 2920) MAIL, all RCPT and DATA leave at once and only the replies walk the phases.
  * Every recipient is settled exactly once, whatever the server does: `settle` is given once, before `free` or
  * `close`. Trouble never escapes as an exception; it is an outcome.
  */
 import type { Blame, Outcome, Reply } from '../../shared/message/outcome.ts'
-import { type Delivery, mailCommand, own, rcptCommand, whyBadAddress, whyUnfit } from './commands.ts'
+import {
+  chunkCommand,
+  type Delivery,
+  mailCommand,
+  own,
+  rcptCommand,
+  whyBadAddress,
+  whyUnfit,
+} from './commands.ts'
 import type { Offers } from './offers.ts'
 
 export type State =
@@ -94,7 +103,7 @@ function open(t: Transaction): Effect[] {
   if (!t.offers.pipelining) return [{ kind: 'write', text: mail }]
   let text = mail
   for (let at = 0; at < t.asked.length; at++) text += rcptText(t, at)
-  return [{ kind: 'write', text: `${text}DATA\r\n` }]
+  return [{ kind: 'write', text: isBinary(t) ? text : `${text}DATA\r\n` }]
 }
 
 export function advance(t: Transaction, event: TransactionEvent): Effect[] {
@@ -155,13 +164,24 @@ function rcptReplied(t: Transaction, at: number, reply: Reply): Effect[] {
     move(t, { phase: 'rcpt', at: at + 1 })
     return t.offers.pipelining ? [] : [{ kind: 'write', text: rcptText(t, at + 1) }]
   }
-  if (t.offers.pipelining) {
+  if (t.offers.pipelining && !isBinary(t)) {
     move(t, { phase: 'data' })
     return []
   }
   if (!hasOpen(t)) return reset(t)
+  if (isBinary(t)) return sendChunk(t)
   move(t, { phase: 'data' })
   return [{ kind: 'write', text: 'DATA\r\n' }]
+}
+
+/** Binary content goes by BDAT (RFC 3030 section 3), behind the last reply to RCPT: nobody may be there to get it. */
+function isBinary(t: Transaction): boolean {
+  return t.delivery.body === 'binarymime'
+}
+
+function sendChunk(t: Transaction): Effect[] {
+  move(t, { phase: 'content' })
+  return [{ kind: 'write', text: chunkCommand(t.delivery) }, { kind: 'content' }]
 }
 
 /** RFC 5321 section 4.5.3.1.10: 552 after recipients were taken says "too many of them": later, not never. */

@@ -18,11 +18,30 @@ let scratch = Buffer.allocUnsafeSlow(SCRATCH_OCTETS)
 /** Content up to this many octets leaves together with the next transaction's commands. */
 export const JOIN_LIMIT = 64 * 1024
 
+/** What is done to content on its way: dots doubled and an end put behind it, or nothing. */
+export interface Wrapping {
+  push: (piece: Buffer) => Buffer
+  end: () => Buffer
+}
+
+const NOTHING = Buffer.alloc(0)
+/** After BDAT, which said how much will come (RFC 3030 section 2). */
+const bare: Wrapping = { push: (piece) => piece, end: () => NOTHING }
+
+export function wrappingFor(body: 'dots' | 'chunk'): Wrapping {
+  return body === 'chunk' ? bare : new DotStuffer()
+}
+
 /** @param follow commands that may be sent before the reply to the dot, or ''. */
-export function writeWhole(socket: Socket, content: Buffer, follow: string, flushed: Flushed): void {
-  const dots = new DotStuffer()
-  const stuffed = dots.push(content)
-  const end = dots.end()
+export function writeWhole(
+  socket: Socket,
+  content: Buffer,
+  wrapping: Wrapping,
+  follow: string,
+  flushed: Flushed,
+): void {
+  const stuffed = wrapping.push(content)
+  const end = wrapping.end()
   if (stuffed.length + end.length + follow.length * 3 > SCRATCH_OCTETS) {
     socket.cork()
     socket.write(stuffed)
@@ -48,10 +67,14 @@ export interface StreamWatcher {
   flushed: Flushed
 }
 
-export function writeStream(socket: Socket, content: ContentStream, watcher: StreamWatcher): void {
-  const dots = new DotStuffer()
+export function writeStream(
+  socket: Socket,
+  content: ContentStream,
+  wrapping: Wrapping,
+  watcher: StreamWatcher,
+): void {
   const write = (chunk: Buffer) => {
-    socket.write(dots.push(chunk), (error) => {
+    socket.write(wrapping.push(chunk), (error) => {
       if (error || !watcher.wanted()) return
       watcher.progress()
       content.sent(chunk.length)
@@ -62,7 +85,7 @@ export function writeStream(socket: Socket, content: ContentStream, watcher: Str
     for (let chunk = content.take(); chunk; chunk = content.take()) write(chunk)
     if (!content.done) return
     content.read(null)
-    socket.write(dots.end(), watcher.flushed)
+    socket.write(wrapping.end(), watcher.flushed)
     watcher.handed()
   }
   content.read(more)

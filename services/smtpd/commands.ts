@@ -7,6 +7,7 @@
  */
 import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { bdat, dropped } from './chunks.ts'
 import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
 import { hello, help, replies, withReason } from './replies.ts'
 import type {
@@ -62,11 +63,11 @@ function on<P extends PhaseName>(
   }
 }
 
-const ANY = ['start', 'ready', 'mail'] as const
+const ANY = ['start', 'ready', 'mail', 'chunks'] as const
 const IDLE = { beforeTls: true, last: true }
 
 const MAIL_SYNTAX =
-  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext]'
+  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext]'
 const RCPT_SYNTAX = 'RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]'
 
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
@@ -75,6 +76,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['MAIL', on(['ready'], MAIL_SYNTAX, mail)],
   ['RCPT', on(['mail'], RCPT_SYNTAX, rcpt, { overlaps: true })],
   ['DATA', on(['mail'], 'DATA', data, { last: true })],
+  ['BDAT', on(ANY, 'BDAT octets [LAST]', bdat, { beforeTls: true })],
   ['RSET', on(ANY, 'RSET', reset, { beforeTls: true })],
   ['STARTTLS', on(ANY, 'STARTTLS', startTls, IDLE)],
   ['NOOP', on(ANY, 'NOOP [text]', (scene) => stay(scene.state, say(replies.ok)), IDLE)],
@@ -93,6 +95,8 @@ const extensions: readonly ((setting: Setting, state: State) => string | null)[]
   () => 'PIPELINING', // RFC 2920
   (setting) => `SIZE ${setting.messageSizeLimit}`, // RFC 1870
   () => '8BITMIME', // RFC 6152
+  () => 'CHUNKING', // RFC 3030
+  () => 'BINARYMIME', // RFC 3030
   () => 'SMTPUTF8', // RFC 6531
   () => 'ENHANCEDSTATUSCODES', // RFC 2034
   () => 'DSN', // RFC 3461
@@ -113,7 +117,7 @@ function greet({ setting, state }: Scene, argument: string, extended: boolean): 
     return stay(state, say(replies.helloSyntax))
   const keywords = extended ? extensions.flatMap((extension) => extension(setting, state) ?? []) : []
   const phase: Phase = { at: 'ready', hello: { name: argument, extended } }
-  return move(state, phase, say(hello(setting.hostname, keywords)))
+  return move(state, phase, ...dropped(state), say(hello(setting.hostname, keywords)))
 }
 
 function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: string): Step {
@@ -205,20 +209,24 @@ function data({ state }: Scene, phase: In<'mail'>, argument: string): Step {
   if (argument !== '') return stay(state, say(replies.noParameters))
   if (phase.transaction.agreed === 0) return stay(state, say(replies.noRecipients))
   const { hello: heard, transaction } = phase
+  if (transaction.body === 'binarymime') return stay(state, say(replies.binaryByChunks))
   return move(state, { ...phase, at: 'data' }, say(replies.sendContent), {
     kind: 'receive',
     transaction,
     hello: heard,
+    framing: 'dots',
   })
 }
 
 function reset({ state }: Scene, phase: In<(typeof ANY)[number]>, argument: string): Step {
   if (argument !== '') return stay(state, say(replies.noParameters))
-  return move(state, afterReset(phase), say(replies.ok))
+  return move(state, afterReset(phase), ...dropped(state), say(replies.ok))
 }
 
 function afterReset(phase: In<(typeof ANY)[number]>): Phase {
-  return phase.at === 'mail' ? { at: 'ready', hello: phase.hello satisfies Hello } : phase
+  return phase.at === 'mail' || phase.at === 'chunks'
+    ? { at: 'ready', hello: phase.hello satisfies Hello }
+    : phase
 }
 
 function startTls({ setting, state }: Scene, _: Phase, argument: string): Step {
@@ -226,5 +234,5 @@ function startTls({ setting, state }: Scene, _: Phase, argument: string): Step {
   if (setting.starttls === 'broken') return stay(state, say(replies.tlsBroken))
   if (argument !== '') return stay(state, say(replies.noParameters))
   if (state.secure) return stay(state, say(replies.tlsAlready))
-  return move(state, { at: 'securing' }, say(replies.readyForTls), { kind: 'secure' })
+  return move(state, { at: 'securing' }, ...dropped(state), say(replies.readyForTls), { kind: 'secure' })
 }

@@ -14,18 +14,16 @@ import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js'
 import type { Log } from '../../shared/base/log.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import { renderReply } from '../../shared/smtp/reply.ts'
-import { Content } from './content.ts'
+import type { ContentPlan, Framing } from './content.ts'
 import { Input, type Owner } from './input.ts'
 import type { Line } from './line-reader.ts'
 import type { Listener } from './listener.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { receivedHeader } from './received.ts'
+import { Reception } from './reception.ts'
 import { awaitsUs, endsGroup, mayTake, openSession, step } from './session.ts'
 import { SessionLog } from './session-log.ts'
 import type { Effect, Event, Hello, Setting, State, Transaction } from './state.ts'
-
-/** A client may take this long for the content of one message, however much of it keeps coming. */
-const CONTENT_PATIENCE_MS = 60 * 60 * 1000
 
 export interface ConnectionOptions {
   listener: Listener
@@ -44,9 +42,7 @@ export class Connection extends SMTPConnection implements Owner {
   readonly #log: SessionLog
   #state: State
   #input: Input
-  #content: Content | null = null
-  /** The gathered content of the transaction, until it is submitted. */
-  #inline: Buffer | null = null
+  readonly #reception: Reception
   #out = ''
   /** qmgr counts this session. */
   #opened = false
@@ -67,6 +63,11 @@ export class Connection extends SMTPConnection implements Owner {
     this.#deadline = options.bus.time + options.commandTimeout
     this.#input = this._parser as Input
     this.#input.attach(this)
+    this.#reception = new Reception(
+      options.bus,
+      () => this.#input.resume(),
+      (event) => this.#take(event),
+    )
   }
 
   override init(): void {
@@ -176,7 +177,7 @@ export class Connection extends SMTPConnection implements Owner {
     this.#deadline = Number.POSITIVE_INFINITY
     super._onClose()
     if (this.#delay) clearTimeout(this.#delay)
-    this.#dropContent()
+    this.#reception.drop()
     this.#take({ kind: 'gone' })
     // while qmgr is committing, the log still wants to know how it ended
     if (this.#state.phase.at === 'closed') this.#leave()
@@ -191,11 +192,11 @@ export class Connection extends SMTPConnection implements Owner {
   // --- what the input asks
 
   get receiving(): boolean {
-    return this.#content !== null
+    return this.#reception.receiving
   }
 
   get blocked(): boolean {
-    return this.#content?.blocked === true || this._socket.writableNeedDrain
+    return this.#reception.blocked || this._socket.writableNeedDrain
   }
 
   arrived(): void {
@@ -213,15 +214,12 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   takeContent(chunk: Buffer, from: number): number {
-    const content = this.#content
-    if (!content) return from
-    const end = content.push(chunk, from)
-    if (end >= 0) this.#endContent(content)
-    return end
+    return this.#reception.take(chunk, from)
   }
 
   idle(): void {
     this.#flush()
+    if (this.#inputOver) this.ended()
   }
 
   ended(): void {
@@ -240,7 +238,16 @@ export class Connection extends SMTPConnection implements Owner {
       case 'resolve':
         return this.#resolve(effect.n, effect.address)
       case 'receive':
-        return this.#receive(effect.hello, effect.transaction)
+        return this.#receive(effect.hello, effect.transaction, effect.framing)
+      case 'expect':
+        this.#deadline = this.#reception.until
+        return this.#reception.expect(effect.octets, effect.last)
+      case 'skip':
+        this.#reception.skip(effect.octets, this.#bus.time)
+        this.#deadline = this.#reception.until
+        return
+      case 'drop':
+        return this.#reception.drop()
       case 'submit':
         return this.#submit(effect.envelope, effect.cutThrough)
       case 'ended':
@@ -266,7 +273,7 @@ export class Connection extends SMTPConnection implements Owner {
     this.#out = ''
     const socket = this._socket
     if (this._upgrading || socket.destroyed || !socket.writable) return
-    if (this.#content === null) this.#deadline = this.#bus.time + this.#options.commandTimeout
+    if (!this.#reception.receiving) this.#deadline = this.#bus.time + this.#options.commandTimeout
     if (!socket.write(text, 'latin1')) socket.once('drain', this.#input.resume)
   }
 
@@ -275,51 +282,31 @@ export class Connection extends SMTPConnection implements Owner {
     this.#bus.resolve({ address, mayRelay }, (answer) => this.#feed({ kind: 'resolved', n, answer }))
   }
 
-  #receive(hello: Hello, transaction: Transaction): void {
+  #receive(hello: Hello, transaction: Transaction, framing: Framing): void {
     const { hostname, kind, messageSizeLimit } = this.#setting
     const { id, sender, startedAt } = transaction
-    const content = new Content(
-      {
-        stream: id,
-        sizeLimit: messageSizeLimit,
-        bareNewline: this.#options.bareNewline,
-        inlineLimit: this.#options.inlineLimit,
-        received: receivedHeader(this.#setting, hello, transaction, this.#state.secure),
-        submission: kind === 'mx' ? null : { id, hostname, sender, startedAt },
-      },
-      this.#bus,
-    )
-    this.#content = content
-    this.#bus.openStream(content, this.#input.resume)
-    this.#deadline = this.#bus.time + CONTENT_PATIENCE_MS
-  }
-
-  #endContent(content: Content): void {
-    const { verdict, inline } = content.finish()
-    this.#content = null
-    this.#inline = inline
-    this.#take({ kind: 'content', verdict })
-    this.#inline = null
-    content.release()
-    this.#bus.closeStream(content.stream)
+    const plan: ContentPlan = {
+      stream: id,
+      sizeLimit: messageSizeLimit,
+      bareNewline: this.#options.bareNewline,
+      inlineLimit: this.#options.inlineLimit,
+      framing,
+      received: receivedHeader(this.#setting, hello, transaction, this.#state.secure),
+      submission: kind === 'mx' ? null : { id, hostname, sender, startedAt },
+    }
+    this.#reception.open(plan, this.#bus.time)
+    this.#deadline = this.#reception.until
   }
 
   #submit(envelope: Envelope, cutThrough: number): void {
     // packed before this returns, so the buffer may go round
-    const message = { envelope, content: this.#inline, ...(cutThrough > 0 && { cutThrough }) }
+    const message = { envelope, content: this.#reception.inline, ...(cutThrough > 0 && { cutThrough }) }
     this.#bus.submit(message, (answer) => {
       this.#feed({ kind: 'settled', answer })
       if (!this.#gone) return
       this.#take({ kind: 'gone' })
       this.#leave()
     })
-  }
-
-  #dropContent(): void {
-    if (!this.#content) return
-    this.#content.abandon()
-    this.#bus.closeStream(this.#content.stream)
-    this.#content = null
   }
 
   #secure(): void {

@@ -10,7 +10,8 @@
  * The gathering buffers go round: what `finish` returns is good until `release`.
  */
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
-import { DataParser } from './data.ts'
+import { ChunkParser } from './chunk-parser.ts'
+import { DataParser, type Sink } from './data.ts'
 import { countHops, MOST_HOPS } from './received.ts'
 import type { Verdict } from './state.ts'
 import { missingFields, type Submission } from './submission.ts'
@@ -19,6 +20,9 @@ const FIRST_BUFFER = 16 * 1024
 const MOST_SPARE = 64
 /** One read from a socket is at most a chunk, at most doubled by making newlines whole, and a chunk is pending. */
 const LEAST_CREDIT = 4 * CONTENT_CHUNK
+
+/** How content comes: after DATA, after BDAT as text, after BDAT as whatever octets there are (RFC 3030). */
+export type Framing = 'dots' | 'lines' | 'octets'
 
 export interface Outlet {
   chunk(stream: number, data: Uint8Array, last: boolean): void
@@ -31,13 +35,14 @@ export interface ContentPlan {
   /** Content up to this size is kept whole and sent within the envelope's frame. */
   inlineLimit: number
   bareNewline: 'refuse' | 'normalise'
+  framing: Framing
   /** Put in front, as it is. */
   received: string
   /** Only for submissions: completes the header. */
   submission: Submission | null
 }
 
-type Doom = Exclude<Verdict['kind'], 'whole'>
+export type Doom = Exclude<Verdict['kind'], 'whole'>
 
 const spare: Buffer[] = []
 const HEADER_END = Buffer.from('\r\n\r\n')
@@ -46,7 +51,8 @@ export class Content {
   readonly stream: number
   readonly #plan: ContentPlan
   readonly #outlet: Outlet
-  readonly #parser: DataParser
+  readonly #dots: DataParser | null
+  readonly #lines: ChunkParser | null
   #buffer: Buffer
   #used: number
   /** Where the client's header begins. */
@@ -66,16 +72,34 @@ export class Content {
     this.#buffer = spare.pop() ?? Buffer.allocUnsafeSlow(FIRST_BUFFER)
     this.#used = this.#buffer.write(plan.received)
     this.#header = this.#used
-    this.#parser = new DataParser(plan.bareNewline === 'normalise', (chunk, from, to) =>
-      this.#take(chunk, from, to),
-    )
+    const normalise = plan.bareNewline === 'normalise'
+    const sink: Sink = (chunk, from, to) => this.#take(chunk, from, to)
+    this.#dots = plan.framing === 'dots' ? new DataParser(normalise, sink) : null
+    this.#lines = plan.framing === 'lines' ? new ChunkParser(normalise, sink) : null
   }
 
-  /** Takes octets as they come; returns where the commands go on, or -1 while there is no end. */
+  /** After DATA: takes octets as they come; returns where the commands go on, or -1 while there is no end. */
   push(chunk: Buffer, from: number): number {
-    const end = this.#parser.push(chunk, from)
-    if (this.#parser.bare && this.#plan.bareNewline === 'refuse') this.#fail('bare-newline')
+    const end = this.#dots ? this.#dots.push(chunk, from) : from
+    this.#judgeLines()
     return end
+  }
+
+  /** After BDAT: takes the octets from `from` up to `to`. */
+  pushPart(chunk: Buffer, from: number, to: number): void {
+    if (this.#lines) this.#lines.push(chunk, from, to)
+    else this.#take(chunk, from, to)
+    this.#judgeLines()
+  }
+
+  #judgeLines(): void {
+    const bare = this.#dots?.bare === true || this.#lines?.bare === true
+    if (bare && this.#plan.bareNewline === 'refuse') this.#fail('bare-newline')
+  }
+
+  /** Why it will be refused, as far as it is known by now. */
+  get doom(): Doom | null {
+    return this.#doom
   }
 
   /** qmgr is behind: read no more until `giveCredit`. */
@@ -94,6 +118,8 @@ export class Content {
 
   /** After the end of data. `inline` is null when the content has been streamed. */
   finish(): { verdict: Verdict; inline: Buffer | null } {
+    this.#lines?.end()
+    this.#judgeLines()
     if (!this.#streaming && this.#doom === null) this.#inspect()
     if (this.#doom !== null) return { verdict: { kind: this.#doom }, inline: null }
     const size = this.#sent + this.#used

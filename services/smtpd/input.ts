@@ -74,12 +74,13 @@ export class Input extends SMTPStream {
     this.#running = true
     const used = this.#run(owner, this.#chunk)
     this.#running = false
-    owner.idle()
-    if (!used) return
     const next = this.#next
-    this.#chunk = null
-    this.#next = null
-    next?.()
+    if (used) {
+      this.#chunk = null
+      this.#next = null
+    }
+    owner.idle()
+    if (used) next?.()
   }
 
   /** True when the chunk is used up, or nobody wants it any more. */

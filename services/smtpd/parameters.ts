@@ -30,11 +30,13 @@ export function splitArgument(argument: string, keyword: 'FROM' | 'TO'): Argumen
   return { path: text.slice(0, end), rest }
 }
 
+/** RFC 6152, RFC 3030 section 3. */
+export type Body = '7bit' | '8bitmime' | 'binarymime'
+
 export interface MailParameters {
   /** RFC 1870: what the client says the message will have, or 0. */
   size: number
-  /** RFC 6152. */
-  body: '7bit' | '8bitmime'
+  body: Body
   /** RFC 6531. */
   smtputf8: boolean
   /** RFC 3461 sections 4.3 and 4.4. */
@@ -70,7 +72,7 @@ function setMailParameter(found: MailParameters, keyword: string, value: string 
       return null
     case 'BODY': {
       const body = value?.toLowerCase()
-      if (body !== '7bit' && body !== '8bitmime') return replies.parameterSyntax
+      if (body !== '7bit' && body !== '8bitmime' && body !== 'binarymime') return replies.parameterSyntax
       found.body = body
       return null
     }

@@ -41,6 +41,8 @@ export const replies = {
   controlInCommand: defineReply(500, '5.5.2', 'No control characters in commands'),
   notUtf8: defineReply(500, '5.5.2', 'Neither ASCII nor UTF-8'),
   noParameters: defineReply(501, '5.5.4', 'No parameters allowed'),
+  // RFC 3030 section 2: how many octets follow cannot be told, so nothing that follows can be understood
+  chunkSyntax: defineReply(501, '5.5.4', 'Syntax: BDAT octets [LAST]; closing, since octets may follow'),
   helloSyntax: defineReply(501, '5.5.4', 'Syntax: EHLO domain or address literal'),
   mailSyntax: defineReply(501, '5.5.4', 'Syntax: MAIL FROM:<address> [parameters]'),
   rcptSyntax: defineReply(501, '5.5.4', 'Syntax: RCPT TO:<address> [parameters]'),
@@ -50,6 +52,9 @@ export const replies = {
   helloFirst: defineReply(503, '5.5.1', 'EHLO first'),
   mailFirst: defineReply(503, '5.5.1', 'MAIL first'),
   mailTwice: defineReply(503, '5.5.1', 'A transaction is open already'),
+  chunksBegun: defineReply(503, '5.5.1', 'BDAT has begun: go on with BDAT, or RSET'),
+  // RFC 3030 section 3
+  binaryByChunks: defineReply(503, '5.5.1', 'BINARYMIME content comes by BDAT, not DATA'),
   noRecipients: defineReply(503, '5.5.1', 'No valid recipients'),
   tlsAlready: defineReply(503, '5.5.1', 'TLS is on already'),
   // RFC 3207 section 4
@@ -83,6 +88,11 @@ export function hello(hostname: string, keywords: readonly string[]): SmtpReply 
 
 export function help(verbs: readonly string[]): SmtpReply {
   return defineReply(214, '2.0.0', `Commands:\n${verbs.join('\n')}`)
+}
+
+// RFC 3030 section 4.2
+export function chunkTaken(octets: number): SmtpReply {
+  return defineReply(250, '2.0.0', `${octets} octets received`)
 }
 
 export function accepted(id: string): SmtpReply {

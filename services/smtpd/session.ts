@@ -10,7 +10,7 @@ import { formatId } from '../../shared/base/ids.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { commands } from './commands.ts'
 import type { BadLine } from './line-reader.ts'
-import { accepted, greeting, replies } from './replies.ts'
+import { accepted, chunkTaken, greeting, replies } from './replies.ts'
 import type {
   Effect,
   Event,
@@ -23,7 +23,7 @@ import type {
   Transaction,
   Verdict,
 } from './state.ts'
-import { hangUp, move, say, stay } from './step.ts'
+import { hangUp, lacksTls, move, say, stay } from './step.ts'
 import { makeEnvelope, pay, settle } from './transaction.ts'
 
 /** RCPTs of one session that may wait for the resolver at the same time. */
@@ -40,10 +40,12 @@ export function mayTake(setting: Setting, state: State, text: string): boolean {
     case 'delay':
     case 'securing':
     case 'data':
+    case 'chunk':
     case 'commit':
       return false
     case 'start':
     case 'ready':
+    case 'chunks':
     case 'closed':
       return true
     case 'mail': {
@@ -66,9 +68,12 @@ export function endsGroup(text: string): boolean {
 export function step(setting: Setting, state: State, event: Event, now: Moment): Step {
   if (state.phase.at === 'closed') return stay(state)
   const next = decide(setting, state, event, now)
-  const counted = event.kind === 'content' || event.kind === 'settled' ? next : countErrors(setting, next)
+  const counted = NO_COMMANDS.has(event.kind) ? next : countErrors(setting, next)
   return counted.state.draining ? leaveWhenIdle(counted) : counted
 }
+
+/** A refusal after one of these is no error in a command. */
+const NO_COMMANDS: ReadonlySet<Event['kind']> = new Set<Event['kind']>(['content', 'chunk', 'settled'])
 
 function decide(setting: Setting, state: State, event: Event, now: Moment): Step {
   switch (event.kind) {
@@ -78,6 +83,8 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return resolved(setting, state, event, now)
     case 'content':
       return received(setting, state, event.verdict)
+    case 'chunk':
+      return chunkTold(state, event)
     case 'settled':
       return settled(state, event.answer)
     case 'bad-line':
@@ -136,8 +143,7 @@ function obey(setting: Setting, state: State, text: string, now: Moment): Step {
   const command = commands.get(verb)
   if (!command)
     return HTTP.test(text) ? hangUp(state, replies.notHttp) : stay(state, say(replies.unknownCommand))
-  const needsTls = setting.starttls === 'required' || setting.starttls === 'broken'
-  if (needsTls && !state.secure && !command.beforeTls) return stay(state, say(replies.tlsFirst))
+  if (!command.beforeTls && lacksTls(setting, state)) return stay(state, say(replies.tlsFirst))
   const misplaced = command.when.includes(state.phase.at) ? null : outOfOrder(state.phase.at)
   if (misplaced) return stay(state, say(misplaced))
   return command.run({ setting, state, now }, text.slice(verb.length).trim())
@@ -146,6 +152,7 @@ function obey(setting: Setting, state: State, text: string, now: Moment): Step {
 /** What a command is told that comes in phase `at` and may not. */
 function outOfOrder(at: PhaseName): SmtpReply {
   if (at === 'start') return replies.helloFirst
+  if (at === 'chunks') return replies.chunksBegun
   return at === 'mail' ? replies.mailTwice : replies.mailFirst
 }
 
@@ -178,9 +185,20 @@ const verdicts: Readonly<Record<Exclude<Verdict['kind'], 'whole'>, SmtpReply>> =
   'queue-lost': replies.queueLost,
 }
 
+/** RFC 3030 section 4.2: once a chunk is refused nothing but the end of the transaction is left. */
+function chunkTold(state: State, { octets, doom }: Extract<Event, { kind: 'chunk' }>): Step {
+  const { phase } = state
+  if (phase.at !== 'chunk') return stay(state)
+  const { hello, transaction } = phase
+  const refused = doom === null ? null : verdicts[doom]
+  const next: Phase = { at: 'chunks', hello, transaction, refused }
+  if (!refused) return move(state, next, say(chunkTaken(octets)))
+  return move(state, next, say(refused), { kind: 'drop' }, ended(transaction, refused))
+}
+
 function received(setting: Setting, state: State, verdict: Verdict): Step {
   const { phase } = state
-  if (phase.at !== 'data') return stay(state)
+  if (phase.at !== 'data' && phase.at !== 'chunk') return stay(state)
   if (verdict.kind !== 'whole') return finish(state, phase, verdicts[verdict.kind])
   const envelope = makeEnvelope(setting, phase.hello, phase.transaction, verdict.size)
   return move(
@@ -199,7 +217,11 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
   return finish(braked, phase, reply)
 }
 
-function finish(state: State, phase: Extract<Phase, { at: 'data' | 'commit' }>, reply: SmtpReply): Step {
+function finish(
+  state: State,
+  phase: Extract<Phase, { at: 'data' | 'chunk' | 'commit' }>,
+  reply: SmtpReply,
+): Step {
   return move(state, { at: 'ready', hello: phase.hello }, say(reply), ended(phase.transaction, reply))
 }
 
@@ -234,7 +256,11 @@ function gone(state: State): Step {
   const { phase } = state
   // qmgr may be committing it: what became of it is still to be told
   if (phase.at === 'commit') return stay(state)
-  const lost = phase.at === 'mail' || phase.at === 'data'
+  const lost =
+    phase.at === 'mail' ||
+    phase.at === 'data' ||
+    phase.at === 'chunk' ||
+    (phase.at === 'chunks' && phase.refused === null)
   return move(state, { at: 'closed' }, ...(lost ? [ended(phase.transaction, VANISHED)] : []))
 }
 

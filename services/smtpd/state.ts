@@ -8,8 +8,9 @@ import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { ListenerKind } from '../../shared/config/slices.ts'
 import type { Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import type { Doom, Framing } from './content.ts'
 import type { Line } from './line-reader.ts'
-import type { RcptParameters } from './parameters.ts'
+import type { Body, RcptParameters } from './parameters.ts'
 
 /** What holds for a whole session. */
 export interface Setting {
@@ -88,7 +89,7 @@ export interface Transaction {
   startedAt: number
   sender: string
   size: number
-  body: '7bit' | '8bitmime'
+  body: Body
   smtputf8: boolean
   ret?: 'full' | 'hdrs'
   envid?: string
@@ -113,6 +114,10 @@ export type Phase =
   | { at: 'ready'; hello: Hello }
   | { at: 'mail'; hello: Hello; transaction: Transaction }
   | { at: 'data'; hello: Hello; transaction: Transaction }
+  /** Between chunks (RFC 3030). `refused`: a chunk was, so the others will be, up to the last or RSET. */
+  | { at: 'chunks'; hello: Hello; transaction: Transaction; refused: SmtpReply | null }
+  /** A chunk is on its way. */
+  | { at: 'chunk'; hello: Hello; transaction: Transaction }
   | { at: 'commit'; hello: Hello; transaction: Transaction }
   | { at: 'securing' }
   | { at: 'closed' }
@@ -145,6 +150,8 @@ export type Event =
   | { kind: 'resolved'; n: number; answer: Answer<'resolve'> | null }
   | { kind: 'secured' }
   | { kind: 'content'; verdict: Verdict }
+  /** A chunk that is not the last is there. `doom`: why the content will be refused. */
+  | { kind: 'chunk'; octets: number; doom: Doom | null }
   /** null: qmgr went away; the message may or may not have been kept. */
   | { kind: 'settled'; answer: Answer<'submit'> | null }
   | { kind: 'timeout' }
@@ -156,8 +163,14 @@ export type Effect =
   | { kind: 'delay' }
   | { kind: 'resolve'; n: number; address: string }
   | { kind: 'secure' }
-  /** The client sends content from now on. */
-  | { kind: 'receive'; transaction: Transaction; hello: Hello }
+  /** Content begins; after DATA (`dots`) it is all that the client sends from now on. */
+  | { kind: 'receive'; transaction: Transaction; hello: Hello; framing: Framing }
+  /** So many octets of it come now. */
+  | { kind: 'expect'; octets: number; last: boolean }
+  /** So many octets come that nobody wants. */
+  | { kind: 'skip'; octets: number }
+  /** What has come of the content is not wanted any more. */
+  | { kind: 'drop' }
   | { kind: 'submit'; envelope: Envelope; cutThrough: number }
   /** A transaction is over, for the log. */
   | { kind: 'ended'; transaction: Transaction; reply: SmtpReply }

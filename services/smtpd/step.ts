@@ -3,7 +3,7 @@
  * place where a phase changes; the shell traces `old -> new`.
  */
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import type { Effect, Phase, State, Step } from './state.ts'
+import type { Effect, Phase, Setting, State, Step } from './state.ts'
 
 export function move(state: State, phase: Phase, ...effects: Effect[]): Step {
   return { state: { ...state, phase }, effects }
@@ -23,4 +23,9 @@ const CLOSED: Phase = { at: 'closed' }
 /** The last word, if any, and the end. */
 export function hangUp(state: State, reply?: SmtpReply): Step {
   return reply ? move(state, CLOSED, say(reply), CLOSE) : move(state, CLOSED, CLOSE)
+}
+
+/** The listener demands TLS, and there is none yet. */
+export function lacksTls({ starttls }: Setting, state: State): boolean {
+  return !state.secure && (starttls === 'required' || starttls === 'broken')
 }

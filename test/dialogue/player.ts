@@ -3,9 +3,10 @@
  * that are given in memory on the other. What the shell does, in few lines and at once.
  */
 
-import { Content } from '../../services/smtpd/content.ts'
+import type { Framing } from '../../services/smtpd/content.ts'
 import { Input, type Owner } from '../../services/smtpd/input.ts'
 import type { Line } from '../../services/smtpd/line-reader.ts'
+import { Reception } from '../../services/smtpd/reception.ts'
 import { awaitsUs, mayTake, openSession, step } from '../../services/smtpd/session.ts'
 import type { Effect, Event, Intake, Moment, Setting, State } from '../../services/smtpd/state.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
@@ -48,8 +49,7 @@ export class Player implements Owner {
   readonly #setting: Setting
   readonly #slice: ListenerSlice
   readonly #input = new Input()
-  #content: Content | null = null
-  #inline: Buffer | null = null
+  readonly #reception: Reception
   #streamed: Buffer[] = []
   #ids = 1
   #answers: Event[] = []
@@ -59,6 +59,13 @@ export class Player implements Owner {
     this.#setting = settingOf(this.#slice, setting)
     this.state = openSession(false)
     this.#input.attach(this)
+    const streams = {
+      chunk: (_: number, data: Uint8Array) => void this.#streamed.push(Buffer.from(data)),
+      abort: () => undefined,
+      openStream: () => undefined,
+      closeStream: () => undefined,
+    }
+    this.#reception = new Reception(streams, this.#input.resume, (event) => this.#take(event))
     this.feed({ kind: 'opened', answer: { kind: 'go' } })
   }
 
@@ -116,8 +123,13 @@ export class Player implements Owner {
         })
         return
       case 'receive':
-        this.#content = this.#open(effect.transaction.id)
-        return
+        return this.#open(effect.transaction.id, effect.framing)
+      case 'expect':
+        return this.#reception.expect(effect.octets, effect.last)
+      case 'skip':
+        return this.#reception.skip(effect.octets, 0)
+      case 'drop':
+        return this.#reception.drop()
       case 'submit':
         return this.#submit(effect.envelope)
       case 'close':
@@ -129,32 +141,30 @@ export class Player implements Owner {
     }
   }
 
-  #open(stream: number): Content {
+  #open(stream: number, framing: Framing): void {
     this.#streamed = []
     const { messageSizeLimit: sizeLimit, bareNewline } = this.#slice
-    const outlet = {
-      chunk: (_: number, data: Uint8Array) => void this.#streamed.push(Buffer.from(data)),
-      abort: () => undefined,
-    }
     const submission =
       this.#slice.kind === 'mx'
         ? null
         : { id: stream, hostname: 'mx.example.org', sender: 'a@example.org', startedAt: 0 }
-    return new Content(
-      { stream, sizeLimit, bareNewline, inlineLimit: 128 << 10, received: '', submission },
-      outlet,
+    const inlineLimit = 128 << 10
+    this.#reception.open(
+      { stream, sizeLimit, bareNewline, inlineLimit, framing, received: '', submission },
+      0,
     )
   }
 
   #submit(envelope: Envelope): void {
-    const content = this.#inline ? Buffer.from(this.#inline) : Buffer.concat(this.#streamed)
+    const { inline } = this.#reception
+    const content = inline ? Buffer.from(inline) : Buffer.concat(this.#streamed)
     this.messages.push({ envelope, content })
     const answer: Answer<'submit'> = { kind: 'accepted' }
     this.#answers.push({ kind: 'settled', answer })
   }
 
   get receiving(): boolean {
-    return this.#content !== null
+    return this.#reception.receiving
   }
 
   get blocked(): boolean {
@@ -172,16 +182,7 @@ export class Player implements Owner {
   }
 
   takeContent(chunk: Buffer, from: number): number {
-    const content = this.#content
-    if (!content) return from
-    const end = content.push(chunk, from)
-    if (end < 0) return end
-    const { verdict, inline } = content.finish()
-    this.#content = null
-    this.#inline = inline
-    this.#take({ kind: 'content', verdict })
-    content.release()
-    return end
+    return this.#reception.take(chunk, from)
   }
 
   idle(): void {}

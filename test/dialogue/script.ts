@@ -5,6 +5,7 @@
  *   C: a line of the client, CRLF added; lines that follow each other leave in one write
  *   R: octets of the client as they are, \r \n \0 \\ \xHH
  *   S: a line of the server; `*` stands for anything
+ *   S: 250-...   all lines that come now and begin with 250-
  *   S: (close)               the server ends the connection
  */
 import { readdirSync, readFileSync } from 'node:fs'
@@ -19,6 +20,8 @@ export interface Script {
 }
 
 export const CLOSE = '(close)'
+/** Stands for any number of lines that begin like it. */
+export const MORE = /^\d{3}-\.\.\.$/
 const FOLDER = 'test/dialogue'
 const ESCAPE = /\\(r|n|0|\\|x[0-9a-f]{2})/gi
 

@@ -20,15 +20,15 @@ test('one copy for each final address, settling all who came to stand for it', (
 test('the trace header names the reverse-path and the addresses', () => {
   const plan = { address: 'ann@example.org', originals: ['info@example.org'], settles: [0] }
   assert.equal(
-    traceHeader('bob@example.net', plan).toString(),
+    traceHeader('bob@example.net', plan, '\n').toString(),
     'Return-Path: <bob@example.net>\nX-Original-To: info@example.org\nDelivered-To: ann@example.org\n',
   )
-  assert.match(traceHeader('', plan).toString(), /^Return-Path: <>\n/)
+  assert.match(traceHeader('', plan, '\n').toString(), /^Return-Path: <>\n/)
 })
 
 test('no address can add a line to the header', () => {
   const plan = { address: 'a\r\nX-Evil: 1@b', originals: ['c\nd@e'], settles: [0] }
-  assert.equal(traceHeader('x\0\ny@z', plan).toString().split('\n').length, 4)
+  assert.equal(traceHeader('x\0\ny@z', plan, '\n').toString().split('\n').length, 4)
 })
 
 test('names differ by time, counter and process life, and never hold a slash or colon', () => {

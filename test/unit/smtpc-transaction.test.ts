@@ -10,7 +10,10 @@ import { NO_OFFERS, type Offers } from '../../services/smtpc/offers.ts'
 import { advance, begin, type Effect, type TransactionEvent } from '../../services/smtpc/transaction.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 
-const PIPELINED: Offers = { pipelining: true, size: true, eightBitMime: true, smtputf8: true, dsn: true }
+const PIPELINED: Offers = {
+  ...{ pipelining: true, size: true, eightBitMime: true, smtputf8: true, dsn: true },
+  binaryMime: false,
+}
 
 function deliveryTo(...addresses: string[]): Delivery {
   return {
@@ -363,6 +366,21 @@ test('an extension that is missing is a final reply of our own, and nothing is w
     assert.deepEqual(done, ['settle', 'free'])
     assert.deepEqual(outcomes, [code])
   }
+})
+
+const BINARY: Offers = { ...PIPELINED, binaryMime: true }
+
+test('binary content goes in one chunk, behind the replies to all recipients', () => {
+  const binary = { ...deliveryTo('a@x', 'b@x'), body: 'binarymime' as const }
+  const envelope = ['MAIL FROM:<from@example.org> SIZE=7 BODY=BINARYMIME', 'RCPT TO:<a@x>', 'RCPT TO:<b@x>']
+  const { done, outcomes } = play(BINARY, binary, false, 250, 550, 250, 'handed', 250)
+  assert.deepEqual(done, [...envelope, 'BDAT 7 LAST', 'content', 'settle', 'free'])
+  assert.deepEqual(outcomes, ['never 550', 'sent 250'])
+  const nobody = play(BINARY, binary, false, 250, 550, 550, 250)
+  assert.deepEqual(nobody.done, [...envelope, 'settle', 'RSET', 'free'])
+  const slow = play({ ...NO_OFFERS, binaryMime: true }, binary, true, 250, 250, 250, 'handed', 250, 450)
+  assert.deepEqual(slow.done.slice(3), ['BDAT 7 LAST', 'content', 'settle', 'free'])
+  assert.deepEqual(slow.outcomes, ['sent 250', 'later 450 recipient'])
 })
 
 test('8BITMIME declared for content that is ASCII goes anywhere', () => {

@@ -133,6 +133,7 @@ test('offers are whole keywords at the start of a line', () => {
     pipelining: true,
     size: true,
     eightBitMime: false,
+    binaryMime: false,
     smtputf8: true,
     dsn: false,
   })
@@ -141,6 +142,11 @@ test('offers are whole keywords at the start of a line', () => {
 function host(name: string, preference: number, ...addresses: string[]): Host {
   return { name, preference, addresses, port: 25 }
 }
+
+test('BINARYMIME is of use only with CHUNKING', () => {
+  assert.equal(readOffers(['BINARYMIME']).binaryMime, false)
+  assert.equal(readOffers(['CHUNKING', 'BINARYMIME']).binaryMime, true)
+})
 
 test('hosts go by preference, equal ones shuffled, addresses in order', () => {
   const hosts = [

@@ -32,6 +32,7 @@ function open(change: Partial<ContentPlan> = {}): { content: Content; outlet: Ou
     stream: 7,
     sizeLimit: 64 << 20,
     bareNewline: 'refuse',
+    framing: 'dots',
     inlineLimit: INLINE_LIMIT,
     received: TRACE,
     submission: null,

@@ -331,10 +331,8 @@ test('replies are told apart, and none breaks a line', () => {
 })
 
 test('every command is either the end of a group or may be pipelined', () => {
-  for (const verb of ['EHLO', 'DATA', 'VRFY', 'EXPN', 'NOOP', 'QUIT', 'STARTTLS'])
-    assert.equal(endsGroup(verb), true)
-  for (const verb of ['MAIL', 'RCPT', 'RSET']) assert.equal(endsGroup(verb), false)
-  assert.equal(commands.size, 12)
+  const pipelined = new Set(['MAIL', 'RCPT', 'RSET', 'BDAT'])
+  for (const verb of commands.keys()) assert.equal(endsGroup(verb), !pipelined.has(verb), verb)
 })
 
 test('a client that has reached its limit is told at MAIL until it may go on', () => {

@@ -1,0 +1,133 @@
+/**
+ * What a session receives that is no command: content after DATA up to its end, content after BDAT as many octets as
+ * were announced (RFC 3030), and octets that were announced and are not wanted, which must be read all the same.
+ *
+ * The shell asks `receiving` before it looks for a command, gives octets to `take` and hears through `tell` when a
+ * chunk or the whole is there. One message's content is open at a time; it may outlive many chunks. A client that
+ * goes, or resets, has its content dropped.
+ * Next: `content.ts`, `session.ts`.
+ */
+import { Content, type ContentPlan, type Outlet } from './content.ts'
+import type { Event } from './state.ts'
+
+/** A client may take this long for the content of one message, however much of it keeps coming. */
+const CONTENT_PATIENCE_MS = 60 * 60 * 1000
+
+/** The bus, as content needs it. */
+export interface Streams extends Outlet {
+  openStream: (content: Content, resume: () => void) => void
+  closeStream: (stream: number) => void
+}
+
+/** What is being read: nothing, content to its end, so many octets of content, so many octets for nobody. */
+type Reading =
+  | { kind: 'commands' }
+  | { kind: 'dots' }
+  | { kind: 'chunk'; left: number; octets: number; last: boolean }
+  | { kind: 'skip'; left: number }
+
+const COMMANDS: Reading = { kind: 'commands' }
+
+export class Reception {
+  readonly #streams: Streams
+  readonly #resume: () => void
+  readonly #tell: (event: Event) => void
+  #reading: Reading = COMMANDS
+  #content: Content | null = null
+  /** The gathered content, while its end is being told. */
+  inline: Buffer | null = null
+  /** Milliseconds since 1970: until then the content must be there. */
+  until = 0
+
+  constructor(streams: Streams, resume: () => void, tell: (event: Event) => void) {
+    this.#streams = streams
+    this.#resume = resume
+    this.#tell = tell
+  }
+
+  /** Octets are expected, not commands. */
+  get receiving(): boolean {
+    return this.#reading.kind !== 'commands'
+  }
+
+  get blocked(): boolean {
+    return this.#content?.blocked === true
+  }
+
+  /** A message's content begins. */
+  open(plan: ContentPlan, now: number): void {
+    const content = new Content(plan, this.#streams)
+    this.#content = content
+    this.#streams.openStream(content, this.#resume)
+    this.until = now + CONTENT_PATIENCE_MS
+    if (plan.framing === 'dots') this.#reading = { kind: 'dots' }
+  }
+
+  expect(octets: number, last: boolean): void {
+    this.#reading = { kind: 'chunk', left: octets, octets, last }
+    if (octets === 0) this.#endChunk(octets, last)
+  }
+
+  skip(octets: number, now: number): void {
+    if (octets === 0) return
+    this.#reading = { kind: 'skip', left: octets }
+    this.until = now + CONTENT_PATIENCE_MS
+  }
+
+  /** Returns where commands go on, or -1 while they do not. */
+  take(chunk: Buffer, from: number): number {
+    const reading = this.#reading
+    switch (reading.kind) {
+      case 'commands':
+        return from
+      case 'dots': {
+        const end = this.#content?.push(chunk, from) ?? from
+        if (end >= 0) this.#endContent()
+        return end
+      }
+      case 'skip':
+      case 'chunk':
+        return this.#count(reading, chunk, from)
+      default:
+        return reading satisfies never
+    }
+  }
+
+  #count(reading: Extract<Reading, { left: number }>, chunk: Buffer, from: number): number {
+    const to = Math.min(chunk.length, from + reading.left)
+    reading.left -= to - from
+    if (reading.kind === 'chunk') this.#content?.pushPart(chunk, from, to)
+    if (reading.left > 0) return -1
+    if (reading.kind === 'chunk') this.#endChunk(reading.octets, reading.last)
+    else this.#reading = COMMANDS
+    return to
+  }
+
+  #endChunk(octets: number, last: boolean): void {
+    if (last) return this.#endContent()
+    this.#reading = COMMANDS
+    this.#tell({ kind: 'chunk', octets, doom: this.#content?.doom ?? null })
+  }
+
+  #endContent(): void {
+    const content = this.#content
+    this.#reading = COMMANDS
+    this.#content = null
+    if (!content) return
+    const { verdict, inline } = content.finish()
+    this.inline = inline
+    this.#tell({ kind: 'content', verdict })
+    this.inline = null
+    content.release()
+    this.#streams.closeStream(content.stream)
+  }
+
+  /** Nobody wants the content any more. */
+  drop(): void {
+    if (!this.#content) return
+    this.#content.abandon()
+    this.#streams.closeStream(this.#content.stream)
+    this.#content = null
+    this.#reading = COMMANDS
+  }
+}
