@@ -45,6 +45,7 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
   checkNames(config.server, 'server', problems)
   checkNames(config.channel, 'channel', problems)
   checkQueue(config, problems)
+  checkReserves(config, problems)
   checkProcesses(config, problems)
   checkLogging(config, problems)
   for (const section of config.tls) {
@@ -92,6 +93,21 @@ function checkQueue({ qmgr }: Config, problems: Problems): void {
     )
   }
 }
+
+/** Whoever is kept out of what is kept for the other side must have a place left. */
+function checkReserves({ qmgr, throttle }: Config, problems: Problems): void {
+  const { 'local-reserve': local, 'remote-reserve': remote } = qmgr.values
+  const [kept = 0, all = 0] = [local + remote, throttle.values.sessions.refuse].map(inPercent)
+  if (kept <= all) return
+  const option = qmgr.where.has('remote-reserve') ? 'remote-reserve' : 'local-reserve'
+  problems.error(
+    placeOf(qmgr, option),
+    `more sessions are kept for one side or the other (${kept}%) than there may be (${all}%)`,
+    '`local-reserve` and `remote-reserve` are shares of `session-limit`',
+  )
+}
+
+const inPercent = (share: number) => Math.round(share * 100)
 
 function checkProcesses({ processes }: Config, problems: Problems): void {
   const { values } = processes
