@@ -5,17 +5,25 @@
  *
  * What is not settled in time is committed first, recipients that are done marked so, and then 250. A permanent
  * refusal of the only recipient becomes the refusal of the message, with the remote's words, and nobody has to be
- * sent a report; with several recipients the others must not suffer, so it becomes a report as always.
+ * sent a report; with several recipients the others must not suffer, so it becomes a report as always. A client
+ * that asked for a verdict hears of each recipient in the answer, and nobody is sent a report of what stands there.
  *
  * A message in this state is in the active queue but in no store (`Entry.provisional`).
  */
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
-import type { Reply } from '../../shared/message/outcome.ts'
+import type { Outcome, RecipientFate, Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue, Conclusion } from './active-queue.ts'
 import type { Entry } from './entry.ts'
 import type { Change } from './store.ts'
+
+export interface Wait {
+  /** Milliseconds that the client may be kept waiting. */
+  deadline: number
+  /** It is told what became of each recipient. */
+  verdict: boolean
+}
 
 export interface CutThroughOptions {
   queue: ActiveQueue
@@ -38,10 +46,9 @@ export class CutThrough {
     this.#options = options
   }
 
-  /** @param deadline milliseconds the client may be kept waiting. */
-  begin(entry: Entry, deadline: number): Promise<Answer<'submit'>> {
+  begin(entry: Entry, { deadline, verdict }: Wait): Promise<Answer<'submit'>> {
     return new Promise((answer) => {
-      const attempt = new Provisional(this.#options, entry, (result, stored) => {
+      const attempt = new Provisional(this.#options, entry, verdict, (result, stored) => {
         if (stored) this.fallen++
         else this.settled++
         answer(result)
@@ -58,19 +65,26 @@ export class Provisional {
   readonly #options: CutThroughOptions
   readonly #entry: Entry
   readonly #end: (answer: Answer<'submit'>, stored: boolean) => void
-  /** Outcomes other than `sent`: they need the queue. */
+  /** Outcomes that need the queue. */
   readonly #unsettled: Conclusion[] = []
+  /** By number of the recipient; null where nobody asked. */
+  readonly #outcomes: Map<number, Outcome> | null
   #open: number
   #timer: NodeJS.Timeout | null = null
   #over = false
+  /** The first refusal that the client is told of. */
+  #refusal: Reply | null = null
+  #sent = false
 
   constructor(
     options: CutThroughOptions,
     entry: Entry,
+    verdict: boolean,
     end: (answer: Answer<'submit'>, stored: boolean) => void,
   ) {
     this.#options = options
     this.#entry = entry
+    this.#outcomes = verdict ? new Map() : null
     this.#end = end
     this.#open = entry.open
   }
@@ -85,17 +99,25 @@ export class Provisional {
       if (conclusion.slot.state === 'done') continue
       this.#open--
       // Once it is on its way to the store, the store must hear of everything.
-      if (conclusion.outcome.kind === 'sent' && !this.#over) queue.settleUnstored(this.#entry, conclusion)
+      if (!this.#over && this.#isSettled(conclusion.outcome)) queue.settleUnstored(this.#entry, conclusion)
       else this.#unsettled.push(conclusion)
+      if (!this.#over) this.#outcomes?.set(conclusion.slot.n, conclusion.outcome)
     }
     if (this.#over || this.#open > 0) return
-    const [sole] = this.#unsettled
-    if (!sole) return this.#close({ kind: 'accepted' })
-    if (sole.outcome.kind === 'never' && this.#entry.slots.length === 1) {
-      queue.settleUnstored(this.#entry, sole)
-      return this.#close({ kind: 'refused', reply: sole.outcome.reply })
-    }
-    void this.#keep()
+    if (this.#unsettled.length > 0) void this.#keep()
+    else
+      this.#close(
+        this.#refusal && !this.#sent ? { kind: 'refused', reply: this.#refusal } : { kind: 'accepted' },
+      )
+  }
+
+  /** Nothing is left to do, and whoever must know is told by the answer. */
+  #isSettled({ kind, reply }: Outcome): boolean {
+    const sole = this.#entry.slots.length === 1
+    const refused = kind === 'never' && (sole || this.#outcomes !== null)
+    if (refused) this.#refusal ??= reply
+    if (kind === 'sent') this.#sent = true
+    return kind === 'sent' || refused
   }
 
   /** Settled as a whole: the message leaves as if it had never been here. */
@@ -103,7 +125,17 @@ export class Provisional {
     this.#finish()
     this.#options.queue.forget(this.#entry)
     this.#options.forget(this.#entry)
-    this.#end(answer, false)
+    this.#tell(answer, false)
+  }
+
+  #tell(answer: Answer<'submit'>, stored: boolean): void {
+    const outcomes = this.#outcomes
+    if (!outcomes) return this.#end(answer, stored)
+    const fates = this.#entry.envelope.recipients.map(({ address, original }, n): RecipientFate => {
+      const outcome = outcomes.get(n)
+      return { address: original ?? address, ...(outcome && { outcome }) }
+    })
+    this.#end({ ...answer, fates }, stored)
   }
 
   /** The deadline, or an outcome that needs the queue: on stable storage first, then 250. */
@@ -122,10 +154,10 @@ export class Provisional {
       log.warn({ err: error, message: formatId('T', entry.id) }, 'cut-through message cannot be kept')
       queue.forget(entry)
       this.#options.forget(entry)
-      return this.#end({ kind: 'refused', reply: replyFor(error) }, true)
+      return this.#tell({ kind: 'refused', reply: replyFor(error) }, true)
     }
     entry.provisional = null
-    this.#end({ kind: 'accepted' }, true)
+    this.#tell({ kind: 'accepted' }, true)
     if (this.#unsettled.length > 0 || entry.open === 0) queue.conclude(entry, this.#unsettled)
   }
 

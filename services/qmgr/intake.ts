@@ -15,7 +15,7 @@ import type { Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue } from './active-queue.ts'
 import type { Backlog } from './backlog.ts'
 import type { ContentFiles, IncomingFile } from './content-files.ts'
-import { CutThrough } from './cut-through.ts'
+import { CutThrough, type Wait } from './cut-through.ts'
 import { destinationOf, type Entry, freshEntry, rowOf } from './entry.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
@@ -96,7 +96,7 @@ export class Intake {
     this.#abandon(stream)
   }
 
-  async submit({ envelope, content, cutThrough }: Payload<'submit'>): Promise<Answer<'submit'>> {
+  async submit({ envelope, content, cutThrough, verdict }: Payload<'submit'>): Promise<Answer<'submit'>> {
     const stream = this.#streams.get(envelope.id)
     this.#streams.delete(envelope.id)
     const refusal = this.#whyRefused(envelope, content, stream)
@@ -108,7 +108,8 @@ export class Intake {
     }
     try {
       if (cutThrough !== undefined && !this.#options.queue.full && !mustTell(envelope)) {
-        const answer = await this.#cut(envelope, content, stream, cutThrough)
+        const wait = { deadline: cutThrough, verdict: verdict === true }
+        const answer = await this.#cut(envelope, content, stream, wait)
         return brake > 0 ? { ...answer, brake } : answer
       }
       await stream?.file.seal()
@@ -124,13 +125,13 @@ export class Intake {
     envelope: Envelope,
     content: Uint8Array | null,
     stream: Stream | undefined,
-    deadline: number,
+    wait: Wait,
   ): Promise<Answer<'submit'>> {
     if (stream) {
       await stream.file.written()
       this.#unsealed.set(envelope.id, stream.file)
     }
-    const answer = await this.cutThrough.begin(freshEntry(envelope, content), deadline)
+    const answer = await this.cutThrough.begin(freshEntry(envelope, content), wait)
     this.#unsealed.delete(envelope.id)
     if (answer.kind === 'accepted') this.accepted++
     return answer

@@ -23,6 +23,7 @@ import type {
 } from './state.ts'
 import { hangUp, move, say, stay } from './step.ts'
 import { answerAtOnce, askFor, fateOf, openTransaction, type Paid, refusal } from './transaction.ts'
+import { VERDICT_LIMIT } from './verdict.ts'
 
 export interface Scene {
   setting: Setting
@@ -67,7 +68,7 @@ const ANY = ['start', 'ready', 'mail', 'chunks'] as const
 const IDLE = { beforeTls: true, last: true }
 
 const MAIL_SYNTAX =
-  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext]'
+  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] [VERDICT=seconds]'
 const RCPT_SYNTAX = 'RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]'
 
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
@@ -100,6 +101,7 @@ const extensions: readonly ((setting: Setting, state: State) => string | null)[]
   () => 'SMTPUTF8', // RFC 6531
   () => 'ENHANCEDSTATUSCODES', // RFC 2034
   () => 'DSN', // RFC 3461
+  (setting) => (setting.kind === 'mx' ? null : `VERDICT ${VERDICT_LIMIT}`), // ours
   (setting, state) => (offersTls(setting) && !state.secure ? 'STARTTLS' : null), // RFC 3207
 ]
 
@@ -125,6 +127,7 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   if (!asked) return stay(state, say(replies.mailSyntax))
   const parameters = readMailParameters(asked.rest)
   if ('code' in parameters) return stay(state, say(parameters))
+  if (parameters.verdict && setting.kind === 'mx') return stay(state, say(replies.unknownParameter))
   const sender = readAddress(setting, asked.path, parameters.smtputf8, true)
   if (typeof sender !== 'string') return stay(state, say(sender))
   // RFC 1870 section 6.1

@@ -12,7 +12,6 @@
 import type { Socket } from 'node:net'
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js'
 import type { Log } from '../../shared/base/log.ts'
-import type { Envelope } from '../../shared/message/envelope.ts'
 import { renderReply } from '../../shared/smtp/reply.ts'
 import type { ContentPlan, Framing } from './content.ts'
 import { Input, type Owner } from './input.ts'
@@ -249,7 +248,7 @@ export class Connection extends SMTPConnection implements Owner {
       case 'drop':
         return this.#reception.drop()
       case 'submit':
-        return this.#submit(effect.envelope, effect.cutThrough)
+        return this.#submit(effect)
       case 'ended':
         return this.#log.transaction(effect.transaction, effect.reply)
       case 'turned-away':
@@ -298,9 +297,14 @@ export class Connection extends SMTPConnection implements Owner {
     this.#deadline = this.#reception.until
   }
 
-  #submit(envelope: Envelope, cutThrough: number): void {
+  #submit({ envelope, cutThrough, verdict }: Extract<Effect, { kind: 'submit' }>): void {
     // packed before this returns, so the buffer may go round
-    const message = { envelope, content: this.#reception.inline, ...(cutThrough > 0 && { cutThrough }) }
+    const message = {
+      envelope,
+      content: this.#reception.inline,
+      ...(cutThrough > 0 && { cutThrough }),
+      ...(verdict && { verdict }),
+    }
     this.#bus.submit(message, (answer) => {
       this.#feed({ kind: 'settled', answer })
       if (!this.#gone) return

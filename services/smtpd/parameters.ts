@@ -11,6 +11,7 @@ import { measurePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { decodeXtext, parseTypedAddress } from '../../shared/smtp/xtext.ts'
 import { replies } from './replies.ts'
+import { VERDICT_LIMIT } from './verdict.ts'
 
 export interface Argument {
   /** With its angle brackets. */
@@ -42,6 +43,8 @@ export interface MailParameters {
   /** RFC 3461 sections 4.3 and 4.4. */
   ret?: 'full' | 'hdrs'
   envid?: string
+  /** VERDICT, ours (shared/README.md): seconds to wait for the first attempt. */
+  verdict?: number
 }
 
 const NO_MAIL_PARAMETERS: MailParameters = { size: 0, body: '7bit', smtputf8: false }
@@ -51,6 +54,8 @@ const SIZE_VALUE = /^[0-9]{1,20}$/
 /** RFC 3461 sections 4.4 and 4.2. */
 const LONGEST_ENVID = 100
 const LONGEST_ORCPT = 500
+/** 1 to VERDICT_LIMIT seconds. */
+const VERDICT_VALUE = /^[0-9]{1,3}$/
 
 export function readMailParameters(rest: string): MailParameters | SmtpReply {
   const given = split(rest)
@@ -91,6 +96,12 @@ function setMailParameter(found: MailParameters, keyword: string, value: string 
         return replies.parameterSyntax
       found.envid = value
       return null
+    case 'VERDICT': {
+      const seconds = value !== null && VERDICT_VALUE.test(value) ? Number(value) : 0
+      if (seconds < 1 || seconds > VERDICT_LIMIT) return replies.parameterSyntax
+      found.verdict = seconds
+      return null
+    }
     default:
       return replies.unknownParameter
   }

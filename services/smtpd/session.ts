@@ -25,6 +25,7 @@ import type {
 } from './state.ts'
 import { hangUp, lacksTls, move, say, stay } from './step.ts'
 import { makeEnvelope, pay, settle } from './transaction.ts'
+import { waitFor, withFates } from './verdict.ts'
 
 /** RCPTs of one session that may wait for the resolver at the same time. */
 const MOST_OWED = 64
@@ -201,18 +202,16 @@ function received(setting: Setting, state: State, verdict: Verdict): Step {
   if (phase.at !== 'data' && phase.at !== 'chunk') return stay(state)
   if (verdict.kind !== 'whole') return finish(state, phase, verdicts[verdict.kind])
   const envelope = makeEnvelope(setting, phase.hello, phase.transaction, verdict.size)
-  return move(
-    state,
-    { ...phase, at: 'commit' },
-    { kind: 'submit', envelope, cutThrough: phase.transaction.cutThrough },
-  )
+  const wait = waitFor(phase.transaction)
+  return move(state, { ...phase, at: 'commit' }, { kind: 'submit', envelope, ...wait })
 }
 
 function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answer']): Step {
   const { phase } = state
   if (phase.at !== 'commit') return stay(state)
   if (answer === null) return finish(state, phase, replies.queueLost)
-  const reply = answer.kind === 'accepted' ? accepted(formatId('T', phase.transaction.id)) : answer.reply
+  const plain = answer.kind === 'accepted' ? accepted(formatId('T', phase.transaction.id)) : answer.reply
+  const reply = answer.fates ? withFates(plain, answer.fates) : plain
   const braked = answer.brake === undefined ? state : { ...state, brakedUntil: answer.brake }
   return finish(braked, phase, reply)
 }

@@ -105,6 +105,8 @@ export interface Transaction {
   expanded: readonly Expanded[]
   /** Milliseconds to deliver in while the client waits: the shortest of listener and zones; 0: queue first. */
   cutThrough: number
+  /** The client asked for the fate of each recipient. */
+  verdict: boolean
 }
 
 export type Phase =
@@ -171,7 +173,7 @@ export type Effect =
   | { kind: 'skip'; octets: number }
   /** What has come of the content is not wanted any more. */
   | { kind: 'drop' }
-  | { kind: 'submit'; envelope: Envelope; cutThrough: number }
+  | { kind: 'submit'; envelope: Envelope; cutThrough: number; verdict: boolean }
   /** A transaction is over, for the log. */
   | { kind: 'ended'; transaction: Transaction; reply: SmtpReply }
   /** A recipient was turned away, for the log. */

@@ -35,7 +35,8 @@ export function openTransaction(
     owed: [],
     recipients: [],
     expanded: [],
-    cutThrough,
+    cutThrough: parameters.verdict === undefined ? cutThrough : parameters.verdict * 1000,
+    verdict: parameters.verdict !== undefined,
   }
 }
 

@@ -28,7 +28,7 @@ import {
   union,
 } from '../base/shape.ts'
 import { envelopeShape } from '../message/envelope.ts'
-import { outcomeShape, replyShape } from '../message/outcome.ts'
+import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape, targetShape } from '../message/route.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
 import { processStatusShape, queueStatusShape } from './status.ts'
@@ -103,14 +103,17 @@ export const busMessages = {
       content: nullable(bytes),
       /** Deliver while the client waits, at most so many milliseconds; absent: queue first. */
       cutThrough: optional(integer),
+      /** Beside cutThrough: the client is told what became of each recipient, so nobody has to be sent a report. */
+      verdict: optional(boolean),
     },
     /**
+     * fates: what the first attempt made of each recipient, where that was asked for and there was one in time.
      * accepted: content and envelope are on stable storage, and the message is qmgr's.
      * brake: a limit of this client is reached until then (milliseconds since 1970), so MAIL is refused until then.
      */
     union({
-      accepted: { brake: optional(integer) },
-      refused: { reply: replyShape, brake: optional(integer) },
+      accepted: { brake: optional(integer), fates: optional(list(fateShape)) },
+      refused: { reply: replyShape, brake: optional(integer), fates: optional(list(fateShape)) },
     }),
     300 * SECOND,
   ),

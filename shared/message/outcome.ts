@@ -33,4 +33,8 @@ export const outcomeShape = union({
   never: { reply: replyShape },
 })
 export type Outcome = Infer<typeof outcomeShape>
+
+/** For whoever submitted the message: the recipient as they called it; no outcome while nothing was tried. */
+export const fateShape = struct({ address: string, outcome: optional(outcomeShape) })
+export type RecipientFate = Infer<typeof fateShape>
 export type Blame = Extract<Outcome, { kind: 'later' }>['blame']
