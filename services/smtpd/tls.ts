@@ -1,16 +1,19 @@
 /**
- * The TLS side of a listener: certificate and key read from their files, again whenever one of them changes, so
- * that a renewed certificate needs no restart.
+ * The TLS side of a listener: certificate and key read from their files, and again when one of them changes (looked
+ * at once a second), so that a renewed certificate needs neither restart nor reload: the next handshake has it, and
+ * sessions that are open keep what they have. A reload reads them in any case.
  *
- * Fails: files that cannot be read or do not fit together at start leave the listener without TLS, loudly; later
- * they leave the old certificate in force. There is no built-in key.
+ * Files that have just changed are left alone until they are the same at the next look: certificate and key are
+ * seldom written in the same instant. Fails: files that cannot be read or do not fit together at start leave the
+ * listener without TLS, loudly; later they leave the old certificate in force. There is no built-in key.
  */
+import { X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Log } from '../../shared/base/log.ts'
 import type { TlsContextSlice } from '../../shared/config/slices.ts'
 
-const CHECK_INTERVAL_MS = 60_000
+const LOOK_INTERVAL_MS = 1000
 
 export interface TlsSource {
   close: () => void
@@ -18,29 +21,34 @@ export interface TlsSource {
 
 /** Calls `use` with each good context, the first time before it returns. */
 export function watchTls(slice: TlsContextSlice, log: Log, use: (context: SecureContext) => void): TlsSource {
-  let known = ''
-  const check = () => {
-    const stamp = stampOf(slice)
-    if (stamp === known) return
-    known = stamp
+  const take = () => {
     const context = load(slice, log)
     if (context) use(context)
   }
-  check()
-  const timer = setInterval(check, CHECK_INTERVAL_MS).unref()
+  let taken = stampOf(slice)
+  let seen = taken
+  take()
+  const look = () => {
+    const stamp = stampOf(slice)
+    const settled = stamp === seen
+    seen = stamp
+    if (!settled || stamp === taken) return
+    taken = stamp
+    take()
+  }
+  const timer = setInterval(look, LOOK_INTERVAL_MS).unref()
   return { close: () => clearInterval(timer) }
 }
 
-function load(slice: TlsContextSlice, log: Log): SecureContext | null {
+function load({ name, certificate, key }: TlsContextSlice, log: Log): SecureContext | null {
   try {
-    return createSecureContext({
-      cert: readFileSync(slice.certificate),
-      key: readFileSync(slice.key),
-      // RFC 8996: nothing below
-      minVersion: 'TLSv1.2',
-    })
+    const cert = readFileSync(certificate)
+    // RFC 8996: nothing below
+    const context = createSecureContext({ cert, key: readFileSync(key), minVersion: 'TLSv1.2' })
+    log.info({ tls: name, until: new X509Certificate(cert).validTo }, 'certificate read')
+    return context
   } catch (error) {
-    log.error({ tls: slice.name, why: String(error) }, 'certificate or key cannot be used')
+    log.error({ tls: name, why: String(error) }, 'certificate or key cannot be used')
     return null
   }
 }
@@ -50,6 +58,10 @@ function stampOf({ certificate, key }: TlsContextSlice): string {
 }
 
 function stampOfFile(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  return stat ? `${stat.ino}:${stat.mtimeMs}:${stat.size}` : 'none'
+  try {
+    const { ctimeMs, ino, mtimeMs, size } = statSync(path)
+    return `${ino}:${mtimeMs}:${ctimeMs}:${size}`
+  } catch {
+    return 'none' // reading it says why
+  }
 }

@@ -2,31 +2,60 @@
  * TLS on a real smtpd: STARTTLS and implicit, what is demanded, what is thrown away, handshakes that fail.
  */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
+import type { TlsContextSlice } from '../../shared/config/slices.ts'
 import { connectTo, openSession, SmtpClient, transact } from '../support/client.ts'
 import { until } from '../support/wait.ts'
-import { writeCertificate } from './smtpd-certificate.ts'
-import { openStage, type Stage } from './smtpd-stage.ts'
+import { fingerprints, renewCertificate, writeCertificate } from './smtpd-certificate.ts'
+import { listenerSlice, openStage, type Stage } from './smtpd-stage.ts'
 
 const options = { timeout: 120_000 }
 const mail = { from: 'a@client.example', to: ['b@example.org'], content: 'A: b\r\n\r\nx\r\n' }
+
+const [OLD, RENEWED] = fingerprints
 
 interface After {
   after: (work: () => void | Promise<void>) => void
 }
 
-async function openTlsStage(t: After, mode: 'starttls' | 'required' | 'implicit'): Promise<Stage> {
+interface TlsStage extends Stage {
+  context: TlsContextSlice
+}
+
+async function openTlsStage(t: After, mode: 'starttls' | 'required' | 'implicit'): Promise<TlsStage> {
   const directory = mkdtempSync(join(tmpdir(), 'posthorn-tls-'))
-  const stage = await openStage({ tls: { mode, context: writeCertificate(directory) } })
+  const context = writeCertificate(directory)
+  const stage = await openStage({ tls: { mode, context } })
   t.after(async () => {
     await stage.close()
     rmSync(directory, { recursive: true })
   })
-  return stage
+  return { ...stage, context }
+}
+
+/** A session that is encrypted from the first octet, or after STARTTLS. */
+async function enter({ port }: Stage, mode: 'starttls' | 'implicit') {
+  const plain = await connectTo(port)
+  if (mode === 'starttls') {
+    await plain.reply()
+    await plain.say('EHLO client.example')
+    await plain.say('STARTTLS')
+  }
+  const tls = await secure(plain)
+  const client = new SmtpClient(tls)
+  if (mode === 'implicit') await client.reply()
+  await client.say('EHLO client.example')
+  return { client, certificate: tls.getPeerCertificate().fingerprint256 }
+}
+
+async function presented(stage: Stage, mode: 'starttls' | 'implicit'): Promise<string> {
+  const { client, certificate } = await enter(stage, mode)
+  await client.quit()
+  return certificate
 }
 
 function secure(client: SmtpClient): Promise<TLSSocket> {
@@ -144,4 +173,38 @@ test('without a usable key there is no TLS, and where it is demanded no mail', o
     assert.match(stage.worker.output(), /certificate or key cannot be used/)
     await client.quit()
   }
+})
+
+for (const mode of ['starttls', 'implicit'] as const) {
+  test(
+    `${mode}: a renewed certificate is served to the next session, open ones go on`,
+    options,
+    async (t) => {
+      const stage = await openTlsStage(t, mode)
+      const open = await enter(stage, mode)
+      assert.equal(open.certificate, OLD)
+      renewCertificate(stage.context)
+      await until('the renewed one', async () => (await presented(stage, mode)) === RENEWED)
+      assert.equal((await transact(open.client, mail)).code, 250)
+      // half a renewal is no reason to have none
+      writeFileSync(stage.context.key, 'no key')
+      await until('the trouble to be said', () => /key cannot be used/.test(stage.worker.output()))
+      assert.equal(await presented(stage, mode), RENEWED)
+      await open.client.quit()
+    },
+  )
+}
+
+test('a reload reads certificate and key again, changed or not', options, async (t) => {
+  const stage = await openTlsStage(t, 'starttls')
+  const open = await enter(stage, 'starttls')
+  const isRead = () => /certificate read/.test(stage.worker.output())
+  assert.equal(isRead(), false, 'not said at this severity')
+  const tls = { mode: 'starttls', context: stage.context } as const
+  const site = { hostname: 'mx.example.org', qualifyDomain: 'example.org', inlineLimit: 128 << 10 }
+  const slice = { ...site, listeners: [listenerSlice({ tls })] }
+  stage.worker.send('reconfigure', { epoch: 2, severity: 'info', slice })
+  await until('it to be read again', isRead)
+  assert.equal((await transact(open.client, mail)).code, 250)
+  await open.client.quit()
 })
