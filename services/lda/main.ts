@@ -2,8 +2,8 @@
  * lda: delivers into the mailboxes of one user, as that user and nobody else. See README.md.
  */
 import { randomBytes } from 'node:crypto'
-import { Socket } from 'node:net'
 import { openLink } from '../../shared/bus/link.ts'
+import { openDescriptor } from '../../shared/bus/reading.ts'
 import { type Context, Fatal, type Running, runService } from '../../shared/runtime/service.ts'
 import { Deliveries } from './deliveries.ts'
 import { watchLife } from './life.ts'
@@ -16,7 +16,7 @@ async function start(context: Context<'lda'>): Promise<Running<'lda'>> {
   const fd = descriptor('bus')
   const uid = process.geteuid?.()
   if (fd === undefined || uid === undefined) throw new Fatal('lda needs its bus descriptor and a uid')
-  const socket = new Socket({ fd, readable: true, writable: true })
+  const bus = openDescriptor(fd)
   const writer = { host: context.slice.hostname, pid: process.pid, salt: randomBytes(4).toString('hex') }
   let names = 0
   const deliveries = new Deliveries({
@@ -27,7 +27,7 @@ async function start(context: Context<'lda'>): Promise<Running<'lda'>> {
     credit: (stream, octets) => link.send('content-credit', { stream, octets }),
   })
   const link = openLink({
-    target: socket,
+    target: bus,
     remote: 'qmgr',
     identity,
     handlers: {
@@ -42,7 +42,15 @@ async function start(context: Context<'lda'>): Promise<Running<'lda'>> {
     log.flush()
     process.exit(0)
   }
-  const drain = watchLife({ deliveries, link, socket, log, now: Date.now, idle: () => idle, exit })
+  const drain = watchLife({
+    deliveries,
+    link,
+    socket: bus.socket,
+    log,
+    now: Date.now,
+    idle: () => idle,
+    exit,
+  })
   await link.ready()
   return {
     drain,

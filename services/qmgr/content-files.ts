@@ -121,14 +121,19 @@ interface Piece {
   written: () => void
 }
 
+/** Each write costs a wake-up of a thread and one of ours, so small pieces wait for others. */
+const LEAST_WRITE = 2 * CONTENT_CHUNK
+
 /**
- * A file being written. Pieces are taken in order, what has gathered while the disk was busy in one write; the
- * first failure fails everything after it, and `seal` tells.
+ * A file being written. Pieces are taken in order, gathered up to LEAST_WRITE and while the disk is busy, and leave
+ * in one write; the first failure fails everything after it, and `seal` tells.
  */
 export class IncomingFile {
   readonly #plan: IncomingPlan
   readonly #handle: Promise<FileHandle>
   #pieces: Piece[] = []
+  /** Octets of `#pieces`. */
+  #waiting = 0
   #writing: Promise<void> | null = null
   #trouble: unknown = null
   #spoilt = false
@@ -140,19 +145,21 @@ export class IncomingFile {
     this.#handle.catch((error: unknown) => this.#fail(error))
   }
 
-  /** Resolves when the piece is written, or never will be. */
+  /** Resolves when the piece is written, or never will be: as late as the next piece, or the end. */
   append(data: Uint8Array): Promise<void> {
     this.octets += data.length
     this.#plan.memory.add(data)
     return new Promise((written) => {
       this.#pieces.push({ data, written })
-      this.#writing ??= this.#write()
+      this.#waiting += data.length
+      if (this.#waiting >= LEAST_WRITE) this.#writing ??= this.#write()
     })
   }
 
   /** Resolves when all pieces are written, and so can be read back; rejects when one could not be. */
   async written(): Promise<void> {
-    await this.#writing
+    if (this.#pieces.length > 0) this.#writing ??= this.#write()
+    await this.#writing // takes what comes in the meantime as well
     if (this.#trouble !== null) throw this.#trouble
   }
 
@@ -177,7 +184,8 @@ export class IncomingFile {
     if (this.#spoilt) return
     this.#spoilt = true
     this.#plan.memory.drop()
-    await this.#writing
+    this.#fail('abandoned')
+    await this.written().catch(() => undefined)
     const handle = await this.#handle.catch(() => null)
     if (!handle) return // whatever has that name is not ours
     await handle.close().catch(() => undefined)
@@ -188,6 +196,7 @@ export class IncomingFile {
     while (this.#pieces.length > 0) {
       const pieces = this.#pieces
       this.#pieces = []
+      this.#waiting = 0
       try {
         if (this.#trouble === null) await writeAll(await this.#handle, pieces)
       } catch (error) {
@@ -204,8 +213,6 @@ export class IncomingFile {
 }
 
 async function writeAll(handle: FileHandle, pieces: readonly Piece[]): Promise<void> {
-  const [only] = pieces
-  if (only && pieces.length === 1) return handle.writeFile(only.data)
   const total = pieces.reduce((sum, { data }) => sum + data.length, 0)
   const { bytesWritten } = await handle.writev(pieces.map(({ data }) => data))
   if (bytesWritten === total) return

@@ -18,6 +18,8 @@ import { missingFields, type Submission } from './submission.ts'
 
 const FIRST_BUFFER = 16 * 1024
 const MOST_SPARE = 64
+/** Less is gathered: every piece costs a message of its own. */
+const LEAST_PIECE = CONTENT_CHUNK / 4
 /** One read from a socket is at most a chunk, at most doubled by making newlines whole, and a chunk is pending. */
 const LEAST_CREDIT = 4 * CONTENT_CHUNK
 
@@ -183,7 +185,12 @@ export class Content {
     this.#forward(gathered, 0, length)
   }
 
+  /** A large piece of a chunk leaves as it is: chunks are not used again by whoever read them. */
   #forward(chunk: Buffer, from: number, to: number): void {
+    if (to - from >= LEAST_PIECE && to - from <= CONTENT_CHUNK) {
+      if (this.#used > 0) this.#flush(false)
+      return this.#send(chunk.subarray(from, to), false)
+    }
     for (let at = from; at < to; ) {
       const piece = Math.min(to - at, CONTENT_CHUNK - this.#used)
       chunk.copy(this.#buffer, this.#used, at, at + piece)
@@ -194,10 +201,16 @@ export class Content {
   }
 
   #flush(last: boolean): void {
-    this.#outlet.chunk(this.stream, this.#buffer.subarray(0, this.#used), last)
-    this.#sent += this.#used
-    this.#credit -= this.#used
+    this.#send(this.#buffer.subarray(0, this.#used), last)
+    if (!last) this.#buffer = Buffer.allocUnsafeSlow(CONTENT_CHUNK)
     this.#used = 0
+  }
+
+  /** These octets belong to the outlet from now on. */
+  #send(octets: Buffer, last: boolean): void {
+    this.#outlet.chunk(this.stream, octets, last)
+    this.#sent += octets.length
+    this.#credit -= octets.length
   }
 
   #fail(doom: Doom): void {

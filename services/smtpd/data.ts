@@ -27,11 +27,40 @@ const START = 2
 const AFTER_DOT = 3
 const AFTER_DOT_CR = 4
 
-/** Where the run of octets that mean nothing ends: by far most of them, so this loop is all there is to speed. */
-function plainEnd(chunk: Uint8Array, from: number): number {
+/** LOWEST_PLAIN in each octet of a word, and the highest bit of each. */
+const LOWEST_IN_EACH = 0x0e0e0e0e
+const HIGH_IN_EACH = 0x80808080
+/** Smaller chunks are not worth a second view. */
+const LEAST_IN_WORDS = 1024
+
+/** The same octets four at a time, where they lie on the border of a word, as what came from a socket does. */
+function wordsOf(chunk: Uint8Array): Int32Array | null {
+  if (chunk.length < LEAST_IN_WORDS || chunk.byteOffset % 4 !== 0) return null
+  return new Int32Array(chunk.buffer, chunk.byteOffset, chunk.length >> 2)
+}
+
+/**
+ * Where the run of octets that mean nothing ends: by far most of them, so this is all there is to speed. Whether one
+ * of four is below LOWEST_PLAIN is one subtraction: it borrows into the highest bit of each octet that is.
+ */
+function plainEnd(chunk: Uint8Array, words: Int32Array | null, from: number): number {
   const { length } = chunk
   let at = from
+  if (words) {
+    while ((at & 3) !== 0 && at < length && (chunk[at] as number) >= LOWEST_PLAIN) at++
+    if ((at & 3) === 0) at = plainWords(words, at >> 2) << 2
+  }
   while (at < length && (chunk[at] as number) >= LOWEST_PLAIN) at++
+  return at
+}
+
+function plainWords(words: Int32Array, from: number): number {
+  const { length } = words
+  let at = from
+  for (; at < length; at++) {
+    const word = words[at] as number
+    if (((word - LOWEST_IN_EACH) & ~word & HIGH_IN_EACH) !== 0) break
+  }
   return at
 }
 
@@ -50,10 +79,11 @@ export class DataParser {
   /** Takes octets from `from` on; returns where the commands go on, or -1 when the data do not end here. */
   push(chunk: Buffer, from: number): number {
     const { length } = chunk
+    const words = wordsOf(chunk)
     let state = this.#state
     let begin = from
     for (let at = from; at < length; at++) {
-      if (state === INSIDE) at = plainEnd(chunk, at)
+      if (state === INSIDE) at = plainEnd(chunk, words, at)
       if (at === length) break
       const octet = chunk[at] as number
       if (state === INSIDE) {

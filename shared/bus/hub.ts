@@ -9,6 +9,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { Log } from '../base/log.ts'
 import type { Role } from './messages.ts'
 import { type Credentials, type Handlers, type Identity, Peer } from './peer.ts'
+import { takeOver } from './reading.ts'
 
 const HELLO_PATIENCE_MS = 10_000
 
@@ -45,7 +46,7 @@ export function openHub(options: HubOptions): Hub {
     adopt,
     listen: (target) =>
       new Promise((resolve, reject) => {
-        server = createServer((socket) => adopt(socket))
+        server = createServer({ pauseOnConnect: true }, (socket) => adopt(socket))
         // Later on: a connection that could not be accepted (EMFILE). Its peer dials again.
         server.on('error', (error) => options.log.warn({ err: error }, 'bus connection not accepted'))
         server.once('error', reject)
@@ -58,11 +59,18 @@ export function openHub(options: HubOptions): Hub {
   }
 }
 
-function accept(options: HubOptions, peers: Set<Peer>, socket: Socket, known: Credentials | undefined): void {
+function accept(
+  options: HubOptions,
+  peers: Set<Peer>,
+  accepted: Socket,
+  known: Credentials | undefined,
+): void {
+  const { socket, listen } = takeOver(accepted)
   const credentials = known ?? options.credentials(socket)
   const patience = setTimeout(() => peer.destroy('no hello'), HELLO_PATIENCE_MS)
   const peer: Peer = new Peer({
     socket,
+    listen,
     self: options.self,
     handlers: {
       ...options.handlers,

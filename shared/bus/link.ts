@@ -6,10 +6,10 @@
  * refused (another build, wrong credentials) is reported by `onRefused` and tried again at the slow pace: mcp
  * may be in the middle of replacing one side.
  */
-import { connect, type Socket } from 'node:net'
 import type { Log } from '../base/log.ts'
 import type { Answer, EventName, Payload, RequestName, Role } from './messages.ts'
 import { BusLost, type Handlers, type Identity, Peer } from './peer.ts'
+import { dial, type ReadingSocket } from './reading.ts'
 
 const FIRST_WAIT_MS = 50
 const LONGEST_WAIT_MS = 1000
@@ -21,7 +21,7 @@ export interface Welcome {
 
 export interface LinkOptions {
   /** The path to dial, or a socket that is connected already (then there is no second try). */
-  target: string | Socket
+  target: string | ReadingSocket
   remote: Role
   identity: () => Identity
   handlers: Handlers
@@ -88,7 +88,7 @@ class Dialler implements Link {
     const { target, remote, identity, handlers, log } = this.#options
     const self = identity()
     const peer = new Peer({
-      socket: typeof target === 'string' ? connect(target) : target,
+      ...(typeof target === 'string' ? dial(target) : target),
       self: self.role,
       handlers,
       onEnd: (trouble) => this.#lost(trouble),

@@ -274,6 +274,15 @@ export const busMessages = {
   stop: request(['command'], ['mcp'], {}, struct({}), 10 * SECOND),
 } as const satisfies Record<string, EventMessage<Fields> | RequestMessage<Fields, unknown>>
 
+/**
+ * The field whose octets travel behind the message instead of in it when there are many (`frames.ts`): they are not
+ * copied, so whoever sends them may not change them afterwards.
+ */
+export const tailOf: Readonly<Partial<Record<BusName, string>>> = {
+  'content-chunk': 'data',
+  deliver: 'content',
+}
+
 /** Octets a sender of content-chunk may have under way before the first content-credit. */
 export const CONTENT_WINDOW = 1 << 20
 /** The largest content-chunk. */

@@ -1,17 +1,16 @@
 /**
  * One connection of the bus: frames on a stream socket, turned into typed messages and back.
  *
- * A frame is a 4-byte big-endian length and a msgpack array `[name index, request id, body]`. Name index
- * `ANSWER` marks an answer, whose request id says to what. What is sent during one turn of the event loop
- * leaves in one write. Everything that arrives is checked: size, name, direction, each field. A peer that
+ * A frame (`frames.ts`) holds `[name index, request id, body]`. Name index `ANSWER` marks an answer, whose request
+ * id says to what. What is sent during one turn of the event loop leaves in one write. Everything that arrives is checked: size, name, direction, each field. A peer that
  * fails a check is closed and `onTrouble` says why; nothing it sent after that is looked at.
  *
  * Fails: `request` rejects with `BusLost` when the connection ends and with `BusTimeout` past the message's
  * deadline. Limits: frames up to MAX_FRAME; a peer that does not read MAX_UNREAD octets is closed.
  */
 import type { Socket } from 'node:net'
-import { Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr'
 import { type Shape, struct } from '../base/shape.ts'
+import { FrameReader, FrameTrouble, LEAST_TAIL, packFrame, unpackHead } from './frames.ts'
 import {
   type Answer,
   type BusName,
@@ -20,11 +19,11 @@ import {
   type Payload,
   type RequestName,
   type Role,
+  tailOf,
 } from './messages.ts'
+import type { OnOctets, ReadingSocket } from './reading.ts'
 
-export const MAX_FRAME = 32 << 20
 const MAX_UNREAD = 256 << 20
-const LENGTH_OCTETS = 4
 const ANSWER = 255
 const FAILED = 254
 const SWEEP_INTERVAL_MS = 1000
@@ -60,6 +59,8 @@ export interface Identity {
 
 export interface PeerOptions {
   socket: Socket
+  /** Where the socket reads in its own way; else its 'data' are listened to. */
+  listen?: ReadingSocket['listen']
   self: Role
   handlers: Handlers
   /** Once, when the connection is over; `trouble` is '' for an ordinary end. */
@@ -94,8 +95,16 @@ const entries: readonly Entry[] = Object.entries(busMessages).map(([name, messag
   deadline: 'deadline' in message ? message.deadline : 0,
 }))
 const indexOf = new Map<string, number>(entries.map((entry, index) => [entry.name, index]))
-const packr = new Packr({ useRecords: false })
-const unpackr = new Unpackr({ useRecords: false })
+
+/** False where this message has none, or has its octets already. */
+function putTail(entry: Entry, body: unknown, tail: Uint8Array): boolean {
+  const field = tailOf[entry.name]
+  if (field === undefined || typeof body !== 'object' || body === null) return false
+  const fields = body as Record<string, unknown>
+  if (fields[field] !== null) return false
+  fields[field] = tail
+  return true
+}
 
 export class Peer {
   /** Who is at the other end; null until its hello was accepted (or, for the dialling side, from the start). */
@@ -107,17 +116,18 @@ export class Peer {
   #remoteRole: Role | null = null
   #lastRequest = 0
   #out: Uint8Array[] = []
-  /** What came of the next frame so far, its octets, and how many it takes to look at it again. */
-  #pieces: Buffer[] = []
-  #unread = 0
-  #wanted = LENGTH_OCTETS
+  /** There is a tail in `#out`. */
+  #tails = false
+  readonly #reader = new FrameReader((head, tail) => this.#frame(head, tail))
   #sweeper: NodeJS.Timeout | null = null
   #ended = false
 
   constructor(options: PeerOptions) {
     this.#options = options
-    const { socket } = options
-    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    const { socket, listen } = options
+    const onOctets: OnOctets = (octets) => this.#heard(octets)
+    if (listen) listen(onOctets)
+    else socket.on('data', onOctets)
     socket.on('error', () => undefined) // 'close' follows and tells the rest
     socket.on('close', () => this.#finish(''))
   }
@@ -136,19 +146,27 @@ export class Peer {
   }
 
   send<N extends EventName>(name: N, payload: Payload<N>): void {
-    this.#write([indexOf.get(name), 0, payload])
+    this.#say(name, 0, payload)
   }
 
   request<N extends RequestName>(name: N, payload: Payload<N>): Promise<Answer<N>> {
     if (this.#ended) return Promise.reject(new BusLost(`${name}: no connection`))
     const deadline = busMessages[name].deadline
     const id = ++this.#lastRequest
-    this.#write([indexOf.get(name), id, payload])
+    this.#say(name, id, payload)
     return new Promise<Answer<N>>((resolve, reject) => {
       const until = deadline === 0 ? Number.POSITIVE_INFINITY : Date.now() + deadline
       this.#waiting.set(id, { name, until, resolve: resolve as (answer: never) => void, reject })
       this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref()
     })
+  }
+
+  #say(name: BusName, id: number, payload: Readonly<Record<string, unknown>>): void {
+    const field = tailOf[name]
+    const octets = field === undefined ? null : payload[field]
+    if (field === undefined || !(octets instanceof Uint8Array) || octets.length < LEAST_TAIL)
+      return this.#write([indexOf.get(name), id, payload])
+    this.#write([indexOf.get(name), id, { ...payload, [field]: null }], octets)
   }
 
   /** Sends what is waiting, then ends the connection. */
@@ -162,12 +180,13 @@ export class Peer {
     this.#finish(trouble)
   }
 
-  #write(message: readonly unknown[]): void {
+  #write(message: readonly unknown[], tail: Uint8Array | null = null): void {
     if (this.#ended) return
-    const frame = packr.pack(message, RESERVE_START_SPACE + LENGTH_OCTETS)
-    frame.writeUInt32BE(frame.length - LENGTH_OCTETS, 0)
     if (this.#out.length === 0) setImmediate(() => this.#flush())
-    this.#out.push(frame)
+    this.#out.push(packFrame(message, tail))
+    if (!tail) return
+    this.#out.push(tail)
+    this.#tails = true
   }
 
   #flush(): void {
@@ -176,33 +195,31 @@ export class Peer {
     const batch = this.#out
     this.#out = []
     if (socket.writableLength > MAX_UNREAD) return this.destroy('the peer does not read')
-    socket.write(batch.length === 1 ? (batch[0] as Uint8Array) : Buffer.concat(batch))
-  }
-
-  /** A frame may come in many pieces: they are joined once, when it is whole. */
-  #read(chunk: Buffer): void {
-    this.#pieces.push(chunk)
-    this.#unread += chunk.length
-    if (this.#unread < this.#wanted) return
-    let data = this.#pieces.length === 1 ? chunk : Buffer.concat(this.#pieces, this.#unread)
-    this.#wanted = LENGTH_OCTETS
-    while (data.length >= LENGTH_OCTETS && !this.#ended) {
-      const length = data.readUInt32BE(0)
-      if (length > MAX_FRAME) return this.destroy(`a frame of ${length} octets`)
-      this.#wanted = LENGTH_OCTETS + length
-      if (data.length < this.#wanted) break
-      this.#frame(data.subarray(LENGTH_OCTETS, this.#wanted))
-      data = data.subarray(this.#wanted)
-      this.#wanted = LENGTH_OCTETS
+    if (!this.#tails) {
+      socket.write(batch.length === 1 ? (batch[0] as Uint8Array) : Buffer.concat(batch))
+      return
     }
-    this.#pieces = data.length > 0 ? [data] : []
-    this.#unread = data.length
+    this.#tails = false
+    socket.cork()
+    for (const part of batch) socket.write(part)
+    socket.uncork()
   }
 
-  #frame(frame: Buffer): void {
+  #heard(octets: Buffer): void {
+    if (this.#ended) return
+    try {
+      this.#reader.push(octets)
+    } catch (error) {
+      if (!(error instanceof FrameTrouble)) throw error
+      this.destroy(error.message)
+    }
+  }
+
+  #frame(head: Uint8Array, tail: Uint8Array | null): void {
+    if (this.#ended) return
     let message: unknown
     try {
-      message = unpackr.unpack(frame)
+      message = unpackHead(head)
     } catch {
       return this.destroy('a frame that is not msgpack')
     }
@@ -212,6 +229,7 @@ export class Peer {
     if (index === ANSWER || index === FAILED) return this.#answered(index, id, body)
     const entry = typeof index === 'number' ? entries[index] : undefined
     if (!entry) return this.destroy(`a message of unknown name ${String(index)}`)
+    if (tail && !putTail(entry, body, tail)) return this.destroy(`${entry.name} with octets behind it`)
     this.#dispatch(entry, id, body)
   }
 

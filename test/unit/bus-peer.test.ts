@@ -54,7 +54,7 @@ function end(socket: Socket, self: 'qmgr' | 'smtpd', handlers: Handlers): End {
 const packr = new Packr({ useRecords: false })
 function frame(...message: unknown[]): Buffer {
   const body = packr.pack(message)
-  const head = Buffer.alloc(4)
+  const head = Buffer.alloc(8)
   head.writeUInt32BE(body.length)
   return Buffer.concat([head, body])
 }
@@ -100,8 +100,8 @@ describe('bus peer', { timeout: 20_000 }, () => {
     ['a message that qmgr does not take', frame(indexOf('resolve'), 1, { address: 'a@b' }), /not for qmgr/],
     ['an unknown name', frame(200, 0, {}), /unknown name 200/],
     ['another form', frame('x'), /unknown form/],
-    ['no msgpack', Buffer.from([0, 0, 0, 2, 0xc1, 0xc1]), /not msgpack/],
-    ['an endless frame', Buffer.from([0xff, 0xff, 0xff, 0xff]), /a frame of 4294967295 octets/],
+    ['no msgpack', Buffer.from([0, 0, 0, 2, 0, 0, 0, 0, 0xc1, 0xc1]), /not msgpack/],
+    ['an endless frame', Buffer.alloc(8, 0xff), /a frame of 4294967295 octets/],
   ]
   for (const [what, data, expected] of bad) {
     it(`ends a peer that sends ${what}`, async () => {

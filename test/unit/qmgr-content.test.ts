@@ -70,7 +70,7 @@ describe('content files', () => {
     await files.prepare()
     writeFileSync(files.path(9), 'in the way')
     const file = files.create(9)
-    await file.append(Buffer.alloc(10))
+    void file.append(Buffer.alloc(10))
     await assert.rejects(file.seal(), StoreTrouble)
     assert.equal(files.recent(9), null)
     assert.equal(readFileSync(files.path(9), 'utf8'), 'in the way')

@@ -87,6 +87,21 @@ for (const normalise of [false, true]) {
   })
 }
 
+test('in large chunks, which are looked at four octets at a time: as the model says', () => {
+  const filler = fc.integer({ min: 0, max: 70 }).map((length) => 'plain\xe9'.repeat(12).slice(0, length))
+  const lines = fc.array(fc.tuple(filler, fc.constantFrom('\r\n', '\r\n.', '\r', '\n', '\t', '.')), {
+    minLength: 60,
+    maxLength: 120,
+  })
+  fc.assert(
+    fc.property(lines, (parts) => {
+      const text = `${parts.flat().join('')}\r\n.\r\nQUIT\r\n`
+      assert.deepEqual(parse([text], false), model(text, false))
+    }),
+    { numRuns: 300 },
+  )
+})
+
 test('nothing but CRLF.CRLF ends the data', () => {
   for (const impostor of [
     '\n.\n',
