@@ -5,10 +5,10 @@
 import type { Programs } from '../support/debian.ts'
 import { findTools } from './generator.ts'
 import { measure, messagesFor, type Run } from './measure.ts'
-import type { BenchOptions, Case } from './options.ts'
+import { type BenchOptions, type Case, UsageError } from './options.ts'
 import { type Memory, memoryOf } from './process-tree.ts'
 import { describeCase, medians, type Result, table } from './report.ts'
-import { diskFolder, type Server, startServer } from './servers.ts'
+import { diskFolder, type Server, type ServerName, startLocalServer, startServer } from './servers.ts'
 
 const WARM_UP_MESSAGES = 2000
 
@@ -36,14 +36,14 @@ export async function withServers(
 
 export async function benchCases(
   options: BenchOptions,
-  cases: readonly Case[],
+  { cases, local }: { cases: readonly Case[]; local: boolean },
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const tools = findTools()
   const folder = diskFolder()
   const names = ['posthorn', ...options.peers] as const
-  const starts = names.map((name) => () => startServer(name, tools, folder))
+  const starts = names.map((name) => () => start(name, local, tools, folder))
   await withServers(starts, async (entrants) => {
     if (!options.json) say(`queues below ${folder}, sync on; medians of ${options.repeat} [least..most]`)
     for (const load of cases) {
@@ -52,6 +52,12 @@ export async function benchCases(
       say(options.json ? JSON.stringify(figures) : `\n${describeCase(load)}\n${table(results)}`)
     }
   })
+}
+
+function start(name: ServerName, local: boolean, tools: Programs, folder: string): Promise<Server> {
+  if (!local) return startServer(name, tools, folder)
+  if (name === 'posthorn' || name === 'postfix') return startLocalServer(name, folder)
+  throw new UsageError(`--local: ${name} is not made ready for that`)
 }
 
 export type Attempt = <T>(server: Server, what: () => Promise<T>) => Promise<T | null>

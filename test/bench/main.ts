@@ -20,7 +20,7 @@ function bench(options: BenchOptions, signal: AbortSignal): Promise<void> {
   const { mode } = options
   switch (mode.kind) {
     case 'cases':
-      return benchCases(options, mode.cases, say, signal)
+      return benchCases(options, mode, say, signal)
     case 'table':
       return benchTargets(options, mode.messages, say, signal)
     case 'slow-sync':

@@ -26,7 +26,7 @@ export type PeerName = (typeof peers)[number]
 
 /** What is measured: loads, all targets in one table, or one trouble at a time. */
 export type Mode =
-  | { kind: 'cases'; cases: Case[] }
+  | { kind: 'cases'; cases: Case[]; local: boolean }
   | { kind: 'table'; messages: number }
   | { kind: 'slow-sync'; delayMs: number }
   | { kind: 'dead-destinations'; count: number }
@@ -48,6 +48,7 @@ Loads, each a table of rates, CPU and memory:
   --size OCTETS       of a message (4096)
   --recipients N      of a message (1)
   --new-connections   a connection for each message
+  --local             into a Maildir; as root, beside postfix alone
   --peer NAME         the same load for postfix, haraka or sendmail, in turn; may be given several times
 Other measures:
   --table             every target, one row each, with Postfix beside; as root; other peers with --peer
@@ -88,7 +89,8 @@ function modeOf(values: Values): Mode {
     return { kind: 'dead-destinations', count: whole('dead-destinations', dead, 0, 5000) }
   if (values.deferred !== undefined)
     return { kind: 'deferred', count: whole('deferred', values.deferred, 0, 10_000_000) }
-  return { kind: 'cases', cases: values.all ? allCases(messages) : [oneCase(values, messages)] }
+  const local = values.local === true
+  return { kind: 'cases', local, cases: values.all ? allCases(messages) : [oneCase(values, messages)] }
 }
 
 function parse(words: string[]) {
@@ -109,6 +111,7 @@ function parse(words: string[]) {
         size: { type: 'string' },
         recipients: { type: 'string' },
         'new-connections': { type: 'boolean' },
+        local: { type: 'boolean' },
         repeat: { type: 'string' },
         json: { type: 'boolean' },
       },
