@@ -2,4 +2,4 @@
 /** newaliases: `posthorn aliases` under its old name. */
 import { run } from './posthorn/run.ts'
 
-await run(['aliases', ...process.argv.slice(2)], 'newaliases')
+await run(['aliases', ...process.argv.slice(2).filter((word) => word !== '-v')], 'newaliases')

@@ -5,148 +5,94 @@
  * A plain program without privilege: it writes no file, knows no spool, and is believed nothing that the kernel
  * does not say of it. Silent when all went well; otherwise one line on standard error and an exit code of
  * sysexits(3). Kept light, because scripts start it by the hundred: what only `mailq`, `newaliases` and `-q`
- * need is loaded for them alone.
+ * need is loaded for them alone. Installed, it is called by `bin/sendmail`, which finds Node in any environment.
  */
-import { userInfo } from 'node:os'
 import { basename } from 'node:path'
-import { readAddresses } from './sendmail/address-list.ts'
-import type { Job } from './sendmail/conversation.ts'
+import { deliver, verify, wayOf } from './sendmail/delivery.ts'
+import { closeInherited } from './sendmail/descriptors.ts'
 import { exitCodes } from './sendmail/exit-code.ts'
-import { headerRecipients, renderHeader } from './sendmail/header.ts'
-import {
-  contentOf,
-  InputError,
-  isEightBit,
-  type Message,
-  readMessage,
-  standardInput,
-} from './sendmail/message.ts'
-import { type Options, parseOptions } from './sendmail/options.ts'
-import { handOver, type Way } from './sendmail/session.ts'
+import { type Mode, type Options, parseOptions } from './sendmail/options.ts'
 import { relayStdio } from './sendmail/stdio-session.ts'
+import { type End, endOf, Stop } from './sendmail/stop.ts'
 
-const DEFAULT_SOCKET = '/run/posthorn/submit.sock'
-const CALLED_AS = basename(process.argv[1] ?? 'sendmail', '.js')
+closeInherited()
 
-/** What ends the program: an exit code, and the lines that say why. */
-class Stop extends Error {
-  readonly exit: number
-  readonly lines: readonly string[]
+/** By which name it was called; `bin/sendmail` says it in the first word. */
+const { name, words } = readName(process.argv)
+let silent = false
 
-  constructor(exit: number, lines: readonly string[]) {
-    super(lines.join('\n'))
-    this.exit = exit
-    this.lines = lines
-  }
+/** Names that are modes. */
+const modes: Readonly<Record<string, Mode>> = {
+  mailq: 'mailq',
+  newaliases: 'newaliases',
+  hoststat: 'hoststat',
+}
+const notHere: Readonly<Record<string, string>> = {
+  smtpd: 'the server is started by "posthorn start"',
+  purgestat: 'no status of hosts is kept; "posthorn queue retry --all" tries dead ones, too',
 }
 
-async function main(): Promise<void> {
-  const parsed = parseOptions(process.argv.slice(2))
+function readName([, program = 'sendmail', ...rest]: readonly string[]): { name: string; words: string[] } {
+  const told = /^--called-as=(.+)$/.exec(rest[0] ?? '')?.[1]
+  return { name: basename(told ?? program, '.js'), words: told === undefined ? rest : rest.slice(1) }
+}
+
+async function main(): Promise<End | null> {
+  const why = notHere[name]
+  if (why !== undefined) throw new Stop(exitCodes.usage, [why])
+  // they have options of their own
+  if (name === 'mailq' || name === 'newaliases') return become(`${name}.js`, words)
+  const parsed = parseOptions(words)
   if (parsed.kind === 'usage') throw new Stop(exitCodes.usage, [parsed.message])
-  const { options } = parsed
-  const mode = CALLED_AS === 'mailq' || CALLED_AS === 'newaliases' ? CALLED_AS : options.mode
+  silent = parsed.options.silent
+  return run(modes[name] ?? parsed.options.mode, parsed.options)
+}
+
+async function run(mode: Mode, options: Options): Promise<End | null> {
+  const places = placesOf(options)
   switch (mode) {
     case 'deliver':
-      return deliver(options)
-    case 'smtp': {
-      const { exit, lines } = await relayStdio(wayOf(options))
-      throw new Stop(exit, lines)
-    }
+      return deliver(options, name === 'rmail')
+    case 'verify':
+      return verify(options)
+    case 'smtp':
+      return relayStdio(wayOf(options))
     case 'mailq':
+      return become('mailq.js', [...places, ...options.selection])
     case 'newaliases':
-      return become(`${mode}.js`, placesOf(options))
-    case 'flush':
-      return become('posthorn.js', [...placesOf(options), 'queue', 'flush', '--quiet'])
+      return become('newaliases.js', places)
+    case 'hoststat':
+      return become('mailq.js', [...places, '--state', 'deferred'])
+    case 'flush': {
+      const act = options.selection.length > 0 ? 'retry' : 'flush'
+      return become('posthorn.js', [...places, 'queue', act, '--quiet', ...options.selection])
+    }
     default:
       return mode satisfies never
   }
-}
-
-async function deliver(options: Options): Promise<void> {
-  const given = readRecipients(options.recipients)
-  if (given.length === 0 && !options.fromHeader) throw new Stop(exitCodes.usage, ['no recipients given'])
-  const message = await readMessage(standardInput(), options.ignoreDots)
-  const recipients = [...new Set([...given, ...(options.fromHeader ? readHeader(message) : [])])]
-  if (recipients.length === 0) throw new Stop(exitCodes.usage, ['no recipients in the header'])
-  const user = callerName()
-  const sender = options.sender ?? user
-  const header = renderHeader(message.fields, { fullName: options.fullName, address: sender || user })
-  const job = makeJob(options, sender, recipients, header, message)
-  const { exit, lines } = await handOver(wayOf(options), job, contentOf(header, message))
-  throw new Stop(exit, lines)
-}
-
-function makeJob(
-  options: Options,
-  sender: string,
-  recipients: readonly string[],
-  header: string,
-  { body, whole }: Message,
-): Job {
-  const { notify, ret, envid } = options
-  return {
-    hello: 'localhost',
-    sender,
-    recipients,
-    size: whole ? header.length + body.length : null,
-    eightBit: !whole || isEightBit(header) || isEightBit(body),
-    body: options.body,
-    notify,
-    ret,
-    envid,
-  }
-}
-
-function readRecipients(words: readonly string[]): string[] {
-  return words.flatMap((word) => {
-    const read = readAddresses(word)
-    if (read.kind === 'bad') throw new Stop(exitCodes.data, [`not an address: ${read.what}`])
-    return read.list
-  })
-}
-
-function readHeader(message: Message): string[] {
-  const read = headerRecipients(message.fields)
-  if (read.kind === 'bad') throw new Stop(exitCodes.data, [`not an address in ${read.what}`])
-  return read.list
-}
-
-function wayOf({ socket, retryWindow, patience }: Options): Way {
-  const path = socket ?? process.env['POSTHORN_SOCKET'] ?? DEFAULT_SOCKET
-  return { path, uid: process.getuid?.() ?? 0, retryWindow, patience }
 }
 
 function placesOf({ config, queueSocket }: Options): string[] {
   return [...(config ? ['-c', config] : []), ...(queueSocket ? ['--queue-socket', queueSocket] : [])]
 }
 
-/** The caller's login name; the server knows better anyway, from the kernel. */
-function callerName(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return `uid${process.getuid?.() ?? ''}` // no entry in the password file
-  }
-}
-
 /** Goes on as another command of ours, in this process. */
-async function become(file: string, argv: readonly string[]): Promise<void> {
+async function become(file: string, argv: readonly string[]): Promise<null> {
   process.argv.splice(2, process.argv.length, ...argv)
   await import(new URL(file, import.meta.url).href)
+  return null
 }
 
-function leave(error: unknown): never {
-  const { exit, lines } = stopOf(error)
-  for (const line of lines) process.stderr.write(`${CALLED_AS}: ${line}\n`)
+function leave({ exit, lines }: End): never {
+  if (!silent) for (const line of lines) process.stderr.write(`${name}: ${line}\n`)
   process.exit(exit)
 }
 
-function stopOf(error: unknown): { exit: number; lines: readonly string[] } {
-  if (error instanceof Stop) return error
-  if (error instanceof InputError) return { exit: exitCodes.data, lines: [error.message] }
-  const code = (error as NodeJS.ErrnoException | null)?.code
-  if (code?.startsWith('E')) return { exit: exitCodes.io, lines: [`cannot read the message (${code})`] }
-  return { exit: exitCodes.software, lines: [String(error)] }
-}
+// whoever does not listen still gets the exit code
+process.stderr.on('error', () => undefined)
+process.stdout.on('error', () => undefined)
 
-main().catch(leave)
+main().then(
+  (end) => end && leave(end),
+  (error: unknown) => leave(endOf(error)),
+)

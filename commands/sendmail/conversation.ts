@@ -9,6 +9,7 @@
  */
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { type ExitCode, exitCodeOf, exitCodes, replyLine } from './exit-code.ts'
+import { type RefusedRecipient as Failure, refusedIn, secondsToAsk } from './verdict.ts'
 
 export interface Job {
   hello: string
@@ -22,6 +23,10 @@ export interface Job {
   notify: string | null
   ret: string | null
   envid: string | null
+  /** -bv: recipients are asked about, and nothing is sent. */
+  verify: boolean
+  /** -odi: to wait for the first attempt; patience is --timeout, in seconds. */
+  wait: { patience: number | null } | null
 }
 
 export interface Verdict {
@@ -41,11 +46,6 @@ interface Envelope {
   /** Octets that the server takes (RFC 1870); 0: it does not say. */
   limit: number
 }
-interface Failure {
-  recipient: string
-  reply: SmtpReply
-}
-
 export type State =
   | { phase: 'greeting' }
   | { phase: 'ehlo' }
@@ -58,6 +58,8 @@ export type Phase = State['phase']
 export type Effect =
   | { kind: 'write'; line: string }
   | { kind: 'send-content'; limit: number }
+  /** For standard output. */
+  | { kind: 'tell'; line: string }
   | { kind: 'verdict'; verdict: Verdict }
 
 export interface Step {
@@ -168,6 +170,8 @@ function mailCommand(job: Job, offers: ReadonlyMap<string, string>): string {
   if (needsUtf8(job)) parameters.push('SMTPUTF8')
   if (offers.has('DSN') && job.ret) parameters.push(`RET=${job.ret}`)
   if (offers.has('DSN') && job.envid) parameters.push(`ENVID=${xtext(job.envid)}`)
+  const seconds = job.wait && secondsToAsk(offers.get('VERDICT') ?? '', job.wait.patience)
+  if (seconds) parameters.push(`VERDICT=${seconds}`)
   return parameters.join(' ')
 }
 
@@ -189,24 +193,35 @@ function onEnvelopeReply(job: Job, state: { phase: 'envelope' } & Envelope, repl
   const failed = Math.floor(reply.code / 100) !== 2
   const failures = failed ? [...state.failures, { recipient, reply }] : state.failures
   const answered = state.answered + 1
-  if (answered === state.commands.length) return endEnvelope(job, failures, state.limit)
+  const told: Effect[] =
+    job.verify && state.answered > 0 && !failed
+      ? [{ kind: 'tell', line: `<${recipient}>: ${replyLine(reply)}` }]
+      : []
+  if (answered === state.commands.length) return withEffects(told, endEnvelope(job, failures, state.limit))
   const next = state.commands[state.sent]
-  if (state.pipelining || next === undefined) return { state: { ...state, answered, failures }, effects: [] }
+  if (state.pipelining || next === undefined)
+    return { state: { ...state, answered, failures }, effects: told }
   return {
     state: { ...state, answered, failures, sent: state.sent + 1 },
-    effects: [{ kind: 'write', line: next }],
+    effects: [...told, { kind: 'write', line: next }],
   }
+}
+
+function withEffects(before: readonly Effect[], { state, effects }: Step): Step {
+  return { state, effects: [...before, ...effects] }
 }
 
 function endEnvelope(job: Job, failures: readonly Failure[], limit: number): Step {
   const putOff = failures.some(({ reply }) => reply.code < 500)
-  if (putOff || failures.length === job.recipients.length) return done(judge(failures))
+  if (job.verify || putOff || failures.length === job.recipients.length) return done(judge(failures))
   return { state: { phase: 'data', failures, limit }, effects: [{ kind: 'write', line: 'DATA' }] }
 }
 
 function settled(failures: readonly Failure[], reply: SmtpReply): Step {
-  if (Math.floor(reply.code / 100) !== 2) return refused(reply, 'message', false)
-  return done(judge(failures))
+  const fates = refusedIn(reply)
+  const accepted = Math.floor(reply.code / 100) === 2
+  if (!accepted && (fates.length === 0 || reply.code < 500)) return refused(reply, 'message', false)
+  return done(judge([...failures, ...fates]))
 }
 
 /** The first of the gravest kind decides: put off before refused, since then nobody got anything. */

@@ -16,12 +16,16 @@ export const exitCodes = {
   unavailable: 69,
   /** A bug of ours. */
   software: 70,
+  /** The other side has no room for it, for good. */
+  cannotCreate: 73,
   /** Standard input cannot be read. */
   io: 74,
   temporary: 75,
   /** The other side does not speak SMTP. */
   protocol: 76,
   policy: 77,
+  /** The other side is set up wrongly, and says so. */
+  config: 78,
 } as const
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
@@ -31,9 +35,16 @@ const byEnhanced: readonly (readonly [string, ExitCode])[] = [
   ['5.1.1', exitCodes.noUser],
   ['5.1.2', exitCodes.noHost],
   ['5.1.3', exitCodes.data],
+  ['5.1.6', exitCodes.noUser],
   ['5.1.7', exitCodes.data],
+  ['5.2.2', exitCodes.cannotCreate],
   ['5.2.3', exitCodes.data],
+  ['5.2.4', exitCodes.config],
+  ['5.3.1', exitCodes.cannotCreate],
   ['5.3.4', exitCodes.data],
+  ['5.3.5', exitCodes.config],
+  ['5.4.4', exitCodes.noHost],
+  ['5.4.6', exitCodes.config],
   ['5.5.', exitCodes.data],
   ['5.6.', exitCodes.data],
   ['5.7.', exitCodes.policy],

@@ -1,8 +1,8 @@
 /**
  * The header of a message handed to sendmail: found, read for recipients, rid of Bcc.
  *
- * Text is latin1, one character for each octet, lines end in CRLF. A `From ` line of an mbox at the top is
- * dropped. A message whose first line is no header field has no header: all of it is body. Other fix-ups (Date,
+ * Text is latin1, one character for each octet, lines end in CRLF. `From ` lines of an mbox or of UUCP at the top
+ * are dropped. A message whose first line is no header field has no header: all of it is body. Other fix-ups (Date,
  * Message-ID, a missing From) are the server's, RFC 6409 section 8; only the full name of -F is known here alone.
  */
 import { readAddresses } from './address-list.ts'
@@ -17,6 +17,8 @@ export interface Field {
 /** The end of the header in `text`: where fields end and where the body begins; null when more has to come. */
 export interface Split {
   fields: Field[]
+  /** The `From ` and `>From ` lines on top. */
+  envelopeLines: string[]
   /** What follows the blank line, as far as it is here. */
   body: string
 }
@@ -26,19 +28,24 @@ const FIELD = /^([\x21-\x39\x3b-\x7e]+)[ \t]*:/
 /** @param whole nothing follows `text`: then a header without a blank line ends with it. */
 export function splitHeader(text: string, whole: boolean): Split | null {
   const fields: Field[] = []
+  const envelopeLines: string[] = []
   let from = 0
   while (from < text.length) {
     const end = text.indexOf('\r\n', from) + 2
     if (end === 1 && !whole) return null
     const line = end === 1 ? text.slice(from) : text.slice(from, end)
     const next = from + line.length
-    if (line === '\r\n') return { fields, body: text.slice(next) }
-    if (from > 0 || !line.startsWith('From ')) {
-      if (!addLine(fields, line)) return { fields, body: text.slice(from) }
-    }
+    if (line === '\r\n') return { fields, envelopeLines, body: text.slice(next) }
+    if (fields.length === 0 && isEnvelopeLine(line, envelopeLines)) envelopeLines.push(line)
+    else if (!addLine(fields, line)) return { fields, envelopeLines, body: text.slice(from) }
     from = next
   }
-  return whole ? { fields, body: '' } : null
+  return whole ? { fields, envelopeLines, body: '' } : null
+}
+
+/** `From ` on the very top, and the older ones that each host on the way has quoted. */
+function isEnvelopeLine(line: string, before: readonly string[]): boolean {
+  return line.startsWith('From ') || (before.length > 0 && line.startsWith('>From '))
 }
 
 /** False when the line belongs to no header. */

@@ -20,6 +20,7 @@ export class InputError extends Error {
 
 export interface Message {
   fields: Field[]
+  envelopeLines: string[]
   /** The body as far as it was read, latin1. */
   body: string
   /** True when `body` is all of it. */

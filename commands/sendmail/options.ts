@@ -8,9 +8,29 @@
  *
  * Fails: a letter that sendmail never had, a missing argument, a value out of place: `usage`, exit code 64.
  */
-import { readAddresses } from './address-list.ts'
+import {
+  type Effect,
+  setBody,
+  setEnvid,
+  setErrorMode,
+  setFlush,
+  setFromHeader,
+  setFullName,
+  setIgnoreDots,
+  setLongOption,
+  setMode,
+  setNotify,
+  setRet,
+  setRunMode,
+  setSeconds,
+  setSender,
+  setShortOption,
+  setText,
+  setVerbose,
+} from './option-values.ts'
 
-export type Mode = 'deliver' | 'mailq' | 'newaliases' | 'smtp' | 'flush'
+/** verify asks the server about addresses and sends nothing; hoststat shows what hosts said that mail waits for. */
+export type Mode = 'deliver' | 'verify' | 'mailq' | 'newaliases' | 'hoststat' | 'smtp' | 'flush'
 
 export interface Options {
   mode: Mode
@@ -26,6 +46,14 @@ export interface Options {
   ret: 'FULL' | 'HDRS' | null
   envid: string | null
   recipients: string[]
+  /** -odi: wait for the first attempt. */
+  wait: boolean
+  /** -v: show the conversation. */
+  verbose: boolean
+  /** -oeq: the exit code alone says what is wrong. */
+  silent: boolean
+  /** -qI, -qR, -qS: part of the queue, in words of `posthorn queue`. */
+  selection: string[]
   socket: string | null
   queueSocket: string | null
   config: string | null
@@ -36,7 +64,6 @@ export interface Options {
 
 export type Parsed = { kind: 'options'; options: Options } | { kind: 'usage'; message: string }
 
-type Effect = (options: Options, value: string) => string | undefined
 interface Letter {
   takes: 'nothing' | 'word' | 'glued'
   /** Absent: swallowed on purpose. A text returned is what is wrong with the value. */
@@ -53,9 +80,11 @@ const letters: Readonly<Record<string, Letter>> = {
   B: { takes: 'word', effect: setBody },
   C: swallowedWord,
   D: swallowedWord,
+  E: swallowedWord,
   F: { takes: 'word', effect: setFullName },
   G: swallowed,
   I: { takes: 'nothing', effect: setMode('newaliases') },
+  J: swallowedWord,
   L: swallowedWord,
   M: swallowedWord,
   N: { takes: 'word', effect: setNotify },
@@ -69,7 +98,7 @@ const letters: Readonly<Record<string, Letter>> = {
   b: { takes: 'word', effect: setRunMode },
   c: swallowed,
   d: swallowedGlued,
-  e: swallowedWord,
+  e: { takes: 'word', effect: setErrorMode },
   f: { takes: 'word', effect: setSender },
   h: swallowedWord,
   i: { takes: 'nothing', effect: setIgnoreDots },
@@ -81,7 +110,7 @@ const letters: Readonly<Record<string, Letter>> = {
   r: { takes: 'word', effect: setSender },
   s: swallowed,
   t: { takes: 'nothing', effect: setFromHeader },
-  v: swallowed,
+  v: { takes: 'nothing', effect: setVerbose },
   x: swallowed,
 }
 
@@ -107,6 +136,10 @@ export function parseOptions(argv: readonly string[]): Parsed {
     ret: null,
     envid: null,
     recipients: [],
+    wait: false,
+    verbose: false,
+    silent: false,
+    selection: [],
     socket: null,
     queueSocket: null,
     config: null,
@@ -115,6 +148,9 @@ export function parseOptions(argv: readonly string[]): Parsed {
   }
   const bad = argv.find((word) => /[\r\n\0]/.test(word))
   if (bad !== undefined) return usage(`line end in the argument ${JSON.stringify(bad)}`)
+  // what Node makes of octets that are no UTF-8: whose address it was is lost
+  const torn = argv.find((word) => word.includes('\ufffd'))
+  if (torn !== undefined) return usage(`an argument is not UTF-8: ${torn}`)
   const words = [...argv]
   while (words[0]?.startsWith('-') && words[0] !== '-') {
     const word = words.shift() ?? ''
@@ -159,121 +195,4 @@ function cluster(options: Options, word: string, rest: string[]): string | undef
     return value === undefined ? `option -${name} needs a value` : letter.effect?.(options, value)
   }
   return undefined
-}
-
-function setMode(mode: Mode): Effect {
-  return (options) => {
-    options.mode = mode
-    return undefined
-  }
-}
-
-const NOT_HERE = 'is not what this command is for; see "posthorn help"'
-
-/** -b: `m` deliver, `p` list the queue, `i` check aliases, `s` SMTP on standard input. */
-function setRunMode(options: Options, value: string): string | undefined {
-  switch (value.charAt(0)) {
-    case 'm':
-      return setMode('deliver')(options, '')
-    case 'p':
-      return setMode('mailq')(options, '')
-    case 'i':
-      return setMode('newaliases')(options, '')
-    case 's':
-      return setMode('smtp')(options, '')
-    case 'd':
-    case 'D':
-      return 'the server is started by "posthorn start", not by -bd'
-    case 'v':
-    case 't':
-      return `-b${value}: not to be had: it ${NOT_HERE}`
-    default:
-      return `-b${value} ${NOT_HERE}`
-  }
-}
-
-function setFlush(options: Options, value: string): string | undefined {
-  if (/^\d/.test(value)) return '-q with a time is the server: "posthorn start" retries by itself'
-  return setMode('flush')(options, '')
-}
-
-function setBody(options: Options, value: string): string | undefined {
-  const body = value.toUpperCase()
-  if (body !== '7BIT' && body !== '8BITMIME') return `-B ${value}: 7BIT or 8BITMIME`
-  options.body = body
-  return undefined
-}
-
-function setSender(options: Options, value: string): string | undefined {
-  if (value === '' || value === '<>') {
-    options.sender = ''
-    return undefined
-  }
-  const addresses = readAddresses(value)
-  if (addresses.kind === 'bad' || addresses.list.length !== 1) return `-f ${value}: not an address`
-  options.sender = addresses.list[0] ?? ''
-  return undefined
-}
-
-function setFullName(options: Options, value: string): string | undefined {
-  options.fullName = value
-  return undefined
-}
-
-/** RFC 3461 section 4.1. */
-function setNotify(options: Options, value: string): string | undefined {
-  const words = value.toUpperCase().replace(/\bDELAYED\b/, 'DELAY')
-  const known = words.split(',').every((word) => ['SUCCESS', 'FAILURE', 'DELAY'].includes(word))
-  if (words !== 'NEVER' && !known) return `-N ${value}: never, or success, failure, delay joined by commas`
-  options.notify = words
-  return undefined
-}
-
-/** RFC 3461 section 4.3. */
-function setRet(options: Options, value: string): string | undefined {
-  const ret = value.toUpperCase()
-  if (ret !== 'FULL' && ret !== 'HDRS') return `-R ${value}: full or hdrs`
-  options.ret = ret
-  return undefined
-}
-
-/** RFC 3461 section 4.4: at most 100 printable characters. */
-function setEnvid(options: Options, value: string): string | undefined {
-  if (!/^[\x21-\x7e]{1,100}$/.test(value)) return `-V ${value}: 1 to 100 printable characters`
-  options.envid = value
-  return undefined
-}
-
-function setIgnoreDots(options: Options): undefined {
-  options.ignoreDots = true
-}
-
-function setFromHeader(options: Options): undefined {
-  options.fromHeader = true
-}
-
-/** -o: `i` is -i; the others set what is the server's business here. */
-function setShortOption(options: Options, value: string): undefined {
-  if (value.startsWith('i')) options.ignoreDots = true
-}
-
-function setLongOption(options: Options, value: string): undefined {
-  const [name, setting = 'true'] = splitOnce(value)
-  if (/^ignoredots$/i.test(name.trim())) options.ignoreDots = /^[ty1]/i.test(setting.trim())
-}
-
-function setText(key: 'socket' | 'queueSocket' | 'config'): Effect {
-  return (options, value) => {
-    options[key] = value
-    return undefined
-  }
-}
-
-function setSeconds(key: 'retryWindow' | 'patience'): Effect {
-  return (options, value) => {
-    const seconds = Number(value)
-    if (!/^\d+(\.\d+)?$/.test(value) || seconds > 86_400) return `${value}: not a number of seconds`
-    options[key] = seconds
-    return undefined
-  }
 }

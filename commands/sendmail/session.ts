@@ -7,6 +7,7 @@
  */
 import { connect, type Socket } from 'node:net'
 import { DotStuffer } from '../../shared/smtp/dot-stuffer.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 import {
   begin,
@@ -33,24 +34,42 @@ export interface Way {
   /** Seconds: see `options.ts`. */
   retryWindow: number
   patience: number | null
+  /** -v: what is said, with `>>> ` before what we say. */
+  trace?: (line: string) => void
+  /** What -bv finds out. */
+  tell?: (line: string) => void
 }
 
 export async function handOver(way: Way, job: Job, content: AsyncIterable<Buffer>): Promise<Verdict> {
+  return insist<Verdict>(way, () => attempt(way, job, content))
+}
+
+/** A connected socket, or why there was none in all of the retry window. */
+export async function reach(way: Way): Promise<Socket | Verdict> {
+  return insist<Socket>(way, () => open(way))
+}
+
+/** Again and again, as long as it is worth it and the retry window lasts. */
+async function insist<T extends object>(way: Way, act: () => Promise<T | Verdict>): Promise<T | Verdict> {
   const until = Date.now() + way.retryWindow * 1000
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
-    const verdict = await attempt(way, job, content)
-    if (!verdict.again || Date.now() + wait > until) return verdict
+    const result = await act()
+    if (!isVerdict(result) || !result.again || Date.now() + wait > until) return result
     await new Promise((resolve) => setTimeout(resolve, wait))
   }
 }
 
+function isVerdict(result: object): result is Verdict {
+  return 'exit' in result
+}
+
 async function attempt(way: Way, job: Job, content: AsyncIterable<Buffer>): Promise<Verdict> {
   const socket = await open(way)
-  return 'exit' in socket ? socket : new Session(socket, way, job, content).run()
+  return isVerdict(socket) ? socket : new Session(socket, way, job, content).run()
 }
 
 /** A connected socket, or why there is none. */
-export async function open({ path, uid }: Way): Promise<Socket | Verdict> {
+async function open({ path, uid }: Way): Promise<Socket | Verdict> {
   try {
     const why = whyUntrusted(path, uid)
     if (why) return { exit: exitCodes.policy, lines: [why], again: false }
@@ -107,6 +126,7 @@ class Session {
     // an answer before the end of the content can only be a refusal
     if (this.#state.phase === 'content' && !this.#contentSent && reply.code < 400)
       return this.#trouble('garbage')
+    this.#way.trace?.(wireLine(reply))
     const { state, effects } = onReply(this.#job, this.#state, reply)
     this.#state = state
     this.#arm()
@@ -117,6 +137,8 @@ class Session {
     const lines = effects.flatMap((effect) => (effect.kind === 'write' ? [`${effect.line}\r\n`] : []))
     if (lines.length > 0) this.#socket.write(lines.join(''))
     for (const effect of effects) {
+      if (effect.kind === 'write') this.#way.trace?.(`>>> ${effect.line}`)
+      if (effect.kind === 'tell') this.#way.tell?.(effect.line)
       if (effect.kind === 'verdict') this.#end(effect.verdict)
       if (effect.kind === 'send-content') void this.#send(effect.limit).catch(this.#fail)
     }
@@ -159,4 +181,10 @@ class Session {
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#trouble('timeout'), seconds * 1000)
   }
+}
+
+function wireLine({ code, enhanced, text }: SmtpReply): string {
+  const mark = enhanced ? `${enhanced} ` : ''
+  const lines = text.split('\n')
+  return lines.map((line, n) => `${code}${n < lines.length - 1 ? '-' : ' '}${mark}${line}`).join('\n')
 }

@@ -22,6 +22,8 @@ const job: Job = {
   notify: 'NEVER',
   ret: 'FULL',
   envid: 'a+b',
+  verify: false,
+  wait: null,
 }
 
 interface Played {
@@ -42,6 +44,7 @@ function play(replies: readonly string[], changes: Partial<Job> = {}): Played {
       for (const effect of effects) {
         if (effect.kind === 'write') played.said.push(effect.line)
         if (effect.kind === 'send-content') played.said.push('<content>')
+        if (effect.kind === 'tell') played.said.push(`* ${effect.line}`)
         if (effect.kind === 'verdict') played.verdict = effect.verdict
       }
     })
@@ -100,6 +103,49 @@ test('one put off: nobody gets it, 75, so trying again doubles nothing', () => {
   assert.equal(verdict?.exit, 75)
 })
 
+test('-bv asks, tells, and sends nothing', () => {
+  const { said, verdict } = play([...PIPELINED, fine, '550 5.1.1 none', '250 2.1.5 yes'], { verify: true })
+  assert.deepEqual(said.slice(4), ['* <cyd@y.org>: 250 2.1.5 yes', 'QUIT'])
+  assert.deepEqual(verdict, { exit: 67, lines: ['<bob@y.org>: 550 5.1.1 none'], again: false })
+  assert.equal(play([...PIPELINED, fine, fine, fine], { verify: true }).verdict?.exit, 0)
+})
+
+test('-odi asks for a verdict where there is one to be had', () => {
+  const mail = (offer: string, patience: number | null) =>
+    play(['220 x', `250-x|250 ${offer}`], { wait: { patience }, ret: null, envid: null }).said[1]
+  assert.equal(mail('VERDICT 240', null), 'MAIL FROM:<ann@x.org> VERDICT=120')
+  assert.equal(mail('VERDICT 60', null), 'MAIL FROM:<ann@x.org> VERDICT=60')
+  assert.equal(mail('VERDICT 240', 10), 'MAIL FROM:<ann@x.org> VERDICT=5')
+  for (const [offer, patience] of [
+    ['VERDICT 240', 1],
+    ['VERDICT', null],
+    ['VERDICT x', null],
+    ['HELP', null],
+  ] as const)
+    assert.equal(mail(offer, patience), 'MAIL FROM:<ann@x.org>', offer)
+})
+
+test('the verdict names who was refused; who waits is in good hands', () => {
+  const asked = { wait: { patience: null } }
+  const envelope = [...PIPELINED, fine, fine, fine, '354 go']
+  const good =
+    '250-2.0.0 T1 queued|250-2.0.0 <bob@y.org> sent: 250 ok|250 2.0.0 <cyd@y.org> later: 451 4.2.1 no'
+  assert.deepEqual(play([...envelope, good], asked).verdict, { exit: 0, lines: [], again: false })
+  const half =
+    '250-2.0.0 T1 queued|250-2.0.0 <bob@y.org> waiting|250 2.0.0 <cyd@y.org> never: 550 5.1.1 no such'
+  assert.deepEqual(play([...envelope, half], asked).verdict, {
+    exit: 67,
+    lines: ['<cyd@y.org>: 550 5.1.1 no such'],
+    again: false,
+  })
+  const none =
+    '554-5.7.1 no|554-5.7.1 <bob@y.org> never: 554 5.7.1 no|554 5.7.1 <cyd@y.org> never: 550 go away'
+  const refused = play([...envelope, none], asked).verdict
+  assert.deepEqual([refused?.exit, refused?.lines[1]], [77, '<cyd@y.org>: 550 go away'])
+  const disk = '451-4.3.0 disk|451 4.3.0 <bob@y.org> never: 550 5.1.1 no'
+  assert.equal(play([...envelope, disk], asked).verdict?.exit, 75)
+})
+
 test('refusals at each stage', () => {
   const exits = (replies: string[], changes: Partial<Job> = {}) => {
     const { verdict } = play(replies, changes)
@@ -137,6 +183,7 @@ test('exit codes by enhanced code, then by code', () => {
     [0, 75, 67, 68, 68, 77],
   )
   assert.deepEqual([exit(554, '5.6.11'), exit(552), exit(550), exit(554, '5.3.0')], [65, 65, 69, 69])
+  assert.deepEqual([exit(552, '5.2.2'), exit(554, '5.3.5'), exit(554, '5.4.6')], [73, 78, 78])
   assert.equal(replyLine({ code: 550, enhanced: '5.1.1', text: 'no\nsuch  user' }), '550 5.1.1 no such user')
 })
 

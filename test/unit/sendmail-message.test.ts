@@ -57,9 +57,17 @@ test('header and body', () => {
     ['to', 'x'],
   )
   assert.equal(split?.body, 'body\r\n')
-  assert.deepEqual(splitHeader('just text\r\n', true), { fields: [], body: 'just text\r\n' })
-  assert.deepEqual(splitHeader('', true), { fields: [], body: '' })
-  assert.deepEqual(splitHeader('A: 1', true), { fields: [{ name: 'a', raw: 'A: 1\r\n' }], body: '' })
+  assert.deepEqual(splitHeader('just text\r\n', true), {
+    fields: [],
+    envelopeLines: [],
+    body: 'just text\r\n',
+  })
+  assert.deepEqual(splitHeader('', true), { fields: [], envelopeLines: [], body: '' })
+  assert.deepEqual(splitHeader('A: 1', true), {
+    fields: [{ name: 'a', raw: 'A: 1\r\n' }],
+    envelopeLines: [],
+    body: '',
+  })
   assert.equal(splitHeader('A: 1\r\nB', false), null)
   assert.equal(splitHeader('A: 1\r\nnot a field\r\nx', true)?.body, 'not a field\r\nx')
 })

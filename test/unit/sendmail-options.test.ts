@@ -50,13 +50,15 @@ test('-q and -d never swallow the next word', () => {
   assert.deepEqual(good('-q', 'root').recipients, ['root'])
   assert.equal(good('-q').mode, 'flush')
   assert.deepEqual(good('-d', 'root').recipients, ['root'])
-  assert.match(usage('-q30m'), /posthorn start/)
+  for (const daemon of ['-q30m', '-qp5m', '-qf1h']) assert.match(usage(daemon), /posthorn start/)
+  assert.equal(good('-qf').mode, 'flush')
 })
 
 test('what came to mean nothing is swallowed with its argument', () => {
   const { recipients, mode } = good(
     ...['-Am', '-C', '/x.cf', '-D', '/log', '-G', '-L', 'tag', '-M', 'x', '-U', '-X', '/trace', '-c'],
-    ...['-em', '-h', '5', '-m', '-n', '-odb', '-p', 'SMTP', '-s', '-v', '-T', '-x', '-Q', 'ann@example.org'],
+    ...['-em', '-h', '5', '-m', '-n', '-odb', '-p', 'SMTP', '-s', '-T', '-x', '-E', 'x', '-J', 'x', '-Q'],
+    'ann@example.org',
   )
   assert.deepEqual([recipients, mode], [['ann@example.org'], 'deliver'])
 })
@@ -68,7 +70,11 @@ test('modes', () => {
   assert.equal(good('-I').mode, 'newaliases')
   assert.equal(good('-b', 's').mode, 'smtp')
   assert.match(usage('-bd'), /posthorn start/)
-  for (const mode of ['-bv', '-bt', '-bh', '-bz']) usage(mode)
+  assert.equal(good('-bv', 'root').mode, 'verify')
+  assert.equal(good('-bt', 'root').mode, 'verify')
+  assert.equal(good('-bh').mode, 'hoststat')
+  assert.match(usage('-bH'), /queue retry/)
+  for (const mode of ['-bz', '-bP', '-b', '-b-']) usage(mode)
 })
 
 test('options end at -- and at the first recipient', () => {
@@ -107,4 +113,28 @@ test('unknown letters, missing values and line ends are refused', () => {
 test('our own options', () => {
   const options = good('--socket=/a', '--wait', '0.5', '--timeout=3', '-t')
   assert.deepEqual([options.socket, options.retryWindow, options.patience], ['/a', 0.5, 3])
+})
+
+test('part of the queue', () => {
+  assert.deepEqual(good('-qItest').selection, ['test'])
+  assert.deepEqual(good('-qRexample.org').selection, ['--recipient', '*example.org*'])
+  const listed = good('-bp', '-qSann')
+  assert.deepEqual([listed.mode, listed.selection], ['mailq', ['--sender', '*ann*']])
+  for (const word of ['-qR', '-qx', '-qGgroup', '-qp']) assert.match(usage(word), /queue/)
+})
+
+test('-odi waits, -oeq is silent, -v shows the conversation; each in all its shapes', () => {
+  for (const argv of [['-odi'], ['-o', 'di'], ['-O', 'DeliveryMode=interactive'], ['-odq', '-odi']])
+    assert.equal(good(...argv).wait, true, argv.join(' '))
+  for (const argv of [[], ['-odb'], ['-odi', '-odq'], ['-O', 'DeliveryMode=b']])
+    assert.equal(good(...argv).wait, false, argv.join(' '))
+  for (const argv of [['-oeq'], ['-eq'], ['-e', 'q'], ['-OErrorMode=quiet']])
+    assert.equal(good(...argv).silent, true, argv.join(' '))
+  for (const argv of [['-oem'], ['-ep'], ['-oeq', '-oem']])
+    assert.equal(good(...argv).silent, false, argv.join(' '))
+  assert.equal(good('-tvi').verbose, true)
+})
+
+test('octets that are no UTF-8 are refused, since they cannot be told apart', () => {
+  assert.match(usage('b\ufffdb@example.org'), /UTF-8/)
 })

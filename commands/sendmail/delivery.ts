@@ -1,0 +1,92 @@
+/**
+ * The two things that sendmail asks of the server by SMTP: take this message (-bm, and as rmail), or say what would
+ * become of these addresses (-bv, which never sends).
+ *
+ * Fails: `Stop` for what is wrong with the call or the message, before the server is called; all else is in the
+ * verdict, which the caller leaves with.
+ */
+import { userInfo } from 'node:os'
+import { readAddresses } from './address-list.ts'
+import type { Job } from './conversation.ts'
+import { exitCodes } from './exit-code.ts'
+import { headerRecipients, renderHeader } from './header.ts'
+import { contentOf, isEightBit, type Message, readMessage, standardInput } from './message.ts'
+import type { Options } from './options.ts'
+import { handOver, type Way } from './session.ts'
+import { type End, Stop } from './stop.ts'
+import { senderOfEnvelopeLines } from './uucp.ts'
+
+const DEFAULT_SOCKET = '/run/posthorn/submit.sock'
+
+async function* nothing(): AsyncGenerator<Buffer, void> {}
+
+/** @param uucp as rmail: dots are text, and the sender stands in the `From ` lines on top. */
+export async function deliver(options: Options, uucp: boolean): Promise<End> {
+  const given = readRecipients(options.recipients)
+  if (given.length === 0 && !options.fromHeader) throw new Stop(exitCodes.usage, ['no recipients given'])
+  const message = await readMessage(standardInput(), options.ignoreDots || uucp)
+  const recipients = [...new Set([...given, ...(options.fromHeader ? readHeader(message) : [])])]
+  if (recipients.length === 0) throw new Stop(exitCodes.usage, ['no recipients in the header'])
+  const user = callerName()
+  const sender = options.sender ?? (uucp ? senderOfEnvelopeLines(message.envelopeLines) : null) ?? user
+  const header = renderHeader(message.fields, { fullName: options.fullName, address: sender || user })
+  const { body, whole } = message
+  const job: Job = {
+    ...jobFor(options, sender, recipients),
+    size: whole ? header.length + body.length : null,
+    eightBit: !whole || isEightBit(header) || isEightBit(body),
+  }
+  return handOver(wayOf(options), job, contentOf(header, message))
+}
+
+export async function verify(options: Options): Promise<End> {
+  const recipients = readRecipients(options.recipients)
+  if (recipients.length === 0) throw new Stop(exitCodes.usage, ['no addresses given'])
+  const job = jobFor(options, options.sender ?? callerName(), recipients)
+  return handOver(wayOf(options), { ...job, verify: true }, nothing())
+}
+
+function jobFor(options: Options, sender: string, recipients: readonly string[]): Job {
+  const { body, notify, ret, envid, wait, patience } = options
+  return {
+    hello: 'localhost',
+    ...{ sender, recipients, body, notify, ret, envid },
+    size: null,
+    eightBit: false,
+    verify: false,
+    wait: wait ? { patience } : null,
+  }
+}
+
+function readRecipients(words: readonly string[]): string[] {
+  return words.flatMap((word) => {
+    const read = readAddresses(word)
+    if (read.kind === 'bad') throw new Stop(exitCodes.data, [`not an address: ${read.what}`])
+    return read.list
+  })
+}
+
+function readHeader(message: Message): string[] {
+  const read = headerRecipients(message.fields)
+  if (read.kind === 'bad') throw new Stop(exitCodes.data, [`not an address in ${read.what}`])
+  return read.list
+}
+
+export function wayOf({ socket, retryWindow, patience, verbose }: Options): Way {
+  const path = socket ?? process.env['POSTHORN_SOCKET'] ?? DEFAULT_SOCKET
+  const say = (line: string) => void process.stdout.write(`${line}\n`)
+  return {
+    ...{ path, uid: process.getuid?.() ?? 0, retryWindow, patience },
+    tell: say,
+    ...(verbose && { trace: say }),
+  }
+}
+
+/** The caller's login name; the server knows better anyway, from the kernel. */
+function callerName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return `uid${process.getuid?.() ?? ''}` // no entry in the password file
+  }
+}
