@@ -17,6 +17,7 @@ import type { Journal } from './journal.ts'
 import { type Notice, noticeFor } from './notice.ts'
 import type { Report, Reports } from './reports.ts'
 import type { Change } from './store.ts'
+import { noLaterThanDue, startsAt } from './timing.ts'
 import { judge, type RetryPolicy, type Verdict } from './verdict.ts'
 
 export interface Conclusion {
@@ -180,7 +181,8 @@ export class ActiveQueue {
     const { envelope } = entry
     const history = {
       attempts: slot.attempts,
-      receivedAt: envelope.receivedAt,
+      receivedAt: startsAt(envelope),
+      deliverBy: envelope.deliverBy,
       warned: slot.warned,
       isReport: envelope.sender === '',
     }
@@ -192,7 +194,8 @@ export class ActiveQueue {
       this.#options.random(),
     )
     if (notBefore === undefined || verdict.kind !== 'wait') return verdict
-    return { ...verdict, at: notBefore, attempts: slot.attempts }
+    const at = noLaterThanDue(notBefore, envelope.deliverBy, this.#options.now())
+    return { ...verdict, at, attempts: slot.attempts }
   }
 
   #changeFor(entry: Entry, slot: Slot, outcome: Outcome, verdict: Verdict): Change {

@@ -210,7 +210,7 @@ export class Assembly {
       spill: this.load.spill,
       limits: slice,
       log: context.log,
-      onSpill: () => this.due.expect(now()),
+      onStored: (due) => this.due.expect(due),
     })
   }
 

@@ -16,6 +16,7 @@ import type { ContentFiles } from './content-files.ts'
 import type { Result } from './destination.ts'
 import { type OnPiece, type Outgoing, OutgoingFile, OutgoingPieces } from './outgoing.ts'
 import type { Scheduler, Task } from './scheduler.ts'
+import { type NotNow, whyNotNow } from './timing.ts'
 import type { Workers } from './workers.ts'
 
 const MOST_CRASHES = 3
@@ -128,6 +129,8 @@ export class Courier {
 
   async #deliver(task: Task, peer: Peer): Promise<void> {
     const { ids, log, workers } = this.#options
+    const notNow = whyNotNow(task.entry.envelope, this.#options.now())
+    if (notNow) return this.#putOff(task, notNow)
     const attempt = ids.next()
     for (const slot of task.slots) slot.state = 'trying'
     this.#running++
@@ -154,6 +157,16 @@ export class Courier {
     this.#options.scheduler.finished(task.route.destination, result, this.#options.now())
     if (this.#draining && this.#running === 0) this.#draining()
     this.pump(task.route.destination)
+  }
+
+  /** Not an attempt: the sender has named another time. */
+  #putOff({ entry, slots, route }: Task, notNow: NotNow): void {
+    const { queue, scheduler, now } = this.#options
+    queue().conclude(
+      entry,
+      slots.map((slot) => ({ slot, ...notNow })),
+    )
+    scheduler.finished(route.destination, 'neutral', now())
   }
 
   /** Null for a file, which is streamed behind the request. */
@@ -247,6 +260,9 @@ function payloadOf(task: Task, attempt: number, content: Uint8Array | null): Pay
     smtputf8: envelope.smtputf8,
     ...(envelope.ret && { ret: envelope.ret }),
     ...(envelope.envid !== undefined && { envid: envelope.envid }),
+    ...(envelope.deliverBy && { deliverBy: envelope.deliverBy }),
+    ...(envelope.priority && { priority: envelope.priority }),
+    ...(envelope.requireTls && { requireTls: true }),
     route: task.route,
     content,
   }

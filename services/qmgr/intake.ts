@@ -24,6 +24,7 @@ import type { Reports } from './reports.ts'
 import type { Charge } from './sessions.ts'
 import type { Spill } from './spill.ts'
 import { type Change, StoreTrouble } from './store.ts'
+import { noLaterThanDue, startsAt } from './timing.ts'
 
 export interface IntakeOptions {
   journal: Journal
@@ -37,8 +38,8 @@ export interface IntakeOptions {
   spill: Pick<Spill, 'out'>
   limits: () => { messageSizeLimit: number }
   log: Log
-  /** Messages that went straight to disk because the active queue is full. */
-  onSpill: () => void
+  /** Messages that went straight to disk, and when they are due. */
+  onStored: (due: number) => void
 }
 
 const ACCEPTED: Answer<'submit'> = { kind: 'accepted' }
@@ -107,7 +108,8 @@ export class Intake {
       return this.#refused(envelope, charge.refusal, brake)
     }
     try {
-      if (cutThrough !== undefined && !this.#options.queue.full && !mustTell(envelope)) {
+      const straight = !this.#options.queue.full && !mustTell(envelope) && envelope.holdUntil === undefined
+      if (cutThrough !== undefined && straight) {
         const wait = { deadline: cutThrough, verdict: verdict === true }
         const answer = await this.#cut(envelope, content, stream, wait)
         return brake > 0 ? { ...answer, brake } : answer
@@ -145,14 +147,17 @@ export class Intake {
   }
 
   async #commit(envelope: Envelope, content: Uint8Array | null): Promise<void> {
-    const { journal, queue, reports, onSpill } = this.#options
+    const { journal, queue, reports, onStored, spill } = this.#options
     const told = envelope.expanded ? await reports.ofExpansion({ envelope, content }) : []
     const tellings = told.map((report) => report.stored)
     const entry = freshEntry(envelope, content)
     const stored = { id: envelope.id, envelope: encodeEnvelope(envelope), content }
-    if (queue.full) {
-      await this.#spill(entry, () => journal.insert(stored, spill(entry), tellings))
-      onSpill()
+    const held = envelope.holdUntil !== undefined
+    if (held || queue.full) {
+      const due = noLaterThanDue(startsAt(envelope), envelope.deliverBy, envelope.receivedAt)
+      await this.#countFor(entry, () => journal.insert(stored, waiting(entry, due), tellings))
+      if (!held) spill.out(content?.length ?? 0)
+      onStored(due)
     } else {
       await journal.insert(stored, [], tellings)
       queue.admit(entry)
@@ -162,7 +167,7 @@ export class Intake {
   }
 
   /** It counts for its destinations from the moment that the store is told. */
-  async #spill(entry: Entry, insert: () => Promise<void>): Promise<void> {
+  async #countFor(entry: Entry, insert: () => Promise<void>): Promise<void> {
     const { backlog } = this.#options
     for (const slot of entry.slots) backlog.move(slot, destinationOf(slot))
     try {
@@ -171,7 +176,6 @@ export class Intake {
       for (const slot of entry.slots) backlog.move(slot, '')
       throw error
     }
-    this.#options.spill.out(entry.content?.length ?? 0)
   }
 
   #whyRefused(envelope: Envelope, content: Uint8Array | null, stream: Stream | undefined): Reply | null {
@@ -207,10 +211,10 @@ export class Intake {
   }
 }
 
-/** All recipients wait from the start, due at once. */
-function spill(entry: ReturnType<typeof freshEntry>): Change[] {
+/** All recipients wait from the start. */
+function waiting(entry: Entry, at: number): Change[] {
   const rows = entry.slots.map((slot): Change => {
-    return { kind: 'wait', row: rowOf(entry, slot, { state: 'deferred', at: entry.envelope.receivedAt }) }
+    return { kind: 'wait', row: rowOf(entry, slot, { state: 'deferred', at }) }
   })
   return [...rows, { kind: 'park', message: entry.id }]
 }

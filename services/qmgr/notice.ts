@@ -35,13 +35,16 @@ export function noticeFor(
   const { reply } = outcome
   switch (verdict.kind) {
     case 'done': {
+      const kind = successKind(recipient)
+      if (kind === 'relayed' && mustTrace(envelope, recipient, outcome))
+        return { kind, recipient, reply, expired: false }
       if (!wants(notify, 'SUCCESS') || (outcome.kind === 'sent' && outcome.dsn)) return null
-      return { kind: successKind(recipient), recipient, reply, expired: false }
+      return { kind, recipient, reply, expired: false }
     }
     case 'fail':
       return wants(notify, 'FAILURE') ? { kind: 'failed', recipient, reply, expired: verdict.expired } : null
     case 'wait':
-      return verdict.warn && wants(notify, 'DELAY')
+      return verdict.warn && wantsDelay(envelope, notify)
         ? { kind: 'delayed', recipient, reply, expired: false }
         : null
     default: {
@@ -49,6 +52,17 @@ export function noticeFor(
       throw new Error(`unknown verdict ${String(never)}`)
     }
   }
+}
+
+/** RFC 2852 section 4.2: the sender asked for a trace, or the next host does not know of the time. */
+function mustTrace({ deliverBy }: Envelope, { notify }: Recipient, outcome: Outcome): boolean {
+  if (!deliverBy || notify === 'NEVER') return false
+  return deliverBy.trace || (outcome.kind === 'sent' && outcome.untimed === true)
+}
+
+/** RFC 2852 section 4.1: by-mode N is a wish to hear of delay, unless NOTIFY=NEVER. */
+function wantsDelay({ deliverBy }: Envelope, notify: string | undefined): boolean {
+  return deliverBy?.mode === 'notify' ? notify !== 'NEVER' : wants(notify, 'DELAY')
 }
 
 /** LMTP is final delivery (RFC 2033 section 4.2); SMTP only hands on (RFC 3461 section 5.2.2). */

@@ -71,7 +71,7 @@ export class Reports {
     const id = ids.next()
     const until = about.receivedAt + lifetime
     const content = composeReport({ kind, id, about, notices, returned, hostname, now: now(), until })
-    const envelope = reportEnvelope(id, about.sender, content, now())
+    const envelope = reportEnvelope(id, about, content, now())
     log.info(
       { message: formatId('T', about.id), report: formatId('T', id), to: about.sender, about: kind },
       'report',
@@ -93,7 +93,8 @@ export class Reports {
 }
 
 /** RFC 3461 section 6.1: nobody is told of what becomes of a report. */
-function reportEnvelope(id: number, to: string, content: Uint8Array, now: number): Envelope {
+function reportEnvelope(id: number, about: Envelope, content: Uint8Array, now: number): Envelope {
+  const to = about.sender
   return {
     id,
     sender: '',
@@ -101,6 +102,8 @@ function reportEnvelope(id: number, to: string, content: Uint8Array, now: number
     size: content.length,
     body: isAscii(content) ? '7bit' : '8bitmime',
     // RFC 6531 section 3.4: what follows the header needs no more than 8BITMIME
+    // RFC 8689 section 5: a report is as worthy of protection as what it tells of
+    ...(about.requireTls && { requireTls: true }),
     smtputf8: !/^[\x20-\x7e]*$/.test(to),
     receivedAt: now,
     origin: { listener: 'dsn', session: '', client: '' },

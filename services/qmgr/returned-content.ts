@@ -20,6 +20,8 @@ export const NOTHING_RETURNED: Returned = { whole: false, content: new Uint8Arra
 export function returnsWhole(about: Envelope, kind: NoticeKind, limit: number): boolean {
   // RFC 3030 section 3: binary content may not stand in a report, which is text
   if (about.body === 'binarymime') return false
+  // RFC 8689 section 5: nor what must not travel unprotected
+  if (about.requireTls) return false
   // RFC 3461 section 4.3: without a failure only the header is returned
   return about.ret === 'full' && kind === 'failed' && about.size <= limit
 }

@@ -30,6 +30,7 @@ const steps: readonly Step[] = [
   INSERT INTO meta VALUES ('serial', 1);
   `),
   askable,
+  wordy,
 ]
 
 export const SCHEMA_VERSION = steps.length
@@ -86,6 +87,9 @@ function askable(database: Database.Database): void {
   `)
   nameOwners(database)
 }
+
+/** Envelopes may hold what an older Posthorn would not read: times, priority, TLS. Older ones are as they were. */
+function wordy(): void {}
 
 /** Envelopes know who submitted a message here; rows did not. What cannot be read stays nobody's. */
 function nameOwners(database: Database.Database): void {

@@ -6,7 +6,9 @@
  * An attempt in doubt (RFC 1047) counts, whose trouble it was or not, and a full interval goes by before the next: the
  * message may have arrived, and who takes long to answer must not get it again and again (design rule D3).
  */
+import type { DeliverBy } from '../../shared/message/envelope.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import { noLaterThanDue } from './timing.ts'
 
 export interface RetryPolicy {
   /** Milliseconds before the second, third, … attempt; the last one repeats. */
@@ -20,7 +22,9 @@ export interface RetryPolicy {
 export interface History {
   /** Attempts before this one. */
   attempts: number
+  /** When its life began: as it came, or when it was released. */
   receivedAt: number
+  deliverBy?: DeliverBy | undefined
   warned: boolean
   /** The null reverse-path: a report, for which nobody is to be told. */
   isReport: boolean
@@ -74,7 +78,7 @@ function later(
       reply,
     }
   }
-  const ends = history.receivedAt + (history.isReport ? policy.bounceLifetime : policy.lifetime)
+  const ends = endOf(history, policy)
   if (now >= ends) return { kind: 'fail', reply, expired: true }
   const wait = policy.retry[Math.min(history.attempts, policy.retry.length - 1)] ?? first
   const jitter = outcome.inDoubt ? random : 2 * random - 1
@@ -82,13 +86,22 @@ function later(
   const warn = !history.warned && !history.isReport && isLate(history, policy, now)
   return {
     kind: 'wait',
-    at: outcome.inDoubt ? at : Math.min(at, Math.max(ends, now + 1000)),
+    at: outcome.inDoubt
+      ? at
+      : noLaterThanDue(Math.min(at, Math.max(ends, now + 1000)), history.deliverBy, now),
     attempts: history.attempts + 1,
     warn,
     reply,
   }
 }
 
-function isLate({ receivedAt }: History, { delayWarning }: RetryPolicy, now: number): boolean {
+function endOf({ receivedAt, isReport, deliverBy }: History, policy: RetryPolicy): number {
+  const ends = receivedAt + (isReport ? policy.bounceLifetime : policy.lifetime)
+  return deliverBy?.mode === 'return' ? Math.min(ends, deliverBy.at) : ends
+}
+
+/** RFC 2852 section 4.1: a sender who has said what late means is told then. */
+function isLate({ receivedAt, deliverBy }: History, { delayWarning }: RetryPolicy, now: number): boolean {
+  if (deliverBy?.mode === 'notify') return now >= deliverBy.at
   return delayWarning > 0 && now >= receivedAt + delayWarning
 }

@@ -82,8 +82,14 @@ export class Attempt implements Tenant {
     return this.#route.protocol === 'lmtp'
   }
 
+  /** A session that is good for such a message is kept for others of its kind. */
+  get #requireTls(): boolean {
+    return this.#delivery.requireTls === true
+  }
+
   get #key(): string {
-    return `${this.#route.protocol} ${this.#route.destination}`
+    const { protocol, destination } = this.#route
+    return `${protocol}${this.#requireTls ? ' requiretls' : ''} ${destination}`
   }
 
   #run(connection: Connection): void {
@@ -105,7 +111,12 @@ export class Attempt implements Tenant {
     const target = this.#targets.shift()
     if (!target) return this.#settleAll(whenAllFailed(this.#failures))
     this.#at = { host: target.name, address: target.address, tls: '' }
-    this.#dial = new Dial(target, this.#pool.slice, this.#lmtp, (dialled) => this.#dialled(dialled))
+    this.#dial = new Dial(
+      target,
+      this.#pool.slice,
+      { lmtp: this.#lmtp, requireTls: this.#requireTls },
+      (dialled) => this.#dialled(dialled),
+    )
   }
 
   #dialled(dialled: Dialled): void {

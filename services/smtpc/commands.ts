@@ -26,7 +26,7 @@ export function hasEightBit(content: Uint8Array | null): boolean | null {
 }
 
 /** Why this message must not be offered to this server at all, as our own final reply; null when it may. */
-export function whyUnfit(delivery: Delivery, offers: Offers): Reply | null {
+export function whyUnfit(delivery: Delivery, offers: Offers, lmtp: boolean, now: number): Reply | null {
   // RFC 6531 section 3.2: an internationalised message goes only where SMTPUTF8 is offered; there is no downgrade.
   if (delivery.smtputf8 && !offers.smtputf8) return own(550, '5.6.7', 'the next host does not take SMTPUTF8')
   // RFC 6152 section 3 and RFC 3030 section 3: convert or return; we do not convert.
@@ -34,7 +34,26 @@ export function whyUnfit(delivery: Delivery, offers: Offers): Reply | null {
     return own(554, '5.6.3', 'the message is binary, and the next host does not take BINARYMIME')
   if (delivery.body === '8bitmime' && !offers.eightBitMime && hasEightBit(delivery.content) !== false)
     return own(554, '5.6.3', 'the next host does not take 8BITMIME')
-  return whyBadAddress(delivery.sender, delivery.smtputf8, '5.1.7')
+  if (delivery.requireTls && !offers.requireTls) return NO_REQUIRETLS
+  // LMTP delivers, it does not hand on, so there is nothing left to be late
+  const late = lmtp ? null : whyTooLate(delivery, offers, now)
+  return late ?? whyBadAddress(delivery.sender, delivery.smtputf8, '5.1.7')
+}
+
+/** RFC 8689 section 4.2.1. */
+export const NO_REQUIRETLS = own(550, '5.7.30', 'the next host does not offer REQUIRETLS over verified TLS')
+
+/** RFC 2852 section 4.2: what must come back when it is late goes only where that is understood. */
+function whyTooLate({ deliverBy }: Delivery, offers: Offers, now: number): Reply | null {
+  if (deliverBy?.mode !== 'return') return null
+  if (offers.deliverBy === null) return own(554, '5.3.3', 'the next host does not take DELIVERBY')
+  const left = secondsLeft(deliverBy.at, now)
+  if (left > 0 && left >= offers.deliverBy) return null
+  return own(554, '5.4.7', 'the next host needs more time than is left')
+}
+
+function secondsLeft(at: number, now: number): number {
+  return Math.max(-999_999_999, Math.min(999_999_999, Math.floor((at - now) / 1000)))
 }
 
 /** Why this address cannot be put into a command; null when it can. */
@@ -45,18 +64,31 @@ export function whyBadAddress(address: string, smtputf8: boolean, enhanced: '5.1
   return null
 }
 
-export function mailCommand(delivery: Delivery, offers: Offers): string {
+export function mailCommand(delivery: Delivery, offers: Offers, now: number): string {
   let command = `MAIL FROM:<${delivery.sender}>`
   if (offers.size) command += ` SIZE=${delivery.size}` // RFC 1870 section 6
   if (delivery.body === 'binarymime') command += ' BODY=BINARYMIME'
   else if (offers.eightBitMime && (delivery.body === '8bitmime' || hasEightBit(delivery.content)))
     command += ' BODY=8BITMIME'
   if (delivery.smtputf8) command += ' SMTPUTF8'
+  if (delivery.requireTls) command += ' REQUIRETLS'
+  command += timing(delivery, offers, now)
   if (!offers.dsn) return `${command}\r\n`
   // RFC 3461 sections 4.3 and 4.4; section 5.2.1: passed on as they came.
   if (delivery.ret) command += ` RET=${delivery.ret === 'full' ? 'FULL' : 'HDRS'}`
   if (delivery.envid && VALUE.test(delivery.envid)) command += ` ENVID=${delivery.envid}`
   return `${command}\r\n`
+}
+
+/** RFC 2852 section 4.2: the time that is left; RFC 6710 section 4.3. */
+function timing({ deliverBy, priority }: Delivery, offers: Offers, now: number): string {
+  let text = ''
+  if (deliverBy && offers.deliverBy !== null) {
+    const mode = `${deliverBy.mode === 'return' ? 'R' : 'N'}${deliverBy.trace ? 'T' : ''}`
+    text += ` BY=${secondsLeft(deliverBy.at, now)};${mode}`
+  }
+  if (priority && offers.priority) text += ` MT-PRIORITY=${priority}`
+  return text
 }
 
 /** @param utf8 MAIL said SMTPUTF8. */

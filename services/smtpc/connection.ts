@@ -130,7 +130,7 @@ export class Connection {
   run(job: Job, timeouts: Timeouts): void {
     this.#timeouts = timeouts
     this.served++
-    const { transaction, effects } = begin(job.delivery, this.#session.offers, this.#lmtp)
+    const { transaction, effects } = begin(job.delivery, this.#session.offers, this.#lmtp, Date.now())
     this.#running = { job, transaction, begunAt: Date.now() }
     this.#keeper.onBusy(this)
     this.#carryOut(effects)
@@ -307,7 +307,12 @@ export class Connection {
   /** The waiting job's commands, to follow the content in hand; '' when there is none or it cannot be sent. */
   #beginAhead(): string {
     if (!this.#waiting) return ''
-    const { transaction, effects } = begin(this.#waiting.delivery, this.#session.offers, this.#lmtp)
+    const { transaction, effects } = begin(
+      this.#waiting.delivery,
+      this.#session.offers,
+      this.#lmtp,
+      Date.now(),
+    )
     const first = effects[0]
     if (first?.kind !== 'write') return '' // refused before it is sent; that is done again in its turn
     this.#ahead = transaction

@@ -4,17 +4,22 @@
  * once the session stands its listeners come off and the socket is handed over.
  *
  * The engine's own timers cover neither phase exactly, so there is one of ours, armed anew for each phase
- * (RFC 5321 section 4.5.3.2). Fails with a reply for the next host or for the log: what the server said, or our
+ * (RFC 5321 section 4.5.3.2).
+ *
+ * Fails with a reply for the next host or for the log: what the server said, or our
  * words for what became of the connection. TLS is opportunistic (RFC 3207, RFC 7435): certificates are not
- * verified, a refused STARTTLS goes on in clear, a handshake that fails is tried once more in clear.
+ * verified, a refused STARTTLS goes on in clear, a handshake that fails is tried once more in clear. Not so for a
+ * message with REQUIRETLS (RFC 8689 section 4.2.1): never in clear, the certificate verified and for the host's name,
+ * the host offering REQUIRETLS; any other host is refused with 5.7.30.
  */
+import { readFileSync } from 'node:fs'
 import { connect, isIP, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
 import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.ts'
-import { own } from './commands.ts'
+import { NO_REQUIRETLS, own } from './commands.ts'
 import type { Target } from './hosts.ts'
 import { NO_OFFERS, type Offers, readOffers } from './offers.ts'
 
@@ -51,11 +56,18 @@ const ENGINE_PATIENCE_MS = 2 ** 31 - 1
 
 let secureContext: SecureContext | null = null
 
+/** What a session must be good for. */
+export interface Demands {
+  lmtp: boolean
+  /** RFC 8689: TLS that is verified, and a host that offers REQUIRETLS. */
+  requireTls: boolean
+}
+
 /** One attempt to reach one target; `cancel` ends it without an answer. */
 export class Dial {
   readonly #target: Target
   readonly #slice: SmtpcSlice
-  readonly #lmtp: boolean
+  readonly #demands: Demands
   readonly #answer: (dialled: Dialled) => void
   #phase: keyof SmtpcSlice['timeouts'] = 'connect'
   #timer: NodeJS.Timeout | null = null
@@ -64,12 +76,12 @@ export class Dial {
   #clear: boolean
   #over = false
 
-  constructor(target: Target, slice: SmtpcSlice, lmtp: boolean, answer: (dialled: Dialled) => void) {
+  constructor(target: Target, slice: SmtpcSlice, demands: Demands, answer: (dialled: Dialled) => void) {
     this.#target = target
     this.#slice = slice
-    this.#lmtp = lmtp
+    this.#demands = demands
     this.#answer = answer
-    this.#clear = slice.tls === 'none'
+    this.#clear = slice.tls === 'none' && !demands.requireTls
     this.#connect()
   }
 
@@ -91,6 +103,8 @@ export class Dial {
 
   #startEngine(socket: Socket): void {
     const { name } = this.#target
+    const tls = this.#clear ? null : this.#tlsContext()
+    if (tls instanceof Error) return this.#broken(tls)
     const engine = new SMTPConnection({
       connection: socket,
       host: name,
@@ -98,7 +112,7 @@ export class Dial {
       port: this.#target.port,
       secure: false,
       name: this.#slice.hostname,
-      lmtp: this.#lmtp,
+      lmtp: this.#demands.lmtp,
       ignoreTLS: this.#clear,
       opportunisticTLS: true,
       logger: false,
@@ -106,7 +120,7 @@ export class Dial {
       greetingTimeout: ENGINE_PATIENCE_MS,
       socketTimeout: ENGINE_PATIENCE_MS,
       maxResponseSize: MAX_REPLY,
-      ...(this.#clear ? {} : { tls: { secureContext: tlsContext(), rejectUnauthorized: false } }),
+      ...(tls ? { tls: { secureContext: tls, rejectUnauthorized: false } } : {}),
     }) as unknown as EngineInside
     this.#engine = engine
     const greeted = engine._actionGreeting
@@ -134,23 +148,33 @@ export class Dial {
     const { _socket: socket } = engine
     if (!socket || engine._remainder !== '' || engine._responseQueue.length > 0)
       return this.#broken(new Error('the server spoke out of turn'))
+    const offers = engine._ehloLines ? readOffers(engine._ehloLines) : NO_OFFERS
+    if (this.#demands.requireTls && !(isVerified(socket) && offers.requireTls)) return this.#unfit()
     detach(engine, socket)
     this.#over = true
     if (this.#timer) clearTimeout(this.#timer)
-    const session = {
-      socket,
-      target: this.#target,
-      offers: engine._ehloLines ? readOffers(engine._ehloLines) : NO_OFFERS,
-      tls: describeTls(socket),
-    }
+    const session = { socket, target: this.#target, offers, tls: describeTls(socket) }
     this.#answer({ kind: 'up', session })
+  }
+
+  #unfit(): void {
+    this.#drop()
+    this.#over = true
+    this.#answer({ kind: 'failed', reply: { ...NO_REQUIRETLS, host: '' } })
+  }
+
+  /** Where nothing is verified the many root certificates need not be loaded. */
+  #tlsContext(): SecureContext | Error {
+    if (this.#demands.requireTls) return trustingContext(this.#slice.caFile)
+    secureContext ??= createSecureContext({ ca: [] })
+    return secureContext
   }
 
   #broken(error: NodeJS.ErrnoException & { response?: string }): void {
     if (this.#over) return
     const handshakeFailed = this.#engine?.upgrading === true
     this.#drop()
-    if (handshakeFailed && !this.#clear) {
+    if (handshakeFailed && !this.#clear && !this.#demands.requireTls) {
       this.#clear = true
       return this.#connect()
     }
@@ -203,10 +227,23 @@ function detach(engine: EngineInside, socket: Socket): void {
   socket.removeListener('error', engine._onSocketError)
 }
 
-/** Nothing is verified, so the many root certificates need not be loaded. */
-function tlsContext(): SecureContext {
-  secureContext ??= createSecureContext({ ca: [] })
-  return secureContext
+let trusting: { caFile: string | null; context: SecureContext } | null = null
+
+/** Whoever the file names is trusted, or without one those that Node comes with. Read once; an Error says why it cannot be. */
+function trustingContext(caFile: string | null): SecureContext | Error {
+  if (trusting?.caFile === caFile) return trusting.context
+  try {
+    const context = createSecureContext(caFile === null ? {} : { ca: readFileSync(caFile) })
+    trusting = { caFile, context }
+    return context
+  } catch (error) {
+    return new Error(`ca-file cannot be used: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** The chain leads to somebody trusted, and the certificate has the host's name (the engine's servername). */
+function isVerified(socket: Socket): boolean {
+  return (socket as Partial<TLSSocket>).authorized === true
 }
 
 function describeTls(socket: Socket): string {

@@ -49,6 +49,9 @@ export function whenAllFailed(failures: readonly Reply[]): Outcome {
   const last = failures[failures.length - 1]
   if (!last)
     return { kind: 'later', reply: own(451, '4.4.4', 'the route has no address'), blame: 'destination' }
+  // RFC 8689 section 4.2.1: nobody there to whom it may be given
+  if (failures.every((reply) => reply.enhanced === '5.7.30' && reply.host === ''))
+    return { kind: 'never', reply: last }
   if (failures.every((reply) => reply.code === 521 && reply.host !== ''))
     return { kind: 'never', reply: last }
   return { kind: 'later', reply: last, blame: 'destination' }

@@ -14,6 +14,12 @@ export interface Offers {
   binaryMime: boolean
   /** RFC 6531 */
   smtputf8: boolean
+  /** RFC 2852; the least time in seconds that the server takes, null where it has no DELIVERBY. */
+  deliverBy: number | null
+  /** RFC 6710 */
+  priority: boolean
+  /** RFC 8689 */
+  requireTls: boolean
   /** RFC 3461 */
   dsn: boolean
 }
@@ -25,6 +31,9 @@ export const NO_OFFERS: Offers = {
   eightBitMime: false,
   binaryMime: false,
   smtputf8: false,
+  deliverBy: null,
+  priority: false,
+  requireTls: false,
   dsn: false,
 }
 
@@ -37,6 +46,18 @@ export function readOffers(lines: readonly string[]): Offers {
     eightBitMime: words.has('8BITMIME'),
     binaryMime: words.has('BINARYMIME') && words.has('CHUNKING'),
     smtputf8: words.has('SMTPUTF8'),
+    deliverBy: leastTime(lines),
+    priority: words.has('MT-PRIORITY'),
+    requireTls: words.has('REQUIRETLS'),
     dsn: words.has('DSN'),
   }
+}
+
+/** RFC 2852 section 4: min-by-time may stand behind the keyword. */
+function leastTime(lines: readonly string[]): number | null {
+  for (const line of lines) {
+    const found = /^\s*DELIVERBY(?:\s+(\d{1,9}))?\s*$/i.exec(line)
+    if (found) return Number(found[1] ?? 0)
+  }
+  return null
 }

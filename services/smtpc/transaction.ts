@@ -75,6 +75,8 @@ export function begin(
   delivery: Delivery,
   offers: Offers,
   lmtp: boolean,
+  /** Milliseconds since 1970. */
+  now: number,
 ): { transaction: Transaction; effects: Effect[] } {
   const transaction: Transaction = {
     delivery,
@@ -87,11 +89,11 @@ export function begin(
     settled: false,
     last: null,
   }
-  return { transaction, effects: open(transaction) }
+  return { transaction, effects: open(transaction, now) }
 }
 
-function open(t: Transaction): Effect[] {
-  const unfit = whyUnfit(t.delivery, t.offers)
+function open(t: Transaction, now: number): Effect[] {
+  const unfit = whyUnfit(t.delivery, t.offers, t.lmtp, now)
   if (unfit) return finish(t, { kind: 'never', reply: unfit }, { kind: 'free' })
   t.delivery.recipients.forEach((recipient, position) => {
     const bad = whyBadAddress(recipient.address, t.delivery.smtputf8, '5.1.3')
@@ -99,7 +101,7 @@ function open(t: Transaction): Effect[] {
     else t.asked.push(position)
   })
   if (t.asked.length === 0) return finish(t, UNDECIDED, { kind: 'free' })
-  const mail = mailCommand(t.delivery, t.offers)
+  const mail = mailCommand(t.delivery, t.offers, now)
   if (!t.offers.pipelining) return [{ kind: 'write', text: mail }]
   let text = mail
   for (let at = 0; at < t.asked.length; at++) text += rcptText(t, at)
@@ -247,7 +249,9 @@ function senseless(t: Transaction, what: string, reply: Reply): Effect[] {
 /** RFC 3461 section 5.2.1: a server that offers DSN has been given NOTIFY and the rest, and tells the sender. */
 function final(t: Transaction, reply: Reply, blame: Blame): Outcome {
   const outcome = verdict(reply, blame)
-  return outcome.kind === 'sent' && t.offers.dsn ? { ...outcome, dsn: true } : outcome
+  if (outcome.kind !== 'sent') return outcome
+  const untimed = t.delivery.deliverBy !== undefined && t.offers.deliverBy === null && !t.lmtp
+  return { ...outcome, ...(t.offers.dsn && { dsn: true }), ...(untimed && { untimed }) }
 }
 
 function verdict(reply: Reply, blame: Blame): Outcome {

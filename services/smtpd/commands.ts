@@ -8,7 +8,7 @@
 import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { bdat, dropped } from './chunks.ts'
-import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
+import { type MailOffers, readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
 import { hello, help, replies, withReason } from './replies.ts'
 import type {
   AskedRecipient,
@@ -68,7 +68,8 @@ const ANY = ['start', 'ready', 'mail', 'chunks'] as const
 const IDLE = { beforeTls: true, last: true }
 
 const MAIL_SYNTAX =
-  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] [VERDICT=seconds]'
+  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] ' +
+  '[REQUIRETLS] [HOLDFOR=seconds|HOLDUNTIL=time] [BY=seconds;N|R[T]] [MT-PRIORITY=n] [VERDICT=seconds]'
 const RCPT_SYNTAX = 'RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]'
 
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
@@ -92,7 +93,7 @@ function syntaxes(): string[] {
 }
 
 /** What EHLO offers (RFC 5321 section 4.1.1.1), and when. */
-const extensions: readonly ((setting: Setting, state: State) => string | null)[] = [
+const extensions: readonly ((setting: Setting, state: State, now: Moment) => string | null)[] = [
   () => 'PIPELINING', // RFC 2920
   (setting) => `SIZE ${setting.messageSizeLimit}`, // RFC 1870
   () => '8BITMIME', // RFC 6152
@@ -102,8 +103,23 @@ const extensions: readonly ((setting: Setting, state: State) => string | null)[]
   () => 'ENHANCEDSTATUSCODES', // RFC 2034
   () => 'DSN', // RFC 3461
   (setting) => (setting.kind === 'mx' ? null : `VERDICT ${VERDICT_LIMIT}`), // ours
+  (_, { secure }) => (secure ? 'REQUIRETLS' : null), // RFC 8689 section 2
+  (setting, _, now) => futureRelease(setting, now.time), // RFC 4865
+  ({ kind }) => (kind === 'mx' ? null : 'DELIVERBY'), // RFC 2852
+  ({ kind }) => (kind === 'mx' ? null : 'MT-PRIORITY'), // RFC 6710
   (setting, state) => (offersTls(setting) && !state.secure ? 'STARTTLS' : null), // RFC 3207
 ]
+
+function futureRelease({ holdLimit }: Setting, now: number): string | null {
+  if (holdLimit === 0) return null
+  const until = new Date(now + holdLimit).toISOString().replace(/\.\d+/, '')
+  return `FUTURERELEASE ${Math.floor(holdLimit / 1000)} ${until}`
+}
+
+/** What not everybody may ask for. */
+function mailOffers({ kind, holdLimit }: Setting, { secure }: State): MailOffers {
+  return { longestHold: holdLimit, submission: kind !== 'mx', requireTls: secure }
+}
 
 function offersTls({ starttls }: Setting): boolean {
   return starttls === 'offered' || starttls === 'required'
@@ -114,10 +130,10 @@ const HELLO_NAME = /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]*|\[[A-Za-z0-9.:-]+\])$/
 const LONGEST_NAME = 255
 
 // RFC 5321 section 4.1.4: a later EHLO ends the transaction, as RSET does
-function greet({ setting, state }: Scene, argument: string, extended: boolean): Step {
+function greet({ setting, state, now }: Scene, argument: string, extended: boolean): Step {
   if (argument.length > LONGEST_NAME || !HELLO_NAME.test(argument))
     return stay(state, say(replies.helloSyntax))
-  const keywords = extended ? extensions.flatMap((extension) => extension(setting, state) ?? []) : []
+  const keywords = extended ? extensions.flatMap((extension) => extension(setting, state, now) ?? []) : []
   const phase: Phase = { at: 'ready', hello: { name: argument, extended } }
   return move(state, phase, ...dropped(state), say(hello(setting.hostname, keywords)))
 }
@@ -125,7 +141,7 @@ function greet({ setting, state }: Scene, argument: string, extended: boolean): 
 function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: string): Step {
   const asked = splitArgument(argument, 'FROM')
   if (!asked) return stay(state, say(replies.mailSyntax))
-  const parameters = readMailParameters(asked.rest)
+  const parameters = readMailParameters(asked.rest, mailOffers(setting, state), now.time)
   if ('code' in parameters) return stay(state, say(parameters))
   if (parameters.verdict && setting.kind === 'mx') return stay(state, say(replies.unknownParameter))
   const sender = readAddress(setting, asked.path, parameters.smtputf8, true)

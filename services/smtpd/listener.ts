@@ -155,6 +155,7 @@ export class Listener extends SMTPServer {
       errorLimit: slice.errorLimit,
       qualifyDomain: slice.kind === 'mx' ? '' : this.#site.qualifyDomain,
       cutThrough: slice.cutThrough,
+      holdLimit: slice.holdLimit,
     }
   }
 

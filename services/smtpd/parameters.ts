@@ -11,6 +11,13 @@ import { measurePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { decodeXtext, parseTypedAddress } from '../../shared/smtp/xtext.ts'
 import { replies } from './replies.ts'
+import {
+  type DeliverBy,
+  readDeliverBy,
+  readHoldFor,
+  readHoldUntil,
+  readPriority,
+} from './submission-parameters.ts'
 import { VERDICT_LIMIT } from './verdict.ts'
 
 export interface Argument {
@@ -45,6 +52,23 @@ export interface MailParameters {
   envid?: string
   /** VERDICT, ours (shared/README.md): seconds to wait for the first attempt. */
   verdict?: number
+  /** RFC 4865: the time of release, milliseconds since 1970. */
+  holdUntil?: number
+  deliverBy?: DeliverBy
+  /** RFC 6710. */
+  priority?: number
+  /** RFC 8689. */
+  requireTls?: boolean
+}
+
+/** What EHLO offered, where not everybody is offered it; what was not is an unknown parameter. */
+export interface MailOffers {
+  /** RFC 4865: milliseconds that a message may be held, 0 for none. */
+  longestHold: number
+  /** RFC 2852 and RFC 6710. */
+  submission: boolean
+  /** RFC 8689. */
+  requireTls: boolean
 }
 
 const NO_MAIL_PARAMETERS: MailParameters = { size: 0, body: '7bit', smtputf8: false }
@@ -57,19 +81,28 @@ const LONGEST_ORCPT = 500
 /** 1 to VERDICT_LIMIT seconds. */
 const VERDICT_VALUE = /^[0-9]{1,3}$/
 
-export function readMailParameters(rest: string): MailParameters | SmtpReply {
+export function readMailParameters(
+  rest: string,
+  offers: MailOffers,
+  now: number,
+): MailParameters | SmtpReply {
   const given = split(rest)
   if ('code' in given) return given
   if (given.size === 0) return NO_MAIL_PARAMETERS
   const found: MailParameters = { ...NO_MAIL_PARAMETERS }
   for (const [keyword, value] of given) {
-    const trouble = setMailParameter(found, keyword, value)
+    const trouble = setMailParameter(found, keyword, value, { offers, now })
     if (trouble) return trouble
   }
   return found
 }
 
-function setMailParameter(found: MailParameters, keyword: string, value: string | null): SmtpReply | null {
+function setMailParameter(
+  found: MailParameters,
+  keyword: string,
+  value: string | null,
+  { offers, now }: Asked,
+): SmtpReply | null {
   switch (keyword) {
     case 'SIZE':
       if (value === null || !SIZE_VALUE.test(value)) return replies.parameterSyntax
@@ -100,6 +133,53 @@ function setMailParameter(found: MailParameters, keyword: string, value: string 
       const seconds = value !== null && VERDICT_VALUE.test(value) ? Number(value) : 0
       if (seconds < 1 || seconds > VERDICT_LIMIT) return replies.parameterSyntax
       found.verdict = seconds
+      return null
+    }
+    case 'REQUIRETLS':
+      if (!offers.requireTls) return replies.unknownParameter
+      // RFC 8689 section 2: without a value
+      if (value !== null) return replies.parameterSyntax
+      found.requireTls = true
+      return null
+    default:
+      return setSubmissionParameter(found, keyword, value ?? '', { offers, now })
+  }
+}
+
+interface Asked {
+  offers: MailOffers
+  now: number
+}
+
+function setSubmissionParameter(
+  found: MailParameters,
+  keyword: string,
+  value: string,
+  { offers, now }: Asked,
+): SmtpReply | null {
+  switch (keyword) {
+    case 'HOLDFOR':
+    case 'HOLDUNTIL': {
+      if (offers.longestHold === 0) return replies.unknownParameter
+      if (found.holdUntil !== undefined) return replies.parameterTwice
+      const until = keyword === 'HOLDFOR' ? readHoldFor(value, now) : readHoldUntil(value)
+      if (until === null) return replies.parameterSyntax
+      if (until > now + offers.longestHold) return replies.heldTooLong
+      found.holdUntil = until
+      return null
+    }
+    case 'BY': {
+      if (!offers.submission) return replies.unknownParameter
+      const deliverBy = readDeliverBy(value, now)
+      if (!deliverBy) return replies.parameterSyntax
+      found.deliverBy = deliverBy
+      return null
+    }
+    case 'MT-PRIORITY': {
+      if (!offers.submission) return replies.unknownParameter
+      const priority = readPriority(value)
+      if (priority === null) return replies.parameterSyntax
+      found.priority = priority
       return null
     }
     default:

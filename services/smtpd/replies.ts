@@ -47,6 +47,7 @@ export const replies = {
   mailSyntax: defineReply(501, '5.5.4', 'Syntax: MAIL FROM:<address> [parameters]'),
   rcptSyntax: defineReply(501, '5.5.4', 'Syntax: RCPT TO:<address> [parameters]'),
   parameterSyntax: defineReply(501, '5.5.4', 'Malformed parameter'),
+  heldTooLong: defineReply(501, '5.5.4', 'The message cannot be held for so long'),
   parameterTwice: defineReply(501, '5.5.4', 'A parameter is given twice'),
   notImplemented: defineReply(502, '5.5.1', 'Command not implemented'),
   helloFirst: defineReply(503, '5.5.1', 'EHLO first'),

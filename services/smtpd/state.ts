@@ -6,7 +6,7 @@
  */
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { ListenerKind } from '../../shared/config/slices.ts'
-import type { Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
+import type { DeliverBy, Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Doom, Framing } from './content.ts'
 import type { Line } from './line-reader.ts'
@@ -35,6 +35,8 @@ export interface Setting {
   qualifyDomain: string
   /** Milliseconds to deliver in while a client waits; 0: queue first. */
   cutThrough: number
+  /** Milliseconds that a message may wait for its release (RFC 4865); 0: not offered. */
+  holdLimit: number
 }
 
 /** What qmgr says of new mail; 'down' while there is no qmgr. */
@@ -93,6 +95,10 @@ export interface Transaction {
   smtputf8: boolean
   ret?: 'full' | 'hdrs'
   envid?: string
+  holdUntil?: number
+  deliverBy?: DeliverBy
+  priority?: number
+  requireTls?: boolean
   /** RCPT commands so far. */
   asked: number
   /** RCPT commands that were accepted. */

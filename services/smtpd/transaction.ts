@@ -29,6 +29,7 @@ export function openTransaction(
     smtputf8: parameters.smtputf8,
     ...(parameters.ret && { ret: parameters.ret }),
     ...(parameters.envid !== undefined && { envid: parameters.envid }),
+    ...wishesOf(parameters, startedAt),
     asked: 0,
     agreed: 0,
     first: '',
@@ -181,6 +182,7 @@ export function makeEnvelope(
     smtputf8,
     ...(ret && { ret }),
     ...(envid !== undefined && { envid }),
+    ...wishesOf(transaction, startedAt),
     receivedAt: startedAt,
     origin: {
       listener: setting.listener,
@@ -189,6 +191,18 @@ export function makeEnvelope(
       helo: hello.name,
       ...(setting.uid === undefined ? {} : { uid: setting.uid }),
     },
+  }
+}
+
+type Wishes = Pick<Transaction, 'holdUntil' | 'deliverBy' | 'priority' | 'requireTls'>
+
+/** What MAIL asked of whoever passes the message on. A time of release that is over already is none. */
+function wishesOf({ holdUntil, deliverBy, priority, requireTls }: Wishes, now: number): Wishes {
+  return {
+    ...(holdUntil !== undefined && holdUntil > now && { holdUntil }),
+    ...(deliverBy && { deliverBy }),
+    ...(priority && { priority }),
+    ...(requireTls && { requireTls }),
   }
 }
 

@@ -27,7 +27,7 @@ import {
   struct,
   union,
 } from '../base/shape.ts'
-import { envelopeShape } from '../message/envelope.ts'
+import { deliverByShape, envelopeShape } from '../message/envelope.ts'
 import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape, targetShape } from '../message/route.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
@@ -180,6 +180,9 @@ export const busMessages = {
       smtputf8: boolean,
       ret: optional(oneOf('full', 'hdrs')),
       envid: optional(string),
+      deliverBy: optional(deliverByShape),
+      priority: optional(integer),
+      requireTls: optional(boolean),
       route: routeShape,
       /** Null when it follows in content-chunk messages, as credit is given. */
       content: nullable(bytes),

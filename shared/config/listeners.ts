@@ -82,6 +82,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       errorLimit: listener.values['error-limit'],
       commandTimeout: listener.values['command-timeout'],
       cutThrough: listener.values['cut-through'] === 'yes' ? listener.values['cut-through-deadline'] : 0,
+      holdLimit: kind === 'mx' ? 0 : listener.values['hold-limit'],
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
     },
   }))

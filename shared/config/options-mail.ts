@@ -4,7 +4,7 @@
 import { block, everyone, many, maybe, needed, one, sectionName } from './blocks.ts'
 import { allOf, matchList } from './match-list.ts'
 import * as t from './types.ts'
-import { bad, G, hour, K, M, minute, ok } from './units.ts'
+import { bad, day, G, hour, K, M, minute, ok } from './units.ts'
 import * as v from './values.ts'
 
 const zoneName: t.Type<string> = {
@@ -140,6 +140,11 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
   'cut-through-deadline': one(t.duration(100, 5 * minute), 5000, {
     doc: 'How long a client may be kept waiting for that.',
     readers: ['mcp', 'smtpd'],
+  }),
+  'hold-limit': one(t.duration(0, 366 * day), 7 * day, {
+    doc: 'How far ahead a client may put the release of a message (FUTURERELEASE, RFC 4865); 0: not offered.',
+    readers: ['mcp', 'smtpd'],
+    only: ['submission', 'local'],
   }),
   'bare-newline': maybe(t.oneOf('refuse', 'normalise'), {
     doc: 'A CR or LF alone in the content: refused with 550 5.6.11, or made CRLF.',

@@ -204,6 +204,11 @@ export const smtpcBlock = block('smtpc', null, 'Sending to other servers.', {
     doc: 'Whether STARTTLS is used where it is offered.',
     readers: ['smtpc'],
   }),
+  'ca-file': maybe(t.path, {
+    doc: 'Certificates of the authorities to trust where a connection must be verified (REQUIRETLS, RFC 8689), in PEM.',
+    usual: 'those that Node comes with',
+    readers: ['smtpc'],
+  }),
   'connection-idle': one(t.duration(0, 10 * minute), 5 * second, {
     doc: 'A connection without work is kept so long for the next message.',
     readers: ['smtpc'],

@@ -257,6 +257,7 @@ function smtpcSlice({ config: { smtpc }, hostname }: Common): SmtpcSlice {
   return {
     hostname,
     tls: values.tls,
+    caFile: values['ca-file'],
     connectionIdle: values['connection-idle'],
     transactionsPerConnection: values['transactions-per-connection'],
     timeouts: {

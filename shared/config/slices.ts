@@ -43,6 +43,8 @@ export interface ListenerSlice {
   bareNewline: 'refuse' | 'normalise'
   /** Deliver while the client waits, at most so long; 0: queue first. */
   cutThrough: number
+  /** How long a message may wait for its release (RFC 4865); 0: FUTURERELEASE is not offered. */
+  holdLimit: number
 }
 
 export interface SmtpdSlice {
@@ -150,6 +152,8 @@ export interface SmtpcSlice {
   hostname: string
   /** Opportunistic TLS is on unless the destination's name matches here. */
   tls: 'none' | 'opportunistic'
+  /** PEM; whom to trust where a connection must be verified; null: whom Node trusts. */
+  caFile: string | null
   /** An idle connection is kept this long for the next transaction. */
   connectionIdle: number
   transactionsPerConnection: number

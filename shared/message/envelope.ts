@@ -36,6 +36,17 @@ export const originShape = struct({
 })
 export type Origin = Infer<typeof originShape>
 
+/** DELIVERBY of MAIL (RFC 2852): when it should be delivered, and what happens when it is not. */
+export const deliverByShape = struct({
+  /** Milliseconds since 1970. */
+  at: integer,
+  /** Too late: it comes back, or the sender is told and it goes on. */
+  mode: oneOf('return', 'notify'),
+  /** The sender wants to hear of each host that passes it on. */
+  trace: boolean,
+})
+export type DeliverBy = Infer<typeof deliverByShape>
+
 export const envelopeShape = struct({
   /** The transaction's id, and from now on the message's; printed by `formatId('T', id)`. */
   id: integer,
@@ -52,6 +63,13 @@ export const envelopeShape = struct({
   /** RET and ENVID of MAIL (RFC 3461), the latter as received (xtext). */
   ret: optional(oneOf('full', 'hdrs')),
   envid: optional(string),
+  /** HOLDFOR or HOLDUNTIL of MAIL (RFC 4865): no attempt before then, milliseconds since 1970. */
+  holdUntil: optional(integer),
+  deliverBy: optional(deliverByShape),
+  /** MT-PRIORITY of MAIL (RFC 6710), -9 to 9; absent: 0. */
+  priority: optional(integer),
+  /** REQUIRETLS of MAIL (RFC 8689): never over a connection that is not verified TLS. */
+  requireTls: optional(boolean),
   /** Milliseconds since 1970, when the transaction began. */
   receivedAt: integer,
   origin: originShape,

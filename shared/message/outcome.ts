@@ -23,6 +23,8 @@ export const outcomeShape = union({
     reply: replyShape,
     /** The next host took NOTIFY over (RFC 3461 section 5.2.1): it tells the sender, not we. */
     dsn: optional(boolean),
+    /** The next host does not know of the time by which it should be delivered (RFC 2852 section 4.2). */
+    untimed: optional(boolean),
   },
   later: {
     reply: replyShape,

@@ -166,7 +166,8 @@ export async function startLocalServer(name: 'posthorn' | 'postfix', folder: str
 }
 
 /** System users that every Debian has stand in for Posthorn's own, so nothing is changed. */
-const USERS = 'qmgr-user "daemon"; smtpd-user "bin"; submission-user "sys"; smtpc-user "games"; resolver-user "lp"; group "games";'
+const USERS =
+  'qmgr-user "daemon"; smtpd-user "bin"; submission-user "sys"; smtpc-user "games"; resolver-user "lp"; group "games";'
 
 async function localOurs(directory: string, home: string): Promise<Peer & { posthorn: Posthorn }> {
   const boxes = join(directory, 'boxes', 'list')

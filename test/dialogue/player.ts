@@ -36,6 +36,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     errorLimit: slice.errorLimit,
     qualifyDomain: slice.kind === 'mx' ? '' : 'example.org',
     cutThrough: slice.cutThrough,
+    holdLimit: slice.holdLimit,
     ...change,
   }
 }

@@ -5,6 +5,7 @@ import type { SmtpcSlice } from '../../shared/config/slices.ts'
 export const SLICE: SmtpcSlice = {
   hostname: 'client.example',
   tls: 'opportunistic',
+  caFile: null,
   connectionIdle: 60_000,
   transactionsPerConnection: 1000,
   timeouts: {

@@ -63,6 +63,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     commandTimeout: 300_000,
     bareNewline: 'refuse',
     cutThrough: 0,
+    holdLimit: 0,
     ...change,
   }
 }

@@ -365,7 +365,7 @@ describe('an alias that stands for several', { timeout }, () => {
       spill: new Spill(),
       limits: () => ({ messageSizeLimit: 1000 }),
       log: silentLog,
-      onSpill: () => undefined,
+      onStored: () => undefined,
     })
   const copies: Recipient[] = ['b@x', 'c@x'].map((address) => ({
     address,

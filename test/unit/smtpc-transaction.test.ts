@@ -12,7 +12,7 @@ import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 
 const PIPELINED: Offers = {
   ...{ pipelining: true, size: true, eightBitMime: true, smtputf8: true, dsn: true },
-  binaryMime: false,
+  ...{ binaryMime: false, deliverBy: null, priority: false, requireTls: false },
 }
 
 function deliveryTo(...addresses: string[]): Delivery {
@@ -42,7 +42,7 @@ function play(
   lmtp: boolean,
   ...script: (number | TransactionEvent | 'handed' | 'flushed' | 'lost')[]
 ) {
-  const { transaction, effects } = begin(delivery, offers, lmtp)
+  const { transaction, effects } = begin(delivery, offers, lmtp, 0)
   const done: string[] = []
   let outcomes: Outcome[] = []
   const note = (list: Effect[]) => {
@@ -92,7 +92,7 @@ test('a pipelined transaction writes the envelope at once and frees the connecti
 })
 
 test('without PIPELINING each command waits for the reply before it', () => {
-  const { transaction, effects } = begin(deliveryTo('a@x', 'b@x'), NO_OFFERS, false)
+  const { transaction, effects } = begin(deliveryTo('a@x', 'b@x'), NO_OFFERS, false, 0)
   assert.deepEqual(effects, [{ kind: 'write', text: 'MAIL FROM:<from@example.org>\r\n' }])
   const next = () => advance(transaction, { kind: 'reply', reply: reply(250) })
   assert.deepEqual(next(), [{ kind: 'write', text: 'RCPT TO:<a@x>\r\n' }])
@@ -368,6 +368,36 @@ test('an extension that is missing is a final reply of our own, and nothing is w
   }
 })
 
+test('the time that is left and the priority go on where they are understood', () => {
+  const by = (at: number, mode: 'return' | 'notify') => ({ at, mode, trace: true })
+  const urgent = { ...deliveryTo('a@x'), priority: 4, deliverBy: by(90_000, 'return') }
+  const offers: Offers = { ...PIPELINED, deliverBy: 60, priority: true }
+  assert.deepEqual(
+    play(offers, urgent, false).done[0],
+    'MAIL FROM:<from@example.org> SIZE=7 BY=90;RT MT-PRIORITY=4',
+  )
+  for (const [unfit, lmtp, outcome] of [
+    [{ ...offers, deliverBy: null }, false, ['never 554']],
+    [{ ...offers, deliverBy: 91 }, false, ['never 554']],
+    [{ ...offers, deliverBy: null }, true, []],
+  ] as const)
+    assert.deepEqual(play(unfit, urgent, lmtp).outcomes, outcome)
+  const patient = { ...urgent, deliverBy: by(-5000, 'notify') }
+  assert.match(play(offers, patient, false).done[0] ?? '', / BY=-5;NT /)
+  const { transaction } = begin(patient, { ...offers, deliverBy: null }, false, 0)
+  for (const code of [250, 250, 354]) advance(transaction, { kind: 'reply', reply: reply(code) })
+  advance(transaction, { kind: 'handed' })
+  advance(transaction, { kind: 'reply', reply: reply(250) })
+  assert.deepEqual(transaction.outcomes, [{ kind: 'sent', reply: reply(250), dsn: true, untimed: true }])
+})
+
+test('REQUIRETLS is asked for, and nothing is given to a host that does not offer it', () => {
+  const secret = { ...deliveryTo('a@x'), requireTls: true }
+  const { done } = play({ ...PIPELINED, requireTls: true }, secret, false)
+  assert.equal(done[0], 'MAIL FROM:<from@example.org> SIZE=7 REQUIRETLS')
+  assert.deepEqual(play(PIPELINED, secret, false).outcomes, ['never 550'])
+})
+
 const BINARY: Offers = { ...PIPELINED, binaryMime: true }
 
 test('binary content goes in one chunk, behind the replies to all recipients', () => {
@@ -424,7 +454,7 @@ test('a host that offers DSN takes the wish for reports over, and that is told w
   Object.assign(first, { notify: 'SUCCESS,DELAY', orcpt: 'rfc822;A+2Bx' })
   Object.assign(wishing, { ret: 'hdrs', envid: 'Q+20x' })
   const over = (offers: Offers, lmtp: boolean) => {
-    const { transaction, effects } = begin(wishing, { ...offers, pipelining: true }, lmtp)
+    const { transaction, effects } = begin(wishing, { ...offers, pipelining: true }, lmtp, 0)
     const [write] = effects
     for (const code of [250, 250, 550, 354]) advance(transaction, { kind: 'reply', reply: reply(code) })
     advance(transaction, { kind: 'handed' })
@@ -450,7 +480,7 @@ test('a host that offers DSN takes the wish for reports over, and that is told w
 test('ORCPT beyond ASCII goes out only where the message may be so', () => {
   const orcptTo = (orcpt: string, smtputf8: boolean) => {
     const delivery = { ...deliveryTo(), smtputf8, recipients: [{ n: 0, address: 'a@x', orcpt }] }
-    const [write] = begin(delivery, PIPELINED, false).effects
+    const [write] = begin(delivery, PIPELINED, false, 0).effects
     return /ORCPT=(.*)\r/.exec(write?.kind === 'write' ? write.text : '')?.[1]
   }
   assert.equal(orcptTo('utf-8;ü@x', true), 'utf-8;ü@x')

@@ -133,7 +133,7 @@ test('offers are whole keywords at the start of a line', () => {
     pipelining: true,
     size: true,
     eightBitMime: false,
-    binaryMime: false,
+    ...{ binaryMime: false, deliverBy: null, priority: false, requireTls: false },
     smtputf8: true,
     dsn: false,
   })

@@ -10,11 +10,12 @@ import { decodeXtext, encodeUtf8Address, parseTypedAddress } from '../../shared/
 import { Player, settingOf } from '../dialogue/player.ts'
 import { listenerSlice } from '../system/smtpd-stage.ts'
 
+const OFFERS = { longestHold: 0, submission: false, requireTls: false }
 const lines = (...all: string[]) => Buffer.from(`${all.join('\r\n')}\r\n`)
 
 /** Each RCPT with the addresses that it stands for. */
 function envelopeOf(...asked: [address: string, parameters: string, ...targets: string[]][]): Envelope {
-  const mail = readMailParameters('')
+  const mail = readMailParameters('', OFFERS, 0)
   assert.ok(!('code' in mail))
   let transaction = openTransaction(1, 'a@client.example', mail, 0, 0)
   asked.forEach(([address, text, ...targets], n) => {
@@ -189,7 +190,7 @@ describe('parameters', () => {
   it('are taken whole or refused, and never hold what cannot be sent on', () => {
     fc.assert(
       fc.property(rest, fc.boolean(), (text, utf8) => {
-        const mail = readMailParameters(text)
+        const mail = readMailParameters(text, OFFERS, 0)
         if ('code' in mail) assert.ok([501, 555].includes(mail.code))
         else assert.match(mail.envid ?? 'x', /^[!-<>-~]{1,100}$/)
         const rcpt = readRcptParameters(text, utf8)

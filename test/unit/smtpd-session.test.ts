@@ -27,6 +27,7 @@ const setting: Setting = {
   errorLimit: 20,
   qualifyDomain: '',
   cutThrough: 0,
+  holdLimit: 0,
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }
 const found = (address: string): Answer<'resolve'> => ({

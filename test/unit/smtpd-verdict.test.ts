@@ -22,12 +22,14 @@ test('one line for each recipient, and none that could end early', () => {
   )
 })
 
+const OFFERS = { longestHold: 0, submission: true, requireTls: false }
+
 test('seconds from 1 to the limit', () => {
   for (const bad of ['', '=0', `=${VERDICT_LIMIT + 1}`, '=x', '=1.5', '=-1']) {
-    const read = readMailParameters(` VERDICT${bad}`)
+    const read = readMailParameters(` VERDICT${bad}`, OFFERS, 0)
     assert.equal('code' in read && read.code, 501, bad)
   }
-  const read = readMailParameters(' VERDICT=7')
+  const read = readMailParameters(' VERDICT=7', OFFERS, 0)
   assert.equal('verdict' in read && read.verdict, 7)
 })
 
