@@ -11,6 +11,7 @@ import { type HostsFile, parseHosts } from './hosts-file.ts'
 import { LocalZones } from './local-zones.ts'
 import { NextHops } from './next-hops.ts'
 import { type Question, type Resolution, Resolver } from './resolver.ts'
+import { lookUpText, type TextAnswer, type TextQuestion } from './texts.ts'
 import { WatchedFile } from './watched-file.ts'
 
 /** Less than the bus's deadline for `resolve`, and than the patience of a client at RCPT. */
@@ -18,6 +19,7 @@ const BUDGET_MS = 25_000
 
 export interface Assembled {
   resolve(question: Question): Resolution | Promise<Resolution>
+  lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
   figures(): Record<string, number>
 }
 
@@ -32,6 +34,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   local.look(now())
   return {
     resolve: (question) => resolver.resolve(question),
+    lookUpText: (question) => lookUpText(dns, question),
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),
   }
 }

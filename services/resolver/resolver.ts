@@ -141,13 +141,14 @@ function conclude(zone: ZoneSlice | null, all: readonly Settled[]): Resolution {
   const good = all.filter((one) => one.kind === 'target')
   if (good.length === 0 || !zone) return worst(all)
   const targets = [...all].sort((a, b) => rank(a) - rank(b)).map((one) => one.target)
-  const { name, cutThrough } = zone
+  const { name, cutThrough, requireSignature } = zone
   return {
     kind: 'found',
     class: classOf(zone),
     zone: name,
     targets,
     ...(cutThrough > 0 && { cutThrough }),
+    ...(requireSignature && { requireSignature }),
     // Only local zones look at the local part.
     ...(zone.type !== 'local' && { wholeDomain: true }),
   }

@@ -152,7 +152,7 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   if (trouble) return stay(state, say(trouble))
   const id = now.takeId()
   if (id === null) return stay(state, say(replies.queueLost))
-  const transaction = openTransaction(id, sender, parameters, now.time, setting.cutThrough)
+  const transaction = openTransaction(id, sender, parameters, now.time, setting)
   return move(state, { at: 'mail', hello: phase.hello, transaction }, say(replies.senderOk))
 }
 

@@ -22,6 +22,8 @@ import { receivedHeader } from './received.ts'
 import { Reception } from './reception.ts'
 import { awaitsUs, endsGroup, mayTake, openSession, step } from './session.ts'
 import { SessionLog } from './session-log.ts'
+import type { AskText } from './signature/judge.ts'
+import { SignatureWatch } from './signature/watch.ts'
 import type { Effect, Event, Hello, Setting, State, Transaction } from './state.ts'
 
 export interface ConnectionOptions {
@@ -42,6 +44,7 @@ export class Connection extends SMTPConnection implements Owner {
   #state: State
   #input: Input
   readonly #reception: Reception
+  #watch: SignatureWatch | null = null
   #out = ''
   /** qmgr counts this session. */
   #opened = false
@@ -247,6 +250,8 @@ export class Connection extends SMTPConnection implements Owner {
         return
       case 'drop':
         return this.#reception.drop()
+      case 'check':
+        return this.#check()
       case 'submit':
         return this.#submit(effect)
       case 'ended':
@@ -292,9 +297,17 @@ export class Connection extends SMTPConnection implements Owner {
       framing,
       received: receivedHeader(this.#setting, hello, transaction, this.#state.secure),
       submission: kind === 'mx' ? null : { id, hostname, sender, startedAt },
+      watch: transaction.signed ? new SignatureWatch(sender) : null,
     }
+    this.#watch = plan.watch
     this.#reception.open(plan, this.#bus.time)
     this.#deadline = this.#reception.until
+  }
+
+  #check(): void {
+    const finding = this.#watch?.end(Math.floor(this.#bus.time / 1000)) ?? { kind: 'unfit' }
+    const ask: AskText = (name, answered) => this.#bus.lookUpText({ name }, answered)
+    this.#reception.check(finding, ask, (refusal) => this.#feed({ kind: 'checked', refusal }))
   }
 
   #submit({ envelope, cutThrough, verdict }: Extract<Effect, { kind: 'submit' }>): void {

@@ -13,6 +13,7 @@ import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
 import { ChunkParser } from './chunk-parser.ts'
 import { DataParser, type Sink } from './data.ts'
 import { countHops, MOST_HOPS } from './received.ts'
+import type { SignatureWatch } from './signature/watch.ts'
 import type { Verdict } from './state.ts'
 import { missingFields, type Submission } from './submission.ts'
 
@@ -42,6 +43,8 @@ export interface ContentPlan {
   received: string
   /** Only for submissions: completes the header. */
   submission: Submission | null
+  /** Sees the client's content, as it goes on. */
+  watch: SignatureWatch | null
 }
 
 export type Doom = Exclude<Verdict['kind'], 'whole'>
@@ -148,6 +151,7 @@ export class Content {
     this.#octets += to - from
     if (this.#octets > this.#plan.sizeLimit) this.#fail('too-large')
     if (this.#doom !== null) return
+    this.#plan.watch?.push(chunk, from, to)
     if (this.#streaming) return this.#forward(chunk, from, to)
     const fits = Math.min(to, from + this.#plan.inlineLimit - this.#used)
     this.#gather(chunk, from, fits)

@@ -156,6 +156,7 @@ export class Listener extends SMTPServer {
       qualifyDomain: slice.kind === 'mx' ? '' : this.#site.qualifyDomain,
       cutThrough: slice.cutThrough,
       holdLimit: slice.holdLimit,
+      requireSignature: slice.requireSignature,
     }
   }
 

@@ -107,6 +107,13 @@ export class QueueBus implements Moment, Outlet {
     })
   }
 
+  lookUpText(
+    question: Payload<'look-up-text'>,
+    answered: (answer: Answer<'look-up-text'> | null) => void,
+  ): void {
+    this.#ask(this.#resolver, 'look-up-text', question, answered)
+  }
+
   submit(message: Payload<'submit'>, answered: (answer: Answer<'submit'> | null) => void): void {
     this.#ask(this.#qmgr, 'submit', message, answered)
   }

@@ -7,7 +7,11 @@
  * goes, or resets, has its content dropped.
  * Next: `content.ts`, `session.ts`.
  */
+
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { Content, type ContentPlan, type Outlet } from './content.ts'
+import { type AskText, verifySignatures } from './signature/judge.ts'
+import type { Finding } from './signature/watch.ts'
 import type { Event } from './state.ts'
 
 /** A client may take this long for the content of one message, however much of it keeps coming. */
@@ -34,7 +38,10 @@ export class Reception {
   readonly #tell: (event: Event) => void
   #reading: Reading = COMMANDS
   #content: Content | null = null
-  /** The gathered content, while its end is being told. */
+  /** Content that has ended, until all that is told of it has been. */
+  #ended: Content | null = null
+  #checking = false
+  /** The gathered content, while its end is being told or its signatures are looked into. */
   inline: Buffer | null = null
   /** Milliseconds since 1970: until then the content must be there. */
   until = 0
@@ -116,14 +123,38 @@ export class Reception {
     if (!content) return
     const { verdict, inline } = content.finish()
     this.inline = inline
+    this.#ended = content
     this.#tell({ kind: 'content', verdict })
+    if (!this.#checking) this.#putAway()
+  }
+
+  /** Asks for keys, and tells how it went; maybe before it returns. */
+  check(finding: Finding, ask: AskText, told: (refusal: SmtpReply | null) => void): void {
+    const ended = this.#ended
+    this.#checking = true
+    verifySignatures(finding, ask, (refusal) => {
+      if (!ended || this.#ended !== ended) return // the client has gone
+      this.#checking = false
+      if (refusal) ended.abandon()
+      told(refusal)
+      this.#putAway()
+    })
+  }
+
+  #putAway(): void {
+    const ended = this.#ended
     this.inline = null
-    content.release()
-    this.#streams.closeStream(content.stream)
+    this.#ended = null
+    if (!ended) return
+    ended.release()
+    this.#streams.closeStream(ended.stream)
   }
 
   /** Nobody wants the content any more. */
   drop(): void {
+    this.#ended?.abandon()
+    this.#checking = false
+    this.#putAway()
     if (!this.#content) return
     this.#content.abandon()
     this.#streams.closeStream(this.#content.stream)

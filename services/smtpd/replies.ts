@@ -66,6 +66,11 @@ export const replies = {
   badRecipient: defineReply(553, '5.1.3', 'That recipient is no address'),
   unknownParameter: defineReply(555, '5.5.4', 'Parameter not recognized'),
   relayDenied: defineReply(550, '5.7.1', 'Relaying denied'),
+  // RFC 6376 section 6.3 has the words, RFC 7372 section 3.1 the enhanced codes of those below
+  signatureUnknown: defineReply(451, '4.7.5', 'The DKIM key cannot be looked up now, try again later'),
+  signatureBroken: defineReply(550, '5.7.20', 'The DKIM signature does not verify'),
+  signatureUnfit: defineReply(550, '5.7.21', 'The DKIM signature is too old, or leaves a part open'),
+  signatureMissing: defineReply(550, '5.7.22', "No DKIM signature of the sender's domain"),
   bareNewline: defineReply(550, '5.6.11', 'The message has a bare CR or LF'),
   // RFC 1870 section 6.1
   tooLarge: defineReply(552, '5.3.4', 'The message is larger than we take'),

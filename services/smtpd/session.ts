@@ -14,6 +14,7 @@ import { accepted, chunkTaken, greeting, replies } from './replies.ts'
 import type {
   Effect,
   Event,
+  Hello,
   Moment,
   Phase,
   PhaseName,
@@ -42,6 +43,7 @@ export function mayTake(setting: Setting, state: State, text: string): boolean {
     case 'securing':
     case 'data':
     case 'chunk':
+    case 'check':
     case 'commit':
       return false
     case 'start':
@@ -74,7 +76,12 @@ export function step(setting: Setting, state: State, event: Event, now: Moment):
 }
 
 /** A refusal after one of these is no error in a command. */
-const NO_COMMANDS: ReadonlySet<Event['kind']> = new Set<Event['kind']>(['content', 'chunk', 'settled'])
+const NO_COMMANDS: ReadonlySet<Event['kind']> = new Set<Event['kind']>([
+  'content',
+  'chunk',
+  'checked',
+  'settled',
+])
 
 function decide(setting: Setting, state: State, event: Event, now: Moment): Step {
   switch (event.kind) {
@@ -86,6 +93,8 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return received(setting, state, event.verdict)
     case 'chunk':
       return chunkTold(state, event)
+    case 'checked':
+      return checked(setting, state, event.refusal)
     case 'settled':
       return settled(state, event.answer)
     case 'bad-line':
@@ -201,9 +210,27 @@ function received(setting: Setting, state: State, verdict: Verdict): Step {
   const { phase } = state
   if (phase.at !== 'data' && phase.at !== 'chunk') return stay(state)
   if (verdict.kind !== 'whole') return finish(state, phase, verdicts[verdict.kind])
-  const envelope = makeEnvelope(setting, phase.hello, phase.transaction, verdict.size)
-  const wait = waitFor(phase.transaction)
-  return move(state, { ...phase, at: 'commit' }, { kind: 'submit', envelope, ...wait })
+  const { hello, transaction } = phase
+  const { size } = verdict
+  if (transaction.signed) return move(state, { at: 'check', hello, transaction, size }, { kind: 'check' })
+  return commit(setting, state, phase, size)
+}
+
+function checked(setting: Setting, state: State, refusal: SmtpReply | null): Step {
+  const { phase } = state
+  if (phase.at !== 'check') return stay(state)
+  return refusal ? finish(state, phase, refusal) : commit(setting, state, phase, phase.size)
+}
+
+function commit(
+  setting: Setting,
+  state: State,
+  { hello, transaction }: { hello: Hello; transaction: Transaction },
+  size: number,
+): Step {
+  const envelope = makeEnvelope(setting, hello, transaction, size)
+  const wait = waitFor(transaction)
+  return move(state, { at: 'commit', hello, transaction }, { kind: 'submit', envelope, ...wait })
 }
 
 function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answer']): Step {
@@ -218,7 +245,7 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
 
 function finish(
   state: State,
-  phase: Extract<Phase, { at: 'data' | 'chunk' | 'commit' }>,
+  phase: Extract<Phase, { at: 'data' | 'chunk' | 'check' | 'commit' }>,
   reply: SmtpReply,
 ): Step {
   return move(state, { at: 'ready', hello: phase.hello }, say(reply), ended(phase.transaction, reply))
@@ -231,7 +258,7 @@ function ended(transaction: Transaction, reply: SmtpReply): Effect {
 /** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
 export function awaitsUs(phase: Phase): boolean {
   if (phase.at === 'mail') return phase.transaction.owed.length > 0
-  return phase.at === 'connect' || phase.at === 'delay' || phase.at === 'commit'
+  return phase.at === 'connect' || phase.at === 'delay' || phase.at === 'check' || phase.at === 'commit'
 }
 
 /** A transaction in hand is finished first. */
@@ -259,6 +286,7 @@ function gone(state: State): Step {
     phase.at === 'mail' ||
     phase.at === 'data' ||
     phase.at === 'chunk' ||
+    phase.at === 'check' ||
     (phase.at === 'chunks' && phase.refused === null)
   return move(state, { at: 'closed' }, ...(lost ? [ended(phase.transaction, VANISHED)] : []))
 }

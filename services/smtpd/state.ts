@@ -37,6 +37,8 @@ export interface Setting {
   cutThrough: number
   /** Milliseconds that a message may wait for its release (RFC 4865); 0: not offered. */
   holdLimit: number
+  /** Mail is taken only with a valid signature of its sender. */
+  requireSignature: boolean
 }
 
 /** What qmgr says of new mail; 'down' while there is no qmgr. */
@@ -78,6 +80,8 @@ export interface Fate {
   expanded: readonly Expanded[]
   /** How long this zone lets a client wait for its delivery, milliseconds; 0: not at all. */
   cutThrough: number
+  /** This zone wants a valid signature of the sender. */
+  signed: boolean
 }
 
 /** A RCPT whose reply is still owed: replies leave in the order of the commands (RFC 2920 section 3.2). */
@@ -113,6 +117,8 @@ export interface Transaction {
   cutThrough: number
   /** The client asked for the fate of each recipient. */
   verdict: boolean
+  /** It is taken only with a valid signature of its sender: listener or zone say so. */
+  signed: boolean
 }
 
 export type Phase =
@@ -126,6 +132,8 @@ export type Phase =
   | { at: 'chunks'; hello: Hello; transaction: Transaction; refused: SmtpReply | null }
   /** A chunk is on its way. */
   | { at: 'chunk'; hello: Hello; transaction: Transaction }
+  /** The content is there, its signatures are looked into. */
+  | { at: 'check'; hello: Hello; transaction: Transaction; size: number }
   | { at: 'commit'; hello: Hello; transaction: Transaction }
   | { at: 'securing' }
   | { at: 'closed' }
@@ -158,6 +166,8 @@ export type Event =
   | { kind: 'resolved'; n: number; answer: Answer<'resolve'> | null }
   | { kind: 'secured' }
   | { kind: 'content'; verdict: Verdict }
+  /** The signatures were looked into; null: it may be sent. */
+  | { kind: 'checked'; refusal: SmtpReply | null }
   /** A chunk that is not the last is there. `doom`: why the content will be refused. */
   | { kind: 'chunk'; octets: number; doom: Doom | null }
   /** null: qmgr went away; the message may or may not have been kept. */
@@ -179,6 +189,8 @@ export type Effect =
   | { kind: 'skip'; octets: number }
   /** What has come of the content is not wanted any more. */
   | { kind: 'drop' }
+  /** Look into the signatures of what has come. */
+  | { kind: 'check' }
   | { kind: 'submit'; envelope: Envelope; cutThrough: number; verdict: boolean }
   /** A transaction is over, for the log. */
   | { kind: 'ended'; transaction: Transaction; reply: SmtpReply }

@@ -18,7 +18,7 @@ export function openTransaction(
   sender: string,
   parameters: MailParameters,
   startedAt: number,
-  cutThrough: number,
+  { cutThrough, requireSignature }: Pick<Setting, 'cutThrough' | 'requireSignature'>,
 ): Transaction {
   return {
     id,
@@ -38,6 +38,7 @@ export function openTransaction(
     expanded: [],
     cutThrough: parameters.verdict === undefined ? cutThrough : parameters.verdict * 1000,
     verdict: parameters.verdict !== undefined,
+    signed: requireSignature,
   }
 }
 
@@ -55,7 +56,7 @@ export function answerAtOnce(transaction: Transaction, asked: AskedRecipient, fa
 
 /** Without a question to the resolver. */
 export function refusal(reply: SmtpReply): Fate {
-  return { reply, recipients: [], expanded: [], cutThrough: 0 }
+  return { reply, recipients: [], expanded: [], cutThrough: 0, signed: false }
 }
 
 function owe(transaction: Transaction, owed: Owed): Transaction {
@@ -63,7 +64,7 @@ function owe(transaction: Transaction, owed: Owed): Transaction {
 }
 
 function payOne(transaction: Transaction, address: string, fate: Fate): Paid {
-  const { sender, agreed, first, recipients, expanded, cutThrough } = transaction
+  const { sender, agreed, first, recipients, expanded, cutThrough, signed } = transaction
   const asked = transaction.asked + 1
   if (fate.reply.code !== 250)
     return { transaction: { ...transaction, asked }, effects: turnAway(sender, address, fate.reply) }
@@ -75,6 +76,7 @@ function payOne(transaction: Transaction, address: string, fate: Fate): Paid {
     recipients: recipients.concat(fate.recipients),
     expanded: fate.expanded.length > 0 ? expanded.concat(fate.expanded) : expanded,
     cutThrough: Math.min(cutThrough, fate.cutThrough),
+    signed: signed || fate.signed,
   }
   return { transaction: next, effects: [{ kind: 'reply', reply: fate.reply }] }
 }
@@ -129,7 +131,8 @@ export function fateOf(
     return recipient
   })
   const expanded = several ? expandedOf(address, parameters) : []
-  return { reply: replies.recipientOk, recipients, expanded, cutThrough: answer.cutThrough ?? 0 }
+  const { cutThrough = 0, requireSignature = false } = answer
+  return { reply: replies.recipientOk, recipients, expanded, cutThrough, signed: requireSignature }
 }
 
 function parametersOfCopies({ notify, ...others }: RcptParameters): RcptParameters {
@@ -145,7 +148,7 @@ function expandedOf(address: string, { notify, orcpt }: RcptParameters): Expande
 /** Pays what can be paid: replies from the front as far as they are known. */
 export function pay(transaction: Transaction): Paid {
   const effects: Effect[] = []
-  let { agreed, first, recipients, expanded, cutThrough } = transaction
+  let { agreed, first, recipients, expanded, cutThrough, signed } = transaction
   let paid = 0
   for (const { address, fate } of transaction.owed) {
     if (!fate) break
@@ -157,12 +160,14 @@ export function pay(transaction: Transaction): Paid {
     effects.push({ kind: 'reply', reply: fate.reply })
     if (agreed++ === 0) first = address
     cutThrough = Math.min(cutThrough, fate.cutThrough)
+    signed ||= fate.signed
     recipients = recipients.concat(fate.recipients)
     expanded = expanded.concat(fate.expanded)
   }
   if (paid === 0) return { transaction, effects }
   const owed = transaction.owed.slice(paid)
-  return { transaction: { ...transaction, owed, agreed, first, recipients, expanded, cutThrough }, effects }
+  const paidFor = { owed, agreed, first, recipients, expanded, cutThrough, signed }
+  return { transaction: { ...transaction, ...paidFor }, effects }
 }
 
 export function makeEnvelope(

@@ -62,6 +62,8 @@ function request<F extends Fields, A>(
 }
 
 const SECOND = 1000
+/** found: an empty list where there are none; later: DNS did not say. */
+const textsShape = union({ found: { texts: list(string, 64) }, later: {} })
 
 export const busMessages = {
   /** First message on every connection, and the only one accepted before its answer. */
@@ -147,6 +149,8 @@ export const busMessages = {
         targets: list(targetShape),
         /** Milliseconds that a client may wait for a delivery to this zone; absent: none. */
         cutThrough: optional(integer),
+        /** Only mail that is signed for its sender goes there. */
+        requireSignature: optional(boolean),
         /** The same answer holds for every local part of this domain. */
         wholeDomain: optional(boolean),
       },
@@ -157,6 +161,9 @@ export const busMessages = {
     }),
     60 * SECOND,
   ),
+
+  /** TXT records of a name, each with its strings put together; for the keys of signatures. */
+  'look-up-text': request(['smtpd'], ['resolver'], { name: string }, textsShape, 60 * SECOND),
 
   // --- delivery: qmgr -> smtpc, lda
   deliver: request(

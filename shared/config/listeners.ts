@@ -83,6 +83,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       commandTimeout: listener.values['command-timeout'],
       cutThrough: listener.values['cut-through'] === 'yes' ? listener.values['cut-through-deadline'] : 0,
       holdLimit: kind === 'mx' ? 0 : listener.values['hold-limit'],
+      requireSignature: listener.values['require-signature'] === 'yes',
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
     },
   }))

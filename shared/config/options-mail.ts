@@ -146,6 +146,10 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'smtpd'],
     only: ['submission', 'local'],
   }),
+  'require-signature': one(t.oneOf('yes', 'no'), 'no', {
+    doc: 'Take only mail that the domains in From and of the reverse-path have signed (DKIM), all of it; a stolen relay cannot originate.',
+    readers: ['mcp', 'smtpd'],
+  }),
   'bare-newline': maybe(t.oneOf('refuse', 'normalise'), {
     doc: 'A CR or LF alone in the content: refused with 550 5.6.11, or made CRLF.',
     usual: '`refuse`; `local`: `normalise`',
@@ -168,6 +172,10 @@ export const zoneBlock = block(
     }),
     'cut-through-deadline': one(t.duration(100, 5 * minute), 5 * minute, {
       doc: "How long a client may wait for this zone; the listener's `cut-through-deadline` holds as well.",
+      readers: ['resolver'],
+    }),
+    'require-signature': one(t.oneOf('yes', 'no'), 'no', {
+      doc: 'Mail goes to this zone only if its sender has signed it, as for a listener; with zone `.`, nothing leaves unsigned.',
       readers: ['resolver'],
     }),
     mailboxes: one<v.Mailboxes>(

@@ -45,6 +45,8 @@ export interface ListenerSlice {
   cutThrough: number
   /** How long a message may wait for its release (RFC 4865); 0: FUTURERELEASE is not offered. */
   holdLimit: number
+  /** Take only mail with a valid DKIM signature of its sender. */
+  requireSignature: boolean
 }
 
 export interface SmtpdSlice {
@@ -172,6 +174,8 @@ export interface SmtpcSlice {
 }
 
 export interface ZoneSlice {
+  /** Only mail with a valid DKIM signature of its sender goes there. */
+  requireSignature: boolean
   /** How long a client may wait for a delivery to this zone; 0: not at all. */
   cutThrough: number
   /** A domain in A-label form, lower case; '.' is everything else; '*.example.org' all below. */

@@ -34,7 +34,8 @@ function buildZone(zone: Zone, minimumUid: number, facts: Facts, problems: Probl
 
 function bare({ name, values }: Zone) {
   const cutThrough = values['cut-through'] === 'yes' ? values['cut-through-deadline'] : 0
-  return { name, cutThrough, users: null, aliases: [], maildir: null, hosts: [] }
+  const requireSignature = values['require-signature'] === 'yes'
+  return { name, cutThrough, requireSignature, users: null, aliases: [], maildir: null, hosts: [] }
 }
 
 function buildLocal(zone: Zone, minimumUid: number, facts: Facts, problems: Problems): ZoneSlice {

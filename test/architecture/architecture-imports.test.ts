@@ -17,6 +17,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   'shared/net': ['base'],
   'shared/smtp': ['base', 'disk', 'net'],
   'shared/message': ['base', 'disk', 'net'],
+  'shared/dkim': ['base'],
   'shared/bus': ['base', 'disk', 'net', 'smtp', 'message'],
   'shared/config': ['base', 'disk', 'net', 'smtp', 'message', 'bus'],
   'shared/auth': ['base', 'smtp', 'system', 'config'],

@@ -37,6 +37,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     qualifyDomain: slice.kind === 'mx' ? '' : 'example.org',
     cutThrough: slice.cutThrough,
     holdLimit: slice.holdLimit,
+    requireSignature: slice.requireSignature,
     ...change,
   }
 }
@@ -151,7 +152,7 @@ export class Player implements Owner {
         : { id: stream, hostname: 'mx.example.org', sender: 'a@example.org', startedAt: 0 }
     const inlineLimit = 128 << 10
     this.#reception.open(
-      { stream, sizeLimit, bareNewline, inlineLimit, framing, received: '', submission },
+      { stream, sizeLimit, bareNewline, inlineLimit, framing, received: '', submission, watch: null },
       0,
     )
   }

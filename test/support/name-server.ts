@@ -41,6 +41,7 @@ const TYPE_NAMES = new Map<number, string>([
   [5, 'CNAME'],
   [6, 'SOA'],
   [15, 'MX'],
+  [16, 'TXT'],
   [28, 'AAAA'],
 ])
 
@@ -49,6 +50,11 @@ export const record = {
   aaaa: (name: string, address: string, ttl = 300): Data => ({ name, type: 28, class: 1, ttl, address }),
   mx: (name: string, priority: number, exchange: string, ttl = 300): Data => {
     return { name, type: 15, class: 1, ttl, priority, exchange }
+  },
+  txt: (name: string, text: string, ttl = 300): Data => {
+    // a string holds 255 octets at most
+    const data = text.match(/.{1,255}/gs) ?? ['']
+    return { name, type: 16, class: 1, ttl, data }
   },
   cname: (name: string, domain: string, ttl = 300): Data => ({ name, type: 5, class: 1, ttl, domain }),
   soa: (name: string, minimum = 60): Data => {

@@ -67,7 +67,8 @@ let qmgr: Link
 let smtpd: Link
 
 function zone(name: string, type: ZoneSlice['type'], more: Partial<ZoneSlice> = {}): ZoneSlice {
-  return { name, cutThrough: 0, type, users: null, aliases: [], maildir: null, hosts: [], ...more }
+  const plain = { cutThrough: 0, requireSignature: false, users: null, aliases: [], maildir: null, hosts: [] }
+  return { name, type, ...plain, ...more }
 }
 
 function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {

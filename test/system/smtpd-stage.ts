@@ -64,6 +64,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     bareNewline: 'refuse',
     cutThrough: 0,
     holdLimit: 0,
+    requireSignature: false,
     ...change,
   }
 }

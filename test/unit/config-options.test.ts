@@ -67,6 +67,8 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
     'type mx; port 26; cut-through yes; cut-through-deadline 9s;',
   ],
   'listener hold-limit': ['type submission; port 26;', 'type submission; port 26; hold-limit 1d;'],
+  'listener require-signature': ['type mx; port 26;', 'type mx; port 26; require-signature yes;'],
+  'zone require-signature': ['type local;', 'type local; require-signature yes;'],
   'zone cut-through': ['type local;', 'type local; cut-through no;'],
   'zone cut-through-deadline': ['type local;', 'type local; cut-through-deadline 9s;'],
   'zone type': ['type local;', 'type remote;'],

@@ -181,6 +181,7 @@ test('zones as the resolver wants them', { timeout }, () => {
     {
       name: 'xn--bcher-kva.example',
       cutThrough: 300_000,
+      requireSignature: false,
       type: 'local',
       users: { kind: 'system', minimumUid: 500 },
       aliases: [],
@@ -190,6 +191,7 @@ test('zones as the resolver wants them', { timeout }, () => {
     {
       name: 'x',
       cutThrough: 300_000,
+      requireSignature: false,
       type: 'relay',
       users: null,
       aliases: [],

@@ -20,6 +20,7 @@ function zone(users: ZoneSlice['users']): ZoneSlice {
   return {
     name: 'example.org',
     cutThrough: 0,
+    requireSignature: false,
     type: 'local',
     users,
     aliases: [],

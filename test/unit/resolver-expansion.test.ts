@@ -11,7 +11,16 @@ import type { ZoneSlice } from '../../shared/config/slices.ts'
 import { formatAddress, parseMailbox } from '../../shared/smtp/address.ts'
 
 function zone(name: string, type: ZoneSlice['type'] = 'local'): ZoneSlice {
-  return { name, cutThrough: 0, type, users: null, aliases: [], maildir: null, hosts: [] }
+  return {
+    name,
+    cutThrough: 0,
+    requireSignature: false,
+    type,
+    users: null,
+    aliases: [],
+    maildir: null,
+    hosts: [],
+  }
 }
 
 const zones = [

@@ -36,6 +36,7 @@ function open(change: Partial<ContentPlan> = {}): { content: Content; outlet: Ou
     inlineLimit: INLINE_LIMIT,
     received: TRACE,
     submission: null,
+    watch: null,
     ...change,
   }
   return { content: new Content(plan, outlet), outlet }

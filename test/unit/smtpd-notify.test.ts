@@ -17,7 +17,10 @@ const lines = (...all: string[]) => Buffer.from(`${all.join('\r\n')}\r\n`)
 function envelopeOf(...asked: [address: string, parameters: string, ...targets: string[]][]): Envelope {
   const mail = readMailParameters('', OFFERS, 0)
   assert.ok(!('code' in mail))
-  let transaction = openTransaction(1, 'a@client.example', mail, 0, 0)
+  let transaction = openTransaction(1, 'a@client.example', mail, 0, {
+    cutThrough: 0,
+    requireSignature: false,
+  })
   asked.forEach(([address, text, ...targets], n) => {
     const parameters = readRcptParameters(text, false)
     assert.ok(!('code' in parameters))

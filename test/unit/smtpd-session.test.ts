@@ -28,6 +28,7 @@ const setting: Setting = {
   qualifyDomain: '',
   cutThrough: 0,
   holdLimit: 0,
+  requireSignature: false,
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }
 const found = (address: string): Answer<'resolve'> => ({

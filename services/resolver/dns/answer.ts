@@ -42,6 +42,7 @@ export function readReply(reply: DnsReply, question: Question): Reading {
 function isWanted(record: DnsRecord, name: string, { type }: Question): boolean {
   if (record.name !== name) return false
   if (record.kind === 'mx') return type === 'MX'
+  if (record.kind === 'txt') return type === 'TXT'
   return record.kind === 'address' && record.type === type && isIP(record.address) === (type === 'A' ? 4 : 6)
 }
 

@@ -10,6 +10,9 @@
 export interface RecordPlace {
   /** Offsets in octets. */
   start: number
+  /** Of the record's data, and behind it. */
+  data: number
+  end: number
   type: number
   section: 'answer' | 'authority' | 'additional'
 }
@@ -18,7 +21,7 @@ export interface Layout {
   records: RecordPlace[]
 }
 
-export const TYPE = { A: 1, CNAME: 5, SOA: 6, MX: 15, AAAA: 28, OPT: 41 } as const
+export const TYPE = { A: 1, CNAME: 5, SOA: 6, MX: 15, TXT: 16, AAAA: 28, OPT: 41 } as const
 
 const HEADER_OCTETS = 12
 const MOST_RECORDS = 500
@@ -37,20 +40,20 @@ export function layOut(message: Buffer): Layout | null {
     for (let n = 0; n < count; n++) {
       const record = readRecord(message, at)
       if (!record) return null
-      records.push({ start: at, type: record.type, section })
+      records.push({ start: at, section, ...record })
       at = record.end
     }
   }
   return at <= message.length ? { records } : null
 }
 
-function readRecord(message: Buffer, start: number): { type: number; end: number } | null {
+function readRecord(message: Buffer, start: number): Omit<RecordPlace, 'start' | 'section'> | null {
   const at = start < message.length ? skipName(message, start) : null
   if (at === null || at + 10 > message.length) return null
   const type = message.readUInt16BE(at)
   const data = at + 10
   const end = data + message.readUInt16BE(at + 8)
-  return end <= message.length && isWellFormed(message, type, data, end) ? { type, end } : null
+  return end <= message.length && isWellFormed(message, type, data, end) ? { type, data, end } : null
 }
 
 function isWellFormed(message: Buffer, type: number, data: number, end: number): boolean {
@@ -68,9 +71,24 @@ function isWellFormed(message: Buffer, type: number, data: number, end: number):
       const numbers = second !== null && second < end ? skipName(message, second) : null
       return numbers !== null && numbers + 20 === end
     }
+    case TYPE.TXT:
+      return readStrings(message, data, end) !== null
     default:
       return true
   }
+}
+
+/** The strings of a TXT record (RFC 1035 section 3.3.14), put together; null when they do not fill it. */
+export function readStrings(message: Buffer, data: number, end: number): string | null {
+  let text = ''
+  let at = data
+  while (at < end) {
+    const next = at + 1 + (message[at] ?? 0)
+    if (next > end) return null
+    text += message.toString('latin1', at + 1, next)
+    at = next
+  }
+  return at > data ? text : null
 }
 
 /** The offset behind the name at `start`, or null when it is none. */

@@ -6,10 +6,10 @@
  * The codec is loaded late (4 MiB): at the first query, or before root is given up.
  */
 import type { Packet } from 'dns2'
-import { layOut, type RecordPlace, TYPE } from './layout.ts'
+import { layOut, type RecordPlace, readStrings, TYPE } from './layout.ts'
 
 export { TYPE }
-export type RecordType = 'A' | 'AAAA' | 'MX'
+export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT'
 
 export interface Question {
   name: string
@@ -19,6 +19,8 @@ export interface Question {
 export type DnsRecord =
   | { kind: 'address'; name: string; ttl: number; type: 'A' | 'AAAA'; address: string }
   | { kind: 'mx'; name: string; ttl: number; preference: number; exchange: string }
+  /** Its strings put together, latin1. */
+  | { kind: 'txt'; name: string; ttl: number; text: string }
   | { kind: 'cname'; name: string; ttl: number; target: string }
 
 export interface DnsReply {
@@ -82,14 +84,17 @@ function readRecord(codec: Codec, message: Buffer, place: RecordPlace): Resource
   return codec.Resource.parse(new codec.Reader(message, place.start * 8))
 }
 
+const WANTED: readonly number[] = [TYPE.A, TYPE.AAAA, TYPE.MX, TYPE.TXT, TYPE.CNAME]
+
 function readAnswer(codec: Codec, message: Buffer, place: RecordPlace): DnsRecord[] {
   const { type, section } = place
-  const wanted = type === TYPE.A || type === TYPE.AAAA || type === TYPE.MX || type === TYPE.CNAME
-  if (section !== 'answer' || !wanted) return []
+  if (section !== 'answer' || !WANTED.includes(type)) return []
   const record = readRecord(codec, message, place)
   if (record.class !== CLASS_IN) return []
   const name = normal(record.name)
   const { ttl } = record
+  if (type === TYPE.TXT)
+    return [{ kind: 'txt', name, ttl, text: readStrings(message, place.data, place.end) ?? '' }]
   if (type === TYPE.CNAME) return [{ kind: 'cname', name, ttl, target: normal(record.domain ?? '') }]
   if (type === TYPE.MX) {
     const exchange = normal(record.exchange ?? '')
