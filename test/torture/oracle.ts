@@ -1,7 +1,8 @@
 /**
  * Joins what was promised with what arrived. Pure.
  *
- * Lost: promised, and missing in one of its places. Stray: arrived, though it was refused for good or never sent.
+ * Lost: promised, and missing in one of its places. Stray: arrived or reported, though it was refused for good or
+ * never sent.
  * Duplicates: copies beyond the first at one place; they are allowed. Double-bounced: two different reports about
  * one recipient. Bounced: a report about somebody whose mail could be delivered.
  */
@@ -58,6 +59,7 @@ export function judge(streams: readonly Stream[], arrived: Arrived): Verdict {
     }
   }
   for (const [place, marks] of arrived.mail) countPlace(place, marks, streams, verdict)
+  for (const [place, marks] of reports.marks) countStrays(place, new Set(marks), streams, verdict)
   const expected = new Set(streams.flatMap(({ places }) => places))
   verdict.wronglyBounced.push(...[...reports.marks.keys()].filter((place) => !expected.has(place)))
   return verdict
@@ -73,6 +75,16 @@ function countPlace(
   const distinct = new Set(whole)
   verdict.corrupted += marks.length - whole.length
   verdict.duplicates += whole.length - distinct.size
+  countStrays(place, distinct, streams, verdict)
+}
+
+/** Reports are no exception: what was refused to the client is reported to nobody. */
+function countStrays(
+  place: string,
+  distinct: ReadonlySet<string>,
+  streams: readonly Stream[],
+  verdict: Verdict,
+): void {
   const here = streams.filter(({ places }) => places.includes(place))
   const sent = (mark: string) =>
     here.some(({ ledger: { accepted, doubtful } }) => accepted.has(mark) || doubtful.has(mark))

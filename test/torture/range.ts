@@ -1,8 +1,10 @@
 /**
- * Where torture takes place: a whole Posthorn that can be killed and started again on its spool, a sink, four
- * streams of mail with books on another file system, and everything that arrived at the end.
+ * Where torture takes place: a whole Posthorn that can be killed and started again on its spool, a sink, streams of
+ * mail with books on another file system, and everything that arrived at the end.
  *
- * Mail to `never@relay.example` is refused by the sink for good, so that reports are made under torture as well.
+ * Mail to `never@relay.example` is refused by the sink for good, so that reports are made under torture as well; to
+ * `grey@relay.example` every other time for now. Where it is asked for, as much mail comes through a listener that
+ * cuts through: there a message for `never@` alone is refused to the client, and must be reported to nobody.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,13 +22,18 @@ export interface RangeOptions {
   directory?: string
   /** Statements inside `qmgr`. */
   qmgr?: string
+  /** Streams through a listener that cuts through, besides the others. */
+  cutThrough?: boolean
 }
 
 interface Lane {
   name: string
   to: string[]
   places: string[]
+  listener: 'mx' | 'cut'
   sessions: number
+  /** Now and then a message of it gets 250. */
+  steady: boolean
   books: Books
 }
 
@@ -36,6 +43,10 @@ const PLACES = { anna: 'anna@local.example', ben: 'ben@local.example' } as const
 const FAR = 'far@relay.example'
 const AWAY = 'away@relay.example'
 const NEVER = 'never@relay.example'
+const GREY = 'grey@relay.example'
+/** Short enough that some messages are settled in time and some are not. */
+const CUT =
+  'listener "cut" { type mx; address 127.0.0.1; port 0; cut-through yes; cut-through-deadline 100ms; };'
 const WRITER = 'bounces@local.example'
 
 export class Range {
@@ -51,27 +62,44 @@ export class Range {
     this.#sink = sink
     this.posthorn = posthorn
     this.#folder = mkdtempSync(join(memoryFolder(), 'posthorn-books-'))
-    const lane = (name: string, sessions: number, to: string[], places: string[] = to): Lane => ({
-      name,
-      sessions,
-      to,
-      places,
-      books: openBooks(join(this.#folder, name)),
-    })
     this.#lanes = [
-      lane('local', 2, [PLACES.anna]),
-      lane('relayed', 2, [FAR]),
-      lane('both', 1, [PLACES.ben, AWAY]),
-      lane('refused', 1, [NEVER], [`${REPORT}${NEVER}`]),
+      this.#lane('local', [PLACES.anna], { sessions: 2 }),
+      this.#lane('relayed', [FAR], { sessions: 2 }),
+      this.#lane('both', [PLACES.ben, AWAY]),
+      this.#lane('refused', [NEVER], { places: [`${REPORT}${NEVER}`] }),
+      ...(options.cutThrough ? this.#cutLanes() : []),
     ]
   }
 
+  #cutLanes(): Lane[] {
+    const listener = 'cut'
+    const report = `${REPORT}${NEVER}`
+    return [
+      this.#lane('cut local', [PLACES.ben], { listener }),
+      this.#lane('cut several', [PLACES.anna, PLACES.ben, FAR, AWAY], { listener }),
+      this.#lane('cut grey', [GREY, PLACES.anna], { listener }),
+      this.#lane('cut some refused', [NEVER, FAR], { listener, places: [report, FAR] }),
+      this.#lane('cut refused', [NEVER], { listener, places: [report], steady: false }),
+    ]
+  }
+
+  #lane(name: string, to: string[], more: Partial<Lane> = {}): Lane {
+    const usual = { name, to, places: to, listener: 'mx', sessions: 1, steady: true } as const
+    return { ...usual, books: openBooks(join(this.#folder, name)), ...more }
+  }
+
   static async open(options: RangeOptions = {}): Promise<Range> {
-    const sink = await openSink((stage, argument) =>
-      stage === 'rcpt' && argument === NEVER ? '550 5.1.1 never' : null,
-    )
-    const posthorn = await start(options, sink, options.directory)
-    return new Range(options, sink, posthorn)
+    let asked = 0
+    const sink = await openSink((stage, argument) => {
+      if (stage === 'rcpt' && argument === NEVER) return '550 5.1.1 never'
+      return stage === 'rcpt' && argument === GREY && asked++ % 2 === 0 ? '451 4.7.1 come back' : null
+    })
+    try {
+      return new Range(options, sink, await start(options, sink, options.directory))
+    } catch (error) {
+      await sink.close()
+      throw error
+    }
   }
 
   /** The whole of it again, on the same spool; the load goes on in the same books. */
@@ -82,9 +110,9 @@ export class Range {
   }
 
   startLoad(): void {
-    this.#loads = this.#lanes.map(({ books, sessions, to }) =>
+    this.#loads = this.#lanes.map(({ books, listener, sessions, to }) =>
       startLoad({
-        target: this.posthorn.ports['mx'] ?? 0,
+        target: this.posthorn.ports[listener] ?? 0,
         sessions,
         octets: (n) => (n % LARGE_EVERY === LARGE_EVERY - 1 ? 300_000 : 2000),
         from: WRITER,
@@ -100,9 +128,10 @@ export class Range {
     this.#loads = []
   }
 
-  /** The service works: every stream has got so many more promises. */
+  /** The service works: every steady stream has got so many more promises. */
   async progressed(more: number): Promise<void> {
-    await Promise.all(this.#loads.map((load) => load.progressed(more)))
+    const steady = this.#loads.filter((_load, at) => this.#lanes[at]?.steady)
+    await Promise.all(steady.map((load) => load.progressed(more)))
   }
 
   /** How often clients heard something besides 250. */
@@ -150,7 +179,7 @@ export class Range {
         readMaildir(this.posthorn.maildir(user)).map(({ content }) => readSpecimen(content)),
       )
     }
-    for (const address of [FAR, AWAY, NEVER]) {
+    for (const address of [FAR, AWAY, NEVER, GREY]) {
       const here = this.#sink.mails.filter(({ to }) => to.includes(address))
       mail.set(
         address,
@@ -177,6 +206,7 @@ function start(options: RangeOptions, sink: Sink, directory: string | undefined)
         relayPort: sink.port,
         severity: 'warn',
         qmgr: options.qmgr ?? 'retry 200ms;',
+        more: options.cutThrough ? CUT : '',
         processes: 'restart-budget 1000; restart-window 1s; restart-delay 20ms; restart-delay-limit 50ms;',
       }),
     users: ['anna', 'ben', 'bounces'],
