@@ -11,6 +11,7 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
+import type { Route } from '../../shared/message/route.ts'
 import type { Backlog } from './backlog.ts'
 import { destinationOf, type Entry, freshEntry, heardFrom, rowOf, type Slot } from './entry.ts'
 import type { Journal } from './journal.ts'
@@ -28,7 +29,9 @@ export interface Conclusion {
 }
 
 export interface ActiveQueueOptions {
-  policy: () => RetryPolicy & { activeEntries: number; activeOctets: number }
+  policy: () => { activeEntries: number; activeOctets: number }
+  /** Of a recipient, by its route, after this outcome. */
+  retryPolicy: (route: Route | null, outcome: Outcome) => RetryPolicy
   journal: Journal
   reports: Pick<Reports, 'about'>
   backlog: Pick<Backlog, 'move'>
@@ -189,7 +192,7 @@ export class ActiveQueue {
     const verdict = judge(
       outcome,
       history,
-      this.#options.policy(),
+      this.#options.retryPolicy(slot.recipient.route ?? null, outcome),
       this.#options.now(),
       this.#options.random(),
     )

@@ -20,12 +20,14 @@ import { DueLoader } from './due.ts'
 import { destinationOf, type Entry, type Slot } from './entry.ts'
 import { Intake } from './intake.ts'
 import { Journal } from './journal.ts'
-import { limitsFor } from './limits.ts'
 import { LoadControl } from './load-control.ts'
 import { Reports } from './reports.ts'
+import { classOf, policyFor } from './retry-policy.ts'
 import { ourReply, Router } from './router.ts'
-import { Scheduler, tasksOf } from './scheduler.ts'
+import { Scheduler } from './scheduler.ts'
 import type { StorePort } from './store-port.ts'
+import { tasksOf } from './tasks.ts'
+import { TermsTable } from './terms.ts'
 import { Workers } from './workers.ts'
 
 export interface Foundation {
@@ -52,6 +54,7 @@ export class Assembly {
   readonly intake: Intake
   readonly resolver: Link
   readonly #foundation: Foundation
+  readonly #terms: TermsTable
   readonly #scheduler: Scheduler
   readonly #reports: Reports
   readonly #router: Router
@@ -64,7 +67,8 @@ export class Assembly {
     this.journal = new Journal(port, log, (health) => this.load.storeChanged(health))
     this.load = this.#makeLoad()
     this.files = new ContentFiles(slice().spool, slice().activeOctets)
-    this.#scheduler = new Scheduler((route) => limitsFor(route, slice()))
+    this.#terms = new TermsTable(slice)
+    this.#scheduler = new Scheduler((route) => this.#terms.of(route))
     this.#reports = new Reports({ policy: slice, ids, log, now, read: this.#read })
     this.queue = this.#makeQueue()
     this.resolver = this.#dialResolver()
@@ -95,6 +99,13 @@ export class Assembly {
     }
   }
 
+  /** Another slice is in force. */
+  reconfigured(): void {
+    this.load.reconfigured()
+    this.#scheduler.reconfigured(now())
+    this.courier.pumpAll()
+  }
+
   figures(): Record<string, number> {
     return {
       active: this.queue.entries.size,
@@ -112,6 +123,7 @@ export class Assembly {
     const { context, slice } = this.#foundation
     return new ActiveQueue({
       policy: slice,
+      retryPolicy: (route, outcome) => policyFor(slice(), (one) => this.#terms.of(one), route, outcome),
       journal: this.journal,
       reports: this.#reports,
       backlog: this.load.backlog,
@@ -143,7 +155,7 @@ export class Assembly {
   #schedule(entry: Entry, slots: Slot[]): void {
     for (const slot of slots) this.load.backlog.move(slot, destinationOf(slot))
     const keys = new Set<string>()
-    for (const task of tasksOf(entry, slots, this.#foundation.slice().recipientsPerTransaction)) {
+    for (const task of tasksOf(entry, slots, (route) => this.#terms.of(route).recipients)) {
       this.#scheduler.add(task, now())
       keys.add(task.route.destination)
     }
@@ -164,7 +176,7 @@ export class Assembly {
   }
 
   #makeCourier(): Courier {
-    const { context, ids, port } = this.#foundation
+    const { context, ids, port, slice } = this.#foundation
     return new Courier({
       scheduler: this.#scheduler,
       workers: this.workers,
@@ -173,6 +185,7 @@ export class Assembly {
       ids,
       log: context.log,
       now,
+      classOf: (route, outcome) => classOf(slice().retryClasses, route, outcome),
       load: async (id) => (await port.call('load', id))?.content ?? null,
     })
   }

@@ -10,12 +10,16 @@ import { formatId, type IdSource } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import { type Answer, CONTENT_WINDOW, type Payload } from '../../shared/bus/messages.ts'
 import type { Peer } from '../../shared/bus/peer.ts'
+import type { RetryClassSlice } from '../../shared/config/slices.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Route } from '../../shared/message/route.ts'
 import type { ActiveQueue, Conclusion } from './active-queue.ts'
+import { deadReply, doubtful, forgotten, payloadOf, resultOf, suspensionReply } from './attempt.ts'
 import type { ContentFiles } from './content-files.ts'
 import type { Result } from './destination.ts'
 import { type OnPiece, type Outgoing, OutgoingFile, OutgoingPieces } from './outgoing.ts'
-import type { Scheduler, Task } from './scheduler.ts'
+import type { Aside, Scheduler } from './scheduler.ts'
+import type { Task } from './tasks.ts'
 import { type NotNow, whyNotNow } from './timing.ts'
 import type { Workers } from './workers.ts'
 
@@ -29,6 +33,8 @@ export interface CourierOptions {
   ids: IdSource
   log: Log
   now: () => number
+  /** The class that a temporary reply of a destination belongs to. */
+  classOf: (route: Route, outcome: Outcome) => RetryClassSlice | null
   /** Content that is not in memory but in the database. */
   load: (id: number) => Promise<Uint8Array | null>
 }
@@ -50,23 +56,30 @@ export class Courier {
     return this.#running
   }
 
-  /** Starts everything that may start for a destination. */
-  pump(key: string): void {
+  /** Starts everything that may start for a destination and those that share its limits. */
+  pump(destination: string): void {
     if (this.#draining) return
-    const { scheduler, workers, now } = this.#options
-    this.#putAside(key)
-    for (;;) {
-      const route = scheduler.peek(key)
-      const peer = route && workers.find(route)
-      const task = peer && scheduler.next(key, now())
-      if (!peer || !task) break
-      void this.#deliver(task, peer)
-    }
-    this.#wakeAt(key, scheduler.startsAt(key, now()))
+    this.#putAside(destination)
+    const group = this.#options.scheduler.groupOf(destination)
+    if (group !== null) this.#pumpGroup(group)
   }
 
   pumpAll(): void {
-    for (const key of this.#options.scheduler.keys()) this.pump(key)
+    for (const group of this.#options.scheduler.groups()) this.#pumpGroup(group)
+  }
+
+  #pumpGroup(group: string): void {
+    if (this.#draining) return
+    const { scheduler, workers, now } = this.#options
+    for (;;) {
+      const route = scheduler.peek(group, now())
+      const peer = route && workers.find(route)
+      const task = peer && scheduler.next(group, now())
+      if (!peer || !task) break
+      void this.#deliver(task, peer)
+    }
+    for (const destination of scheduler.stranded()) this.#putAside(destination)
+    this.#wakeAt(group, scheduler.startsAt(group, now()))
   }
 
   /** No new attempts; resolves when the ones in hand are over. */
@@ -87,19 +100,19 @@ export class Courier {
     else this.#dialling.add(attempt)
   }
 
-  /** What waits for a dead destination waits on disk. */
-  #putAside(key: string): void {
-    const aside = this.#options.scheduler.abandoned(key, this.#options.now())
-    if (!aside) return
-    const outcome: Outcome = {
-      kind: 'later',
-      blame: 'destination',
-      reply: { code: 451, enhanced: '4.4.1', text: `${key} does not answer`, host: '' },
-    }
-    for (const { entry, slots } of aside.tasks) {
+  /** What waits for a dead or suspended destination waits on disk. */
+  #putAside(destination: string): void {
+    const aside = this.#options.scheduler.abandoned(destination, this.#options.now())
+    if (aside) this.#defer(aside)
+  }
+
+  #defer({ tasks, until, suspension }: Aside): void {
+    for (const { entry, slots, route } of tasks) {
+      const reply = suspension ? suspensionReply(suspension) : deadReply(route.destination)
+      const outcome: Outcome = { kind: 'later', blame: 'destination', reply }
       this.#options.queue().conclude(
         entry,
-        slots.map((slot) => ({ slot, outcome, notBefore: aside.until })),
+        slots.map((slot) => ({ slot, outcome, notBefore: until })),
       )
     }
   }
@@ -115,16 +128,16 @@ export class Courier {
     }
   }
 
-  #wakeAt(key: string, at: number | null): void {
-    if (at === null || this.#timers.has(key)) return
+  #wakeAt(group: string, at: number | null): void {
+    if (at === null || this.#timers.has(group)) return
     const timer = setTimeout(
       () => {
-        this.#timers.delete(key)
-        this.pump(key)
+        this.#timers.delete(group)
+        this.#pumpGroup(group)
       },
       Math.max(1, at - this.#options.now()),
     )
-    this.#timers.set(key, timer)
+    this.#timers.set(group, timer)
   }
 
   async #deliver(task: Task, peer: Peer): Promise<void> {
@@ -139,8 +152,9 @@ export class Courier {
     let handed = false
     try {
       const content = await this.#contentOf(task, attempt, peer)
+      const terms = this.#options.scheduler.connectionTerms(task.route.destination)
       handed = task.route.kind === 'smtp' && !peer.ended
-      const answer = await peer.request('deliver', payloadOf(task, attempt, content))
+      const answer = await peer.request('deliver', payloadOf(task, attempt, content, terms))
       result = this.#answered(task, answer)
     } catch (error) {
       log.warn(
@@ -214,7 +228,31 @@ export class Courier {
       outcome: byNumber.get(slot.n) ?? forgotten,
     }))
     this.#options.queue().conclude(task.entry, conclusions)
+    this.#suspend(task, conclusions)
     return resultOf(conclusions.map(({ outcome }) => outcome))
+  }
+
+  /** A class of replies may ask that its group be left alone for a while. */
+  #suspend({ route }: Task, conclusions: readonly Conclusion[]): void {
+    const { scheduler, now, log, classOf } = this.#options
+    for (const { outcome } of conclusions) {
+      const found = outcome.kind === 'later' ? classOf(route, outcome) : null
+      if (!found || found.suspend === null) continue
+      const until = now() + found.suspend
+      const suspension = { until, reply: outcome.reply, retryClass: found.name }
+      const aside = scheduler.suspend(route.destination, suspension)
+      const { code, enhanced, text, host } = outcome.reply
+      log.warn(
+        {
+          ...{ destination: route.destination, group: scheduler.groupOf(route.destination) },
+          ...{ retryClass: found.name, until: new Date(suspension.until).toISOString() },
+          ...{ host, reply: `${code} ${enhanced} ${text}` },
+        },
+        'suspended',
+      )
+      if (aside) this.#defer(aside)
+      return
+    }
   }
 
   /** Whether the final dot of an attempt that smtpc had in hand can have been sent. */
@@ -235,45 +273,4 @@ export class Courier {
     for (const slot of slots) slot.state = 'queued'
     this.#options.scheduler.add(task, this.#options.now())
   }
-}
-
-const lostReply: Reply = { code: 451, enhanced: '4.3.0', text: 'the attempt was lost here', host: '' }
-const forgotten: Outcome = { kind: 'later', blame: 'ours', reply: lostReply }
-/** RFC 1047: what happened after the dot, if it was sent, nobody here knows any more. */
-const doubtful: Outcome = { ...forgotten, inDoubt: true }
-
-function payloadOf(task: Task, attempt: number, content: Uint8Array | null): Payload<'deliver'> {
-  const { envelope } = task.entry
-  return {
-    attempt,
-    message: task.entry.id,
-    sender: envelope.sender,
-    recipients: task.slots.map(({ n, recipient: { address, original, notify, orcpt } }) => ({
-      n,
-      address,
-      ...(original !== undefined && { original }),
-      ...(notify !== undefined && { notify }),
-      ...(orcpt !== undefined && { orcpt }),
-    })),
-    size: envelope.size,
-    body: envelope.body,
-    smtputf8: envelope.smtputf8,
-    ...(envelope.ret && { ret: envelope.ret }),
-    ...(envelope.envid !== undefined && { envid: envelope.envid }),
-    ...(envelope.deliverBy && { deliverBy: envelope.deliverBy }),
-    ...(envelope.priority && { priority: envelope.priority }),
-    ...(envelope.requireTls && { requireTls: true }),
-    route: task.route,
-    content,
-  }
-}
-
-function resultOf(outcomes: readonly Outcome[]): Result {
-  let result: Result = 'neutral'
-  for (const outcome of outcomes) {
-    if (outcome.kind !== 'later') result = 'good'
-    else if (outcome.blame === 'destination') return 'bad'
-    else if (outcome.blame !== 'ours') result = 'good'
-  }
-  return result
 }

@@ -1,20 +1,19 @@
 /**
- * How much one destination gets: a pure state and what changes it.
+ * How one destination, a list of hosts, is doing: a pure state and what changes it.
  *
  * Concurrency starts at `initial`, grows by one with each success while all of it is used, is halved by trouble
  * of the destination, and after DEAD_AFTER such troubles in a row with no success the destination is *dead*:
- * nothing is tried until `probeAt`, then one attempt decides. A rate, where one is configured, is a bucket of
- * `count` tokens refilled evenly over `period`.
+ * nothing is tried until `probeAt`, then one attempt decides. What it shares with others of its provider, rate and
+ * connections, is in `group.ts`.
  */
 
-export interface Limits {
+export interface Range {
   initial: number
   max: number
-  rate: { count: number; period: number } | null
 }
 
 export interface Destination {
-  readonly limits: Limits
+  limits: Range
   running: number
   limit: number
   /** Troubles in a row. */
@@ -23,57 +22,57 @@ export interface Destination {
   probeAt: number | null
   /** How long it stays dead after the next failed probe. */
   penalty: number
-  tokens: number
-  tokensAt: number
+  /** When something last became of it. */
+  changedAt: number
 }
 
-/** good: sent or a refusal of recipients, so the host is well; bad: its trouble; neutral: says nothing of it. */
-export type Result = 'good' | 'bad' | 'neutral'
+/**
+ * good: sent or a refusal of recipients, so the host is well; bad: its trouble; braked: the same, in the words of a
+ * host that is there; neutral: says nothing of it.
+ */
+export type Result = 'good' | 'bad' | 'braked' | 'neutral'
 
 const DEAD_AFTER = 5
 const FIRST_PENALTY_MS = 30_000
 const LONGEST_PENALTY_MS = 600_000
 
-export function newDestination(limits: Limits, now: number): Destination {
+export function newDestination(limits: Range, now: number): Destination {
   return {
     limits,
     running: 0,
-    limit: Math.min(limits.initial, limits.max),
+    limit: limits.initial,
     troubles: 0,
     probeAt: null,
     penalty: FIRST_PENALTY_MS,
-    tokens: limits.rate?.count ?? 0,
-    tokensAt: now,
+    changedAt: now,
   }
 }
 
-/** May one more attempt start? */
-export function mayStart(destination: Destination, now: number): boolean {
-  if (destination.probeAt !== null) return now >= destination.probeAt && destination.running === 0
-  if (destination.running >= destination.limit) return false
-  return destination.limits.rate === null || refilled(destination, destination.limits.rate, now) >= 1
+/** Another config. */
+export function relimitDestination(destination: Destination, limits: Range): void {
+  destination.limits = limits
+  destination.limit = Math.min(destination.limit, limits.max)
 }
 
-/** When `mayStart` may turn true by time alone; null when only a finished attempt can do that. */
-export function startsAt(destination: Destination, now: number): number | null {
-  if (destination.probeAt !== null) return destination.probeAt > now ? destination.probeAt : null
-  const { rate } = destination.limits
-  if (rate === null || destination.running >= destination.limit) return null
-  const missing = 1 - refilled(destination, rate, now)
-  return missing > 0 ? now + Math.ceil((missing * rate.period) / rate.count) : null
+/** How many more attempts may start: for the dead none, and one when the time of a probe has come. */
+export function room(destination: Destination, now: number): number {
+  const { limit, probeAt, running } = destination
+  if (probeAt === null) return Math.max(0, limit - running)
+  return now >= probeAt && running === 0 ? 1 : 0
 }
 
-export function started(destination: Destination, now: number): void {
+export function isDead({ probeAt }: Destination, now: number): boolean {
+  return probeAt !== null && probeAt > now
+}
+
+export function started(destination: Destination): void {
   destination.running++
-  const { rate } = destination.limits
-  if (rate === null) return
-  destination.tokens = refilled(destination, rate, now) - 1
-  destination.tokensAt = now
 }
 
 export function finished(destination: Destination, result: Result, now: number): void {
   const full = destination.running >= destination.limit
   destination.running--
+  destination.changedAt = now
   switch (result) {
     case 'good':
       destination.troubles = 0
@@ -82,6 +81,7 @@ export function finished(destination: Destination, result: Result, now: number):
       if (full && destination.limit < destination.limits.max) destination.limit++
       return
     case 'bad':
+    case 'braked':
       return suffered(destination, now)
     case 'neutral':
       return
@@ -107,7 +107,12 @@ export function revive(destination: Destination): void {
   destination.penalty = FIRST_PENALTY_MS
 }
 
-function refilled(destination: Destination, rate: { count: number; period: number }, now: number): number {
-  const gained = ((now - destination.tokensAt) * rate.count) / rate.period
-  return Math.min(rate.count, destination.tokens + gained)
+/** Nothing to remember, or it was so long ago that it says nothing of today. */
+export function isForgettable(
+  { changedAt, limit, limits, probeAt, running }: Destination,
+  now: number,
+): boolean {
+  if (running > 0) return false
+  if (probeAt === null && limit >= limits.initial) return true
+  return Math.max(probeAt ?? 0, changedAt) + LONGEST_PENALTY_MS < now
 }

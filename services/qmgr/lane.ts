@@ -6,7 +6,7 @@
  * do not hold up another's one; inside a sender, order of arrival.
  */
 import type { Priority } from './priority.ts'
-import type { Task } from './scheduler.ts'
+import type { Task } from './tasks.ts'
 
 /** Out of thirteen turns when all three wait. */
 const WEIGHT: Readonly<Record<Priority, number>> = { urgent: 8, normal: 4, bulk: 1 }
@@ -27,10 +27,16 @@ interface Class {
 }
 
 export class Lane {
+  readonly #onGone: (task: Task) => void
   readonly #classes: Record<Priority, Class> = {
     urgent: { senders: new Map(), pass: 0 },
     normal: { senders: new Map(), pass: 0 },
     bulk: { senders: new Map(), pass: 0 },
+  }
+
+  /** @param onGone for each task that is dropped because all its slots were taken out while it waited. */
+  constructor(onGone: (task: Task) => void = () => undefined) {
+    this.#onGone = onGone
   }
 
   add(task: Task): void {
@@ -65,11 +71,22 @@ export class Lane {
       const one = this.#nextClass()
       if (!one) return null
       for (const [sender, line] of one.senders) {
-        const task = skipGone(line)
+        const task = this.#skipGone(line)
         if (task) return { one, sender, line, task }
         one.senders.delete(sender)
       }
     }
+  }
+
+  /** Slots may have been held or removed while they waited. */
+  #skipGone(line: SenderLine): Task | null {
+    for (; line.head < line.tasks.length; line.head++) {
+      const task = line.tasks[line.head]
+      if (task?.slots.some((slot) => slot.state === 'queued')) return task
+      line.tasks[line.head] = undefined
+      if (task) this.#onGone(task)
+    }
+    return null
   }
 
   #nextClass(): Class | null {
@@ -84,16 +101,6 @@ export class Lane {
   #leastPass(): number {
     return this.#nextClass()?.pass ?? 0
   }
-}
-
-/** Slots may have been held or removed while they waited. */
-function skipGone(line: SenderLine): Task | null {
-  for (; line.head < line.tasks.length; line.head++) {
-    const task = line.tasks[line.head]
-    if (task?.slots.some((slot) => slot.state === 'queued')) return task
-    line.tasks[line.head] = undefined
-  }
-  return null
 }
 
 function compact(line: SenderLine): SenderLine {

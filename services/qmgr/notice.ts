@@ -21,6 +21,8 @@ export interface Notice {
   reply: Reply
   /** Given up because the time was over, not because somebody said no. */
   expired: boolean
+  /** For `delayed`: how long it will be tried, milliseconds since 1970. */
+  until?: number
 }
 
 /** Null: nothing is to be told, or nobody is there to be told (RFC 5321 section 4.5.5: never in answer to <>). */
@@ -45,7 +47,7 @@ export function noticeFor(
       return wants(notify, 'FAILURE') ? { kind: 'failed', recipient, reply, expired: verdict.expired } : null
     case 'wait':
       return verdict.warn && wantsDelay(envelope, notify)
-        ? { kind: 'delayed', recipient, reply, expired: false }
+        ? { kind: 'delayed', recipient, reply, expired: false, until: verdict.until }
         : null
     default: {
       const never: never = verdict

@@ -61,7 +61,7 @@ export async function startQmgr(context: Context<'qmgr'>): Promise<Running<'qmgr
     },
     reconfigure: (next) => {
       slice = next
-      parts.load.reconfigured()
+      parts.reconfigured()
     },
     figures: () => parts.figures(),
   }

@@ -18,8 +18,6 @@ export interface StatusFacts {
   notices: readonly Notice[]
   hostname: string
   now: number
-  /** When tries will end, for a delay. */
-  until: number
 }
 
 export function statusFields(facts: StatusFacts, utf8: boolean): string[] {
@@ -47,7 +45,7 @@ function recipientFields(facts: StatusFacts, notice: Notice, utf8: boolean): str
     ...(reply.host ? [`Remote-MTA: dns; ${oneLine(reply.host, utf8)}`] : []),
     ...(reply.host || failing ? [`Diagnostic-Code: ${diagnostic(reply, utf8)}`] : []),
     ...(failing ? [`Last-Attempt-Date: ${mailDate(facts.now)}`] : []),
-    ...(kind === 'delayed' ? [`Will-Retry-Until: ${mailDate(facts.until)}`] : []),
+    ...(notice.until === undefined ? [] : [`Will-Retry-Until: ${mailDate(notice.until)}`]),
     '',
   ]
 }

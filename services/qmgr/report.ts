@@ -101,15 +101,17 @@ function words(facts: ReportFacts): string[] {
   ]
 }
 
-function opening({ kind, until }: ReportFacts): string[] {
+function opening({ kind, notices }: ReportFacts): string[] {
   switch (kind) {
     case 'failed':
       return ['Your message could not be delivered to the recipients below.']
-    case 'delayed':
+    case 'delayed': {
+      const until = Math.min(...notices.map((notice) => notice.until ?? Number.POSITIVE_INFINITY))
       return [
         'Your message has not been delivered yet to the recipients below. You need not send',
         `it again: it will be tried until ${mailDate(until)}.`,
       ]
+    }
     case 'delivered':
       return ['Your message has been delivered to the recipients below.']
     case 'relayed':

@@ -23,7 +23,7 @@ export interface Report {
 }
 
 export interface ReportsOptions {
-  policy: () => { hostname: string; lifetime: number; returnLimit: number }
+  policy: () => { hostname: string; returnLimit: number }
   ids: IdSource
   log: Log
   now: () => number
@@ -65,12 +65,11 @@ export class Reports {
 
   async #report(subject: Subject, kind: NoticeKind, notices: readonly Notice[]): Promise<Report> {
     const { policy, ids, log, now } = this.#options
-    const { hostname, lifetime } = policy()
+    const { hostname } = policy()
     const about = subject.envelope
     const returned = await this.#returned(subject, kind)
     const id = ids.next()
-    const until = about.receivedAt + lifetime
-    const content = composeReport({ kind, id, about, notices, returned, hostname, now: now(), until })
+    const content = composeReport({ kind, id, about, notices, returned, hostname, now: now() })
     const envelope = reportEnvelope(id, about, content, now())
     log.info(
       { message: formatId('T', about.id), report: formatId('T', id), to: about.sender, about: kind },

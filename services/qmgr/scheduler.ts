@@ -1,137 +1,237 @@
 /**
- * Who goes next: tasks queued by destination, given out within each destination's limits. Pure but for the state
- * it keeps; time comes in as an argument.
+ * Who goes next: tasks queued by destination, given out within the limits of each destination and of the group that
+ * it belongs to. Pure but for the state it keeps; time comes in as an argument.
  *
- * A task is one transaction: recipients of one message that share a route, at most `recipientsPerTransaction` of
- * them. Destinations do not wait for one another; inside one, `lane.ts` says whose turn it is.
+ * A task is one transaction: recipients of one message that share a route, so many at most as its `terms.ts` say.
+ * It stands in two lines, one behind the other: the destination's, which lets pass only what the destination has
+ * room for, then the group's, where all destinations of a provider wait for the same connections. Both are lanes
+ * (`lane.ts`), so that priorities and senders get their turns in each, and who waits for a slow or dead host holds up
+ * nobody behind it. Groups do not wait for one another.
  */
 import type { Route } from '../../shared/message/route.ts'
+import { type Crowd, clear, front, type Line, newCrowd, offer, takeFrom } from './crowd.ts'
 import {
-  type Destination,
   finished,
-  type Limits,
-  mayStart,
+  isDead,
+  isForgettable,
   newDestination,
   type Result,
+  relimitDestination,
   revive,
+  room,
   started,
-  startsAt,
 } from './destination.ts'
-import type { Entry, Slot } from './entry.ts'
+import {
+  type Group,
+  groupFinished,
+  groupMayStart,
+  groupStarted,
+  groupStartsAt,
+  isPlain,
+  newGroup,
+  relimit,
+  type Suspension,
+  suspend,
+  suspensionOf,
+} from './group.ts'
 import { Lane } from './lane.ts'
+import type { Task } from './tasks.ts'
+import type { ConnectionTerms, Terms } from './terms.ts'
 
-export interface Task {
-  entry: Entry
-  slots: Slot[]
-  route: Route
-}
-
-interface Line {
-  destination: Destination
-  lane: Lane
+/** Tasks that are not to be tried before then, and who said so, if somebody did. */
+export interface Aside {
+  tasks: Task[]
+  until: number
+  suspension: Suspension | null
 }
 
 /** Lines with nothing to remember are kept until there are this many. */
 const MANY_LINES = 1024
 
 export class Scheduler {
-  readonly #limitsOf: (route: Route) => Limits
+  readonly #termsOf: (route: Route) => Terms
   readonly #lines = new Map<string, Line>()
+  readonly #groups = new Map<string, Crowd>()
+  /** Destinations that turned out dead when the turn of one of their tasks came. */
+  readonly #stranded = new Set<string>()
+  readonly #lineOf = (key: string) => this.#lines.get(key)
+  #sweepAt = MANY_LINES
 
-  constructor(limitsOf: (route: Route) => Limits) {
-    this.#limitsOf = limitsOf
+  constructor(termsOf: (route: Route) => Terms) {
+    this.#termsOf = termsOf
   }
 
   add(task: Task, now: number): void {
-    const key = task.route.destination
-    let line = this.#lines.get(key)
-    if (!line) {
-      line = { destination: newDestination(this.#limitsOf(task.route), now), lane: new Lane() }
-      this.#lines.set(key, line)
-    }
+    const line = this.#lines.get(task.route.destination) ?? this.#open(task.route, now)
+    line.route = task.route
     line.lane.add(task)
+    offer(line, now)
   }
 
-  /** The route of what is next in line, if anything is. */
-  peek(key: string): Route | null {
-    return this.#lines.get(key)?.lane.peek()?.route ?? null
+  /** The group of a destination that has something in line or under way. */
+  groupOf(destination: string): string | null {
+    return this.#lines.get(destination)?.terms.group ?? null
   }
 
-  /** The next task of a destination, now counted as running; null when there is none or it may not start. */
-  next(key: string, now: number): Task | null {
+  /** For the attempt that `next` has given. */
+  connectionTerms(destination: string): ConnectionTerms | null {
+    return this.#lines.get(destination)?.terms.connections ?? null
+  }
+
+  /** The route of what is next in a group's line, if anything is. */
+  peek(group: string, now: number): Route | null {
+    const crowd = this.#groups.get(group)
+    return crowd ? (front(crowd, this.#lineOf, now)?.route ?? null) : null
+  }
+
+  /** The next task of a group, now counted as running; null when there is none or it may not start. */
+  next(group: string, now: number): Task | null {
+    const crowd = this.#groups.get(group)
+    if (!crowd || !groupMayStart(crowd.group, now)) return null
+    while (front(crowd, this.#lineOf, now)) {
+      const task = crowd.lane.take()
+      const line = task && this.#lines.get(task.route.destination)
+      if (!line) continue
+      line.offered--
+      if (room(line.destination, now) > 0) {
+        started(line.destination)
+        groupStarted(crowd.group, now)
+        offer(line, now)
+        return task
+      }
+      // It has shrunk or died since it offered this one.
+      line.lane.add(task)
+      if (isDead(line.destination, now)) this.#stranded.add(line.key)
+    }
+    return null
+  }
+
+  /** Destinations to be put aside: `abandoned` says what, for each. */
+  stranded(): string[] {
+    if (this.#stranded.size === 0) return []
+    const found = [...this.#stranded]
+    this.#stranded.clear()
+    return found
+  }
+
+  /** Takes everything that waits for a destination that is dead or suspended, so that it can wait on disk instead. */
+  abandoned(key: string, now: number): Aside | null {
     const line = this.#lines.get(key)
-    if (!line || !mayStart(line.destination, now)) return null
-    const task = line.lane.take()
-    if (task) started(line.destination, now)
-    else this.#forget(key, line)
-    return task
+    if (!line) return null
+    const suspension = suspensionOf(line.group.group, now)
+    const dead = isDead(line.destination, now) ? (line.destination.probeAt ?? 0) : 0
+    if (!suspension && dead === 0) return null
+    return { tasks: this.takeAll(key), until: Math.max(dead, suspension?.until ?? 0), suspension }
   }
 
-  /** Takes everything that waits for a destination that is dead, so that it can wait on disk instead. */
-  abandoned(key: string, now: number): { tasks: Task[]; until: number } | null {
-    const until = this.#lines.get(key)?.destination.probeAt ?? null
-    if (until === null || until <= now) return null
-    return { tasks: this.takeAll(key), until }
+  /** Nothing more is started for the destination's group; what waits for it is taken, for the disk. */
+  suspend(destination: string, suspension: Suspension): Aside | null {
+    const line = this.#lines.get(destination)
+    if (!line) return null
+    const crowd = line.group
+    suspend(crowd.group, suspension)
+    const tasks = clear(crowd)
+    for (const one of crowd.lines) for (const task of takeFrom(one.lane)) tasks.push(task)
+    return { tasks, until: suspension.until, suspension }
   }
 
+  /** What waits for a destination; the little that stands in the line of a group of several comes in its turn. */
   takeAll(key: string): Task[] {
-    const lane = this.#lines.get(key)?.lane
-    const tasks: Task[] = []
-    for (let task = lane?.take(); lane && task; task = lane.take()) tasks.push(task)
-    return tasks
+    const line = this.#lines.get(key)
+    if (!line) return []
+    const tasks = line.group.lines.size === 1 ? clear(line.group) : []
+    return tasks.concat(takeFrom(line.lane))
   }
 
   finished(key: string, result: Result, now: number): void {
     const line = this.#lines.get(key)
     if (!line) return
     finished(line.destination, result, now)
-    this.#forget(key, line)
+    groupFinished(line.group.group, result)
+    offer(line, now)
+    if (this.#lines.size > MANY_LINES) this.#forget(line, now)
   }
 
   /** When `next` may succeed by time alone. */
-  startsAt(key: string, now: number): number | null {
-    const line = this.#lines.get(key)
-    return line?.lane.peek() ? startsAt(line.destination, now) : null
+  startsAt(group: string, now: number): number | null {
+    const crowd = this.#groups.get(group)
+    return crowd && front(crowd, this.#lineOf, now) ? groupStartsAt(crowd.group, now) : null
   }
 
-  /** An administrator wants these tried now, dead or not. */
+  /** An administrator wants these tried now, dead, suspended or not. */
   revive(destinations: Iterable<string>): void {
     for (const key of destinations) {
       const line = this.#lines.get(key)
-      if (line) revive(line.destination)
+      if (!line) continue
+      revive(line.destination)
+      line.group.group.suspended = null
     }
   }
 
-  keys(): string[] {
-    return [...this.#lines.keys()]
+  groups(): string[] {
+    return [...this.#groups.keys()]
   }
 
-  /** A line with nothing waiting, nothing running and nothing to remember is dropped. */
-  #forget(key: string, line: Line): void {
-    const { running, probeAt, limit, limits } = line.destination
-    const plain = probeAt === null && limits.rate === null && limit >= limits.initial
-    if (this.#lines.size > MANY_LINES && running === 0 && plain && !line.lane.peek()) this.#lines.delete(key)
+  /** The terms have changed: who stands where is worked out anew. */
+  reconfigured(now: number): void {
+    const before = new Map(this.#groups)
+    this.#groups.clear()
+    for (const crowd of before.values()) {
+      for (const task of clear(crowd)) this.#lines.get(task.route.destination)?.lane.add(task)
+    }
+    for (const line of this.#lines.values()) {
+      line.terms = this.#termsOf(line.route)
+      line.group = this.#join(line, now, before.get(line.terms.group)?.group)
+      relimitDestination(line.destination, line.terms.limits)
+    }
+    for (const line of this.#lines.values()) offer(line, now)
   }
-}
 
-/** The transactions that the queued slots of an entry make. Local mailboxes share a destination, not a transaction. */
-export function tasksOf(entry: Entry, slots: readonly Slot[], most: number): Task[] {
-  const [only] = slots
-  if (only?.recipient.route && slots.length === 1)
-    return [{ entry, slots: [only], route: only.recipient.route }]
-  const groups = new Map<string, Task[]>()
-  for (const slot of slots) {
-    const { route } = slot.recipient
-    if (!route) continue
-    const key =
-      route.kind === 'local'
-        ? `${route.destination} ${route.mailbox.path}`
-        : `${route.destination} ${route.protocol}`
-    const tasks = groups.get(key) ?? []
-    groups.set(key, tasks)
-    const last = tasks.at(-1)
-    if (last && last.slots.length < most) last.slots.push(slot)
-    else tasks.push({ entry, slots: [slot], route })
+  #open(route: Route, now: number): Line {
+    if (this.#lines.size >= this.#sweepAt) this.#sweep(now)
+    const terms = this.#termsOf(route)
+    const crowd = this.#groups.get(terms.group) ?? this.#openGroup(terms, now)
+    const destination = newDestination(terms.limits, now)
+    const key = route.destination
+    const line: Line = { key, route, terms, destination, lane: new Lane(), offered: 0, group: crowd }
+    crowd.lines.add(line)
+    this.#lines.set(key, line)
+    return line
   }
-  return [...groups.values()].flat()
+
+  #openGroup(terms: Terms, now: number, learnt?: Group): Crowd {
+    const group = learnt ?? newGroup(terms.limits, now)
+    if (learnt) relimit(learnt, terms.limits, now)
+    const crowd = newCrowd(group)
+    this.#groups.set(terms.group, crowd)
+    return crowd
+  }
+
+  /** The line's group under new terms, with what is under way counted where it belongs now. */
+  #join(line: Line, now: number, learnt: Group | undefined): Crowd {
+    let crowd = this.#groups.get(line.terms.group)
+    if (!crowd) {
+      crowd = this.#openGroup(line.terms, now, learnt)
+      crowd.group.running = 0
+    }
+    crowd.lines.add(line)
+    crowd.group.running += line.destination.running
+    return crowd
+  }
+
+  /** A line with nothing waiting, nothing running and nothing to remember is dropped, its group with the last. */
+  #forget(line: Line, now: number): void {
+    if (line.offered > 0 || line.lane.peek() || !isForgettable(line.destination, now)) return
+    const crowd = line.group
+    if (crowd.lines.size === 1 && !isPlain(crowd.group, now)) return
+    this.#lines.delete(line.key)
+    crowd.lines.delete(line)
+    if (crowd.lines.size === 0) this.#groups.delete(line.terms.group)
+  }
+
+  /** Dead ones never finish anything: now and then all are looked at. */
+  #sweep(now: number): void {
+    for (const line of this.#lines.values()) this.#forget(line, now)
+    this.#sweepAt = Math.max(MANY_LINES, 2 * this.#lines.size)
+  }
 }

@@ -193,7 +193,7 @@ function lowerAscii(text: string): string {
 }
 
 /** In time linear in the text for each part: the pattern may come from anybody. */
-function fits(pattern: string | undefined, text: string): boolean {
+export function fits(pattern: string | undefined, text: string): boolean {
   if (pattern === undefined || pattern === text) return true
   const [first = '', ...rest] = pattern.split('*')
   const last = rest.pop()

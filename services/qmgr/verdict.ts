@@ -17,6 +17,8 @@ export interface RetryPolicy {
   bounceLifetime: number
   /** 0: never. */
   delayWarning: number
+  /** Milliseconds that nothing is sent to whoever said so, this recipient included. */
+  suspend?: number
 }
 
 export interface History {
@@ -33,7 +35,8 @@ export interface History {
 export type Verdict =
   | { kind: 'done' }
   | { kind: 'fail'; reply: Reply; expired: boolean }
-  | { kind: 'wait'; at: number; attempts: number; warn: boolean; reply: Reply }
+  /** `until`: the end of its life. */
+  | { kind: 'wait'; at: number; attempts: number; warn: boolean; reply: Reply; until: number }
 
 const OURS_MS = 30_000
 const JITTER = 0.1
@@ -69,6 +72,7 @@ function later(
 ): Verdict {
   const { reply } = outcome
   const first = policy.retry[0] ?? OURS_MS
+  const ends = endOf(history, policy)
   if (outcome.blame === 'ours' && !outcome.inDoubt) {
     return {
       kind: 'wait',
@@ -76,13 +80,13 @@ function later(
       attempts: history.attempts,
       warn: false,
       reply,
+      until: ends,
     }
   }
-  const ends = endOf(history, policy)
   if (now >= ends) return { kind: 'fail', reply, expired: true }
   const wait = policy.retry[Math.min(history.attempts, policy.retry.length - 1)] ?? first
   const jitter = outcome.inDoubt ? random : 2 * random - 1
-  const at = now + Math.round(wait * (1 + JITTER * jitter))
+  const at = now + Math.max(Math.round(wait * (1 + JITTER * jitter)), policy.suspend ?? 0)
   const warn = !history.warned && !history.isReport && isLate(history, policy, now)
   return {
     kind: 'wait',
@@ -92,6 +96,7 @@ function later(
     attempts: history.attempts + 1,
     warn,
     reply,
+    until: ends,
   }
 }
 

@@ -14,6 +14,7 @@ import { Cache } from './dns/cache.ts'
 import { type Addresses, addressesOf, type Lookups } from './host-addresses.ts'
 import type { HostsFile } from './hosts-file.ts'
 import { type Exchanger, readExchangers } from './mail-exchangers.ts'
+import { providerOf } from './provider.ts'
 import type { ReplyName } from './replies.ts'
 
 export type NextHop =
@@ -161,7 +162,9 @@ export class NextHops {
       .map(({ host }) => host)
       .sort()
       .join(',')
-    return { hop: smtpRoute(zone, destination, hosts), ttl }
+    const provider = providerOf(exchangers)
+    const route = smtpRoute(zone, destination, hosts, 'smtp', provider)
+    return { hop: route, ttl }
   }
 }
 
@@ -174,8 +177,10 @@ function smtpRoute(
   destination: string,
   hosts: Host[],
   protocol: 'smtp' | 'lmtp' = 'smtp',
+  provider: string | null = null,
 ): NextHop {
-  return { kind: 'route', route: { kind: 'smtp', zone: zone.name, destination, protocol, hosts } }
+  const route: Route = { kind: 'smtp', zone: zone.name, destination, protocol, hosts }
+  return { kind: 'route', route: provider === null ? route : { ...route, provider } }
 }
 
 function formatHost(host: string, port: number): string {

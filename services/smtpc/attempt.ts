@@ -9,6 +9,7 @@ import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Route } from '../../shared/message/route.ts'
 import type { Delivery } from './commands.ts'
+import type { Place } from './company.ts'
 import type { Connection, Tenant } from './connection.ts'
 import { type Content, ContentStream } from './content.ts'
 import { Dial, type Dialled } from './dial.ts'
@@ -33,6 +34,8 @@ export class Attempt implements Tenant {
   #targets: Target[] = []
   #failures: Reply[] = []
   #dial: Dial | null = null
+  /** The reservation of the connection that is being dialled. */
+  #place: Place | null = null
   #connection: Connection | null = null
   #at: { host: string; address: string; tls: string } = { host: '', address: '', tls: '' }
   #over = false
@@ -56,6 +59,7 @@ export class Attempt implements Tenant {
     if (this.#over) return
     if (this.#connection) return void this.#connection.interrupt(this, reply)
     this.#dial?.cancel()
+    this.#free()
     this.#settleAll({ kind: 'later', reply, blame: 'ours' })
   }
 
@@ -94,6 +98,7 @@ export class Attempt implements Tenant {
 
   #run(connection: Connection): void {
     this.#connection = connection
+    connection.terms = this.#delivery.terms
     const { target, tls } = connection
     this.#at = { host: target.name, address: target.address, tls }
     const job = { delivery: this.#delivery, content: this.content, tenant: this }
@@ -111,6 +116,7 @@ export class Attempt implements Tenant {
     const target = this.#targets.shift()
     if (!target) return this.#settleAll(whenAllFailed(this.#failures))
     this.#at = { host: target.name, address: target.address, tls: '' }
+    this.#place = this.#pool.reserve(this.#delivery.terms)
     this.#dial = new Dial(
       target,
       this.#pool.slice,
@@ -121,13 +127,20 @@ export class Attempt implements Tenant {
 
   #dialled(dialled: Dialled): void {
     this.#dial = null
+    this.#free()
     if (dialled.kind === 'up') {
       // It leaves with this turn of the loop; the dot waits for replies to what is sent now, so for the next turn.
       this.#client.dial({ attempt: this.#delivery.attempt, begun: true })
-      return this.#run(this.#pool.adopt(this.#key, dialled.session, this.#lmtp))
+      return this.#run(this.#pool.adopt(this.#key, dialled.session, this.#lmtp, this.#delivery.terms))
     }
     this.#failures.push(dialled.reply)
     this.#dialNext()
+  }
+
+  /** Before the connection itself is counted, or because there will be none. */
+  #free(): void {
+    this.#place?.free()
+    this.#place = null
   }
 
   #settleAll(outcome: Outcome): void {

@@ -89,6 +89,8 @@ export class Connection {
   served = 0
   /** Milliseconds since 1970 until which the present phase may last. */
   deadline = Number.POSITIVE_INFINITY
+  /** As the last delivery over it has them. */
+  terms: Delivery['terms']
   readonly #socket: Socket
   readonly #session: Session
   readonly #lmtp: boolean
@@ -134,6 +136,11 @@ export class Connection {
     this.#running = { job, transaction, begunAt: Date.now() }
     this.#keeper.onBusy(this)
     this.#carryOut(effects)
+  }
+
+  /** Nothing to do, and not on its way out. */
+  get idle(): boolean {
+    return !this.#running && !this.#leaving && !this.#closed
   }
 
   /** Whether a job may wait here: the host is fast, and the envelope in hand is not answered yet. */

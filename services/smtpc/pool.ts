@@ -8,6 +8,7 @@
  */
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Host } from '../../shared/message/route.ts'
+import { Companies, type Place, type Terms } from './company.ts'
 import { Connection, type Keeper } from './connection.ts'
 import type { Session } from './dial.ts'
 import { leadsTo } from './hosts.ts'
@@ -16,6 +17,10 @@ const LONGEST_SWEEP_MS = 1000
 
 export class Pool implements Keeper {
   readonly #all = new Set<Connection>()
+  readonly #companies = new Companies((connection) => {
+    remove(this.#idle, connection)
+    connection.quit()
+  })
   readonly #idle = new Map<string, Connection[]>()
   readonly #busy = new Map<string, Connection[]>()
   #slice: SmtpcSlice
@@ -56,26 +61,36 @@ export class Pool implements Keeper {
     )
   }
 
+  /** For a connection that is about to be dialled: an idle one of its group leaves, where there are too many. */
+  reserve(terms: Terms): Place | null {
+    return this.#companies.reserve(terms)
+  }
+
   /** Makes a fresh session a connection; it is not idle, the caller uses it. */
-  adopt(key: string, session: Session, lmtp: boolean): Connection {
+  adopt(key: string, session: Session, lmtp: boolean, terms: Terms): Connection {
     const connection = new Connection(key, session, lmtp, this.#slice.timeouts, this)
+    connection.terms = terms
+    this.#companies.joined(connection)
     this.#all.add(connection)
     this.#sweeper ??= setInterval(() => this.#sweep(), this.#sweepInterval())
     return connection
   }
 
   onFree(connection: Connection): void {
-    if (this.#draining || connection.served >= this.#slice.transactionsPerConnection) return connection.quit()
-    connection.deadline = Date.now() + this.#slice.connectionIdle
+    if (this.#draining || this.#isSpent(connection) || this.#companies.isCrowded(connection)) {
+      return connection.quit()
+    }
+    connection.deadline = Date.now() + (connection.terms?.idle ?? this.#slice.connectionIdle)
     add(this.#idle, connection)
   }
 
   onBusy(connection: Connection): void {
-    if (connection.served < this.#slice.transactionsPerConnection) add(this.#busy, connection)
+    if (!this.#isSpent(connection)) add(this.#busy, connection)
   }
 
   onClosed(connection: Connection): void {
     this.#all.delete(connection)
+    this.#companies.left(connection)
     remove(this.#idle, connection)
     remove(this.#busy, connection)
     if (this.#all.size > 0 || !this.#sweeper) return
@@ -89,6 +104,10 @@ export class Pool implements Keeper {
     const idle = [...this.#idle.values()].flat()
     this.#idle.clear()
     for (const connection of idle) connection.quit()
+  }
+
+  #isSpent({ served, terms }: Connection): boolean {
+    return served >= (terms?.transactions ?? this.#slice.transactionsPerConnection)
   }
 
   #sweepInterval(): number {

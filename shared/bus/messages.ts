@@ -191,6 +191,13 @@ export const busMessages = {
       priority: optional(integer),
       requireTls: optional(boolean),
       route: routeShape,
+      /**
+       * What smtpc has to keep where it is not as usual: connections to a group of destinations at most, idle ones
+       * included; transactions over one of them; milliseconds that one may be idle.
+       */
+      terms: optional(
+        struct({ group: string, most: integer, transactions: optional(integer), idle: optional(integer) }),
+      ),
       /** Null when it follows in content-chunk messages, as credit is given. */
       content: nullable(bytes),
     },

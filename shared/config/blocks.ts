@@ -65,8 +65,10 @@ export function block<O extends Options>(
 }
 
 function homeOf(option: string): string | null {
-  const found = blocks.find((candidate) => Object.hasOwn(candidate.options, option))
-  if (found) return `in \`${found.name}\``
+  const found = blocks.filter((candidate) => Object.hasOwn(candidate.options, option))
+  const names = found.map(({ name }) => `\`${name}\``)
+  const last = names.pop()
+  if (last) return `in ${names.length > 0 ? `${names.join(', ')} or ` : ''}${last}`
   const isSection = option === 'acl' || blocks.some(({ name }) => name === option)
   return isSection ? 'at the top level, outside of all braces' : null
 }

@@ -50,6 +50,7 @@ export const fileBlock = {
     listener: many(section(o.listenerBlock), about),
     zone: many(section(o.zoneBlock), about),
     server: many(section(o.serverBlock), about),
+    'retry-class': many(section(o.retryClassBlock), about),
     qmgr: maybe(section(o.qmgrBlock), about),
     throttle: maybe(section(o.throttleBlock), about),
     limits: maybe(section(o.limitsBlock), about),

@@ -3,6 +3,7 @@
  * prints the same. A test fails when the file is not what this makes.
  */
 import { allBlocks } from './options.ts'
+import { PROVIDERS } from './providers.ts'
 import type { BlockType, Option } from './section.ts'
 
 const intro = `# posthorn.conf: every option
@@ -26,8 +27,19 @@ is relative to the file that it stands in.
 \`acl "NAME" { [!]MATCH; … };\` names a list of addresses.
 `
 
+const outro = `
+## Known providers
+
+In force unless \`known-providers no;\` stands in \`qmgr\`, behind the config's own sections; one of the same name takes
+the place of one of these.
+
+\`\`\`
+${PROVIDERS.trimEnd()}
+\`\`\`
+`
+
 export function renderOptions(): string {
-  return intro + allBlocks.map(renderBlock).join('')
+  return intro + allBlocks.map(renderBlock).join('') + outro
 }
 
 function renderBlock(block: BlockType): string {

@@ -3,34 +3,10 @@
  */
 import { block, everyone, many, maybe, needed, one, sectionName } from './blocks.ts'
 import { allOf, matchList } from './match-list.ts'
+import { schedule } from './options-servers.ts'
 import * as t from './types.ts'
-import { bad, day, G, hour, K, M, minute, ok } from './units.ts'
+import { day, G, hour, K, M, minute } from './units.ts'
 import * as v from './values.ts'
-
-const zoneName: t.Type<string> = {
-  syntax: '"DOMAIN"',
-  read: (args) =>
-    args.parse('"DOMAIN"', (text) => {
-      if (text === '.') return ok(text)
-      const [, wild = '', rest = ''] = /^(\*\.)?(.*)$/s.exec(text) ?? []
-      const name = t.toDomain(rest)
-      return name === null ? bad(`\`${text}\` is no domain`, 'a domain, `*.domain` or `.`') : ok(wild + name)
-    }),
-  valid: (value) => typeof value === 'string',
-  print: t.quote,
-}
-
-const hostPattern: t.Type<string> = {
-  syntax: '"HOST"',
-  read: (args) =>
-    args.parse('"HOST"', (text) =>
-      /^[a-z0-9_*.:-]{1,253}$/i.test(text)
-        ? ok(text.toLowerCase())
-        : bad(`\`${text}\` is no pattern for hosts`, 'a host name or address; `*` stands for anything'),
-    ),
-  valid: (value) => typeof value === 'string',
-  print: t.quote,
-}
 
 export const optionsBlock = block('options', null, 'What concerns the whole server.', {
   hostname: maybe(t.fullDomain, {
@@ -159,7 +135,7 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
 
 export const zoneBlock = block(
   'zone',
-  zoneName,
+  v.zoneName,
   'What becomes of mail for a domain; `.` is every other domain, `*.x` all below x.',
   {
     type: needed(t.oneOf('local', 'relay', 'remote'), {
@@ -202,23 +178,6 @@ export const zoneBlock = block(
       readers: ['resolver'],
       only: ['relay'],
     }),
-  },
-)
-
-export const serverBlock = block(
-  'server',
-  hostPattern,
-  'How servers of others are treated, by their host names or addresses.',
-  {
-    'max-connections': maybe(t.count(1, 10_000), {
-      doc: 'Connections at most.',
-      usual: 'as in `qmgr`',
-      readers: ['qmgr'],
-    }),
-    rate: maybe(t.rate, {
-      doc: 'Deliveries in a time at most: `60/m`.',
-      usual: 'no limit',
-      readers: ['qmgr'],
-    }),
+    ...schedule,
   },
 )

@@ -154,11 +154,15 @@ export const qmgrBlock = block(
       readers: ['qmgr'],
     }),
     'initial-connections': one(t.count(1, 10_000), 5, {
-      doc: 'Connections to a destination at first.',
+      doc: 'Connections to a destination, and to all of one provider, at first.',
       readers: ['qmgr'],
     }),
     'max-connections': one(t.count(1, 10_000), 20, {
-      doc: 'Connections to a destination at most, where no `server` section says otherwise.',
+      doc: 'Connections to a destination, and to all of one provider, at most, where no `server` section says otherwise.',
+      readers: ['qmgr'],
+    }),
+    'known-providers': one(t.oneOf('yes', 'no'), 'yes', {
+      doc: 'Big providers are treated politely by built-in `server` and `retry-class` sections; see the end of this manual.',
       readers: ['qmgr'],
     }),
     'recipients-per-transaction': one(t.count(1, 1000), 100, {

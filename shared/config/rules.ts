@@ -5,11 +5,11 @@
 import type { Facts } from './facts.ts'
 import * as o from './options.ts'
 import type { Problems } from './problem.ts'
+import { checkSchedule, checkServers } from './schedules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import type { BlockType } from './section.ts'
 import { formatPlace, type Span } from './source.ts'
 import { suggestion } from './suggest.ts'
-import { formatDuration } from './units.ts'
 
 export function checkNames(
   sections: readonly { name: string; at: Span }[],
@@ -43,9 +43,11 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
   checkNames(config.acl, 'acl', problems)
   checkNames(config.tls, 'tls section', problems)
   checkNames(config.server, 'server', problems)
+  checkNames(config['retry-class'], 'retry-class', problems)
   checkNames(config.channel, 'channel', problems)
   checkQueue(config, problems)
   checkReserves(config, problems)
+  checkServers(config, problems)
   checkProcesses(config, problems)
   checkLogging(config, problems)
   checkFile(config.smtpc.values['ca-file'], placeOf(config.smtpc, 'ca-file'), facts, problems)
@@ -63,30 +65,8 @@ export function checkFile(path: string | null, at: Span, facts: Facts, problems:
 }
 
 function checkQueue({ qmgr }: Config, problems: Problems): void {
-  const { retry, lifetime, values } = { ...qmgr.values, values: qmgr.values }
-  const shrinks = retry.findIndex((wait, index) => wait < (retry[index - 1] ?? 0))
-  if (shrinks !== -1) {
-    const [wait = 0, before = 0] = [retry[shrinks], retry[shrinks - 1]]
-    const message = `${formatDuration(wait)} comes after ${formatDuration(before)}: the waits must not become shorter`
-    problems.error(placeOf(qmgr, 'retry'), message)
-  }
-  if ((retry[0] ?? 0) >= lifetime) {
-    problems.error(
-      placeOf(qmgr, 'retry'),
-      'no message would be tried twice',
-      'the first wait is as long as `lifetime`',
-    )
-  }
-  if (qmgr.where.has('delay-warning') && values['delay-warning'] >= lifetime) {
-    problems.warn(
-      placeOf(qmgr, 'delay-warning'),
-      'the delay warning would never be sent',
-      '`lifetime` ends before it',
-    )
-  }
-  if (qmgr.where.has('bounce-lifetime') && values['bounce-lifetime'] > lifetime) {
-    problems.warn(placeOf(qmgr, 'bounce-lifetime'), 'bounces live longer than ordinary messages')
-  }
+  const { values } = qmgr
+  checkSchedule(qmgr, qmgr.values, problems)
   if (values['initial-connections'] > values['max-connections']) {
     problems.error(
       placeOf(qmgr, qmgr.where.has('initial-connections') ? 'initial-connections' : 'max-connections'),

@@ -35,6 +35,7 @@ export interface Config {
   listener: Section<typeof o.listenerBlock>[]
   zone: Section<typeof o.zoneBlock>[]
   server: Section<typeof o.serverBlock>[]
+  'retry-class': Section<typeof o.retryClassBlock>[]
   qmgr: Section<typeof o.qmgrBlock>
   throttle: Section<typeof o.throttleBlock>
   limits: Section<typeof o.limitsBlock>
@@ -66,7 +67,14 @@ const single = [
   o.loggingBlock,
   o.controlsBlock,
 ] as const
-const listed = [o.tlsBlock, o.listenerBlock, o.zoneBlock, o.serverBlock, o.channelBlock] as const
+const listed = [
+  o.tlsBlock,
+  o.listenerBlock,
+  o.zoneBlock,
+  o.serverBlock,
+  o.retryClassBlock,
+  o.channelBlock,
+] as const
 
 type Defaults = Record<string, Values & { defaults?: Values }>
 
@@ -122,6 +130,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     listener: all(o.listenerBlock, raws('listener')),
     zone: all(o.zoneBlock, raws('zone')),
     server: all(o.serverBlock, raws('server')),
+    'retry-class': all(o.retryClassBlock, raws('retry-class')),
     channel: all(o.channelBlock, (raw('logging')?.given.get('channel') ?? []) as RawSection[]),
   }
 }

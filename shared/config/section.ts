@@ -169,11 +169,11 @@ class SectionReader {
   #unknown(keyword: Word): string | null {
     const { name } = this.#block
     const here = [...this.#known]
-    const near = nearest(keyword.text, here)
+    const home = this.#block.homeOf(keyword.text)
+    const near = home === null ? nearest(keyword.text, here) : null
     if (near !== null) this.section.meant.add(near)
     const where = name === '' ? 'at the top level' : `in \`${name}\``
     const what = name === '' ? 'statement' : 'option'
-    const home = near === null ? this.#block.homeOf(keyword.text) : null
     const hint = home === null ? suggestion(keyword.text, here) : `\`${keyword.text}\` belongs ${home}`
     this.#problems.error(keyword, `unknown ${what} \`${keyword.text}\` ${where}`, hint)
     return name === '' ? near : null

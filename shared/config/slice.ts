@@ -13,6 +13,7 @@ import { flatten, type MatchContext } from './match-list.ts'
 import type { Problems } from './problem.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
+import { buildServers } from './servers.ts'
 import type { ListenerSlice, LogChannel, McpSlice, QmgrSlice, Slices, SmtpcSlice } from './slices.ts'
 import type { Span } from './source.ts'
 import { toDomain } from './types.ts'
@@ -198,7 +199,7 @@ function leastSeverity(channels: readonly LogChannel[]): McpSlice['severity'] {
 
 function qmgrSlice(common: Common): QmgrSlice {
   const { busUids, config, facts, hostname, listeners, match, paths } = common
-  const { lda, options, qmgr, server } = config
+  const { lda, options, qmgr } = config
   const uidOf = (user: string | number, at: Span) => lookUpUser(user, at, common)
   const controlUids = config.controls.values.users.flatMap((user) =>
     uidOf(user, placeOf(config.controls, 'users')),
@@ -225,11 +226,7 @@ function qmgrSlice(common: Common): QmgrSlice {
     sessionLimit: qmgr.values['session-limit'],
     load: buildLoad(config, match, uidOf),
     ldaLimit: lda.values.limit,
-    servers: server.map(({ name, values }) => ({
-      match: name,
-      maxConnections: values['max-connections'],
-      rate: values.rate,
-    })),
+    ...buildServers(config),
     controlUids,
     controlNames: namesOf([0, busUids?.['qmgr']?.[0] ?? facts.uid, ...controlUids], facts),
     busUids,

@@ -58,12 +58,40 @@ export interface SmtpdSlice {
   qualifyDomain: string
 }
 
+/** Where a zone, a server or a class of replies changes the retry schedule; null: it does not. */
+export interface ScheduleSlice {
+  retry: number[] | null
+  lifetime: number | null
+  bounceLifetime: number | null
+  delayWarning: number | null
+}
+
 export interface ServerSlice {
-  /** The `server` block's name, matched against the destination's host names; `*` allowed. */
-  match: string
+  /** The `server` block's. */
+  name: string
+  /** Patterns for names and addresses of next hops, lower case; `*` stands for any text. */
+  match: string[]
   maxConnections: number | null
-  /** Deliveries per `ratePeriod`; null: no limit. */
+  /** Deliveries in a period; null: no limit. */
   rate: { count: number; period: number } | null
+  recipientsPerTransaction: number | null
+  transactionsPerConnection: number | null
+  connectionIdle: number | null
+  schedule: ScheduleSlice
+}
+
+/** A kind of temporary replies. A criterion that is empty is met by all. */
+export interface RetryClassSlice {
+  name: string
+  /** `450`, `45x`, `4.7.1`, `4.7.x`. */
+  codes: string[]
+  /** Lower case, found anywhere; `*` stands for any text. */
+  text: string[]
+  match: string[]
+  zones: string[]
+  schedule: ScheduleSlice
+  /** How long nothing is sent to those who said so; null: it goes on. */
+  suspend: number | null
 }
 
 /** Marks of a resource: where sessions wait, where mail is refused, where all is as before. */
@@ -141,7 +169,11 @@ export interface QmgrSlice {
   sessionLimit: number
   load: LoadSlice
   ldaLimit: number
+  /** The first that matches decides. */
   servers: ServerSlice[]
+  retryClasses: RetryClassSlice[]
+  /** By the zone's name; zones that change nothing are left out. */
+  zoneSchedules: Record<string, ScheduleSlice>
   /** Who may use the queue control socket for more than looking at own messages, besides root and qmgr's own uid. */
   controlUids: number[]
   /** Their names by uid, root's and qmgr's own too, for the log: qmgr looks at no file but its own. */

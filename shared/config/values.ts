@@ -10,6 +10,32 @@ import { bad, formatSize, ok, type Reading } from './units.ts'
 
 const isObject = (value: unknown) => typeof value === 'object' && value !== null
 
+export const zoneName: Type<string> = {
+  syntax: '"DOMAIN"',
+  read: (args) =>
+    args.parse('"DOMAIN"', (text) => {
+      if (text === '.') return ok(text)
+      const [, wild = '', rest = ''] = /^(\*\.)?(.*)$/s.exec(text) ?? []
+      const name = toDomain(rest)
+      return name === null ? bad(`\`${text}\` is no domain`, 'a domain, `*.domain` or `.`') : ok(wild + name)
+    }),
+  valid: (value) => typeof value === 'string',
+  print: quote,
+}
+
+/** Host names or addresses of others. */
+export const hostPattern: Type<string> = {
+  syntax: '"HOST"',
+  read: (args) =>
+    args.parse('"HOST"', (text) =>
+      /^[a-z0-9_*.:-]{1,253}$/i.test(text)
+        ? ok(text.toLowerCase())
+        : bad(`\`${text}\` is no pattern for hosts`, 'a host name or address; `*` stands for anything'),
+    ),
+  valid: (value) => typeof value === 'string',
+  print: quote,
+}
+
 /** An address to bind, or `any` for all of the machine's. */
 export const bindAddress: Type<string> = {
   syntax: 'ADDRESS',

@@ -3,8 +3,9 @@
  * envelope for the first attempt, and is asked for again before every later one, so that a mended config or
  * DNS record heals queued mail.
  *
- * `destination` names the group that shares connections and limits in qmgr: the sorted MX hosts of a remote
- * domain, the host list of a relay zone, `local:<uid>` for mailboxes.
+ * `destination` names what shares connections, and lives and dies together: the sorted MX hosts of a remote domain,
+ * the host list of a relay zone, `local:<uid>` for mailboxes. `provider` names who runs the mail exchangers that are
+ * tried first; all destinations of one provider share limits in qmgr.
  */
 import { type Infer, integer, list, oneOf, optional, string, struct, union } from '../base/shape.ts'
 
@@ -36,6 +37,8 @@ export const routeShape = union({
     destination: string,
     protocol: oneOf('smtp', 'lmtp'),
     hosts: list(hostShape, 200),
+    /** Absent where that is the destination itself. */
+    provider: optional(string),
   },
   local: { zone: string, destination: string, mailbox: mailboxShape },
 })

@@ -46,6 +46,8 @@ function sliceIn(directory: string, more: Partial<QmgrSlice> = {}): QmgrSlice {
     load: usualLoad,
     ldaLimit: 4,
     servers: [],
+    retryClasses: [],
+    zoneSchedules: {},
     controlUids: [],
     controlNames: {},
     busUids: null,

@@ -235,6 +235,7 @@ test('a remote route has its exchangers by preference, with addresses and port',
   assert.deepEqual(route, {
     kind: 'smtp',
     zone: '.',
+    provider: 'mx.test',
     destination: 'a.mx.test,b.mx.test,gone.mx.test',
     protocol: 'smtp',
     hosts: [

@@ -76,10 +76,11 @@ class Stage {
     this.journal = new Journal(port, silentLog, () => undefined)
     const policy = { retry: [300_000], lifetime: 9e9, bounceLifetime: 9e9, delayWarning: 0 }
     this.queue = new ActiveQueue({
-      policy: () => ({ ...policy, activeEntries: 100, activeOctets: 1e6 }),
+      policy: () => ({ activeEntries: 100, activeOctets: 1e6 }),
+      retryPolicy: () => policy,
       journal: this.journal,
       reports: new Reports({
-        policy: () => ({ hostname: 'mx.test', lifetime: 9e9, returnLimit: 1000 }),
+        policy: () => ({ hostname: 'mx.test', returnLimit: 1000 }),
         ids: new IdSource(9),
         log: silentLog,
         now,

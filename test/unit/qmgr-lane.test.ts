@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { freshEntry } from '../../services/qmgr/entry.ts'
 import { Lane } from '../../services/qmgr/lane.ts'
 import { type Priority, priorityOf } from '../../services/qmgr/priority.ts'
-import { type Task, tasksOf } from '../../services/qmgr/scheduler.ts'
+import { type Task, tasksOf } from '../../services/qmgr/tasks.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 
 function envelope(sender: string, more: Partial<Envelope> = {}): Envelope {
@@ -26,7 +26,7 @@ function task(sender: string, priority: Priority): Task {
   const entry = freshEntry(envelope(sender), new Uint8Array())
   entry.priority = priority
   for (const slot of entry.slots) slot.state = 'queued'
-  const [only] = tasksOf(entry, entry.slots, 9)
+  const [only] = tasksOf(entry, entry.slots, () => 9)
   if (!only) throw new Error('no task')
   return only
 }

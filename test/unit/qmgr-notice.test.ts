@@ -59,7 +59,7 @@ const CONTENT = Buffer.from('Subject: original\r\n\r\nbody\r\n')
 describe('notice', () => {
   const done: Verdict = { kind: 'done' }
   const fail: Verdict = { kind: 'fail', reply, expired: false }
-  const wait = (warn: boolean): Verdict => ({ kind: 'wait', at: 0, attempts: 1, warn, reply })
+  const wait = (warn: boolean): Verdict => ({ kind: 'wait', at: 0, attempts: 1, warn, reply, until: 9000 })
   const kindFor = (
     notify: string | undefined,
     outcome: Outcome,
@@ -145,6 +145,7 @@ class House {
     })
     this.queue = new ActiveQueue({
       ...common,
+      retryPolicy: policy,
       journal: this.journal,
       reports: this.reports,
       backlog,

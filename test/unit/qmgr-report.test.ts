@@ -28,7 +28,8 @@ const listed: Recipient = {
 
 function noticeOf(kind: NoticeKind, more: Partial<Notice> = {}): Notice {
   const reply = { code: 550, enhanced: '5.1.1', text: 'no\r\nEvil: header', host: 'mx.example.org' }
-  return { kind, recipient: listed, reply, expired: false, ...more }
+  const until = kind === 'delayed' ? { until: Date.UTC(2026, 0, 7, 3, 4, 6) } : {}
+  return { kind, recipient: listed, reply, expired: false, ...until, ...more }
 }
 
 function textOf(more: Partial<ReportFacts> = {}): string {
@@ -41,7 +42,6 @@ function textOf(more: Partial<ReportFacts> = {}): string {
     returned: { whole: false, content: HEADER },
     hostname: 'mx.test',
     now: Date.UTC(2026, 0, 2, 3, 4, 6),
-    until: Date.UTC(2026, 0, 7, 3, 4, 6),
     ...more,
   }
   return Buffer.from(composeReport(facts)).toString()

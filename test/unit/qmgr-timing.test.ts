@@ -74,7 +74,7 @@ test('by-mode N is a wish to hear of delay, a trace one to hear of each relay, u
   const route: Route = { kind: 'smtp', zone: '.', destination: 'd', protocol: 'smtp', hosts: [] }
   const recipient: Recipient = { address: 'b@example.net', notify: 'FAILURE', route }
   const sent: Outcome = { kind: 'sent', reply: busy.reply, dsn: true }
-  const waits = { kind: 'wait', at: 0, attempts: 1, warn: true, reply: busy.reply } as const
+  const waits = { kind: 'wait', at: 0, attempts: 1, warn: true, until: 9000, reply: busy.reply } as const
   const kindFor = (deliverBy: DeliverBy | undefined, notify: string, outcome: Outcome = sent) =>
     noticeFor(
       { ...envelope, ...(deliverBy && { deliverBy }) },
