@@ -3,11 +3,11 @@
  * said of recipients whose attempt was lost or never begun. Pure.
  */
 import type { Payload } from '../../shared/bus/messages.ts'
+import type { ConnectionTerms } from '../../shared/message/connection-terms.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Result } from './destination.ts'
 import type { Suspension } from './group.ts'
 import type { Task } from './tasks.ts'
-import type { ConnectionTerms } from './terms.ts'
 
 const lostReply: Reply = { code: 451, enhanced: '4.3.0', text: 'the attempt was lost here', host: '' }
 export const forgotten: Outcome = { kind: 'later', blame: 'ours', reply: lostReply }

@@ -8,6 +8,7 @@
  * (`lane.ts`), so that priorities and senders get their turns in each, and who waits for a slow or dead host holds up
  * nobody behind it. Groups do not wait for one another.
  */
+import type { ConnectionTerms } from '../../shared/message/connection-terms.ts'
 import type { Route } from '../../shared/message/route.ts'
 import { type Crowd, clear, front, type Line, newCrowd, offer, takeFrom } from './crowd.ts'
 import {
@@ -36,7 +37,7 @@ import {
 } from './group.ts'
 import { Lane } from './lane.ts'
 import type { Task } from './tasks.ts'
-import type { ConnectionTerms, Terms } from './terms.ts'
+import type { Terms } from './terms.ts'
 
 /** Tasks that are not to be tried before then, and who said so, if somebody did. */
 export interface Aside {

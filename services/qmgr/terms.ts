@@ -7,6 +7,7 @@
  * resolver saw in the names of the mail exchangers, else the destination alone.
  */
 import type { QmgrSlice, ScheduleSlice, ServerSlice } from '../../shared/config/slices.ts'
+import type { ConnectionTerms } from '../../shared/message/connection-terms.ts'
 import type { Host, Route } from '../../shared/message/route.ts'
 import type { Limits } from './group.ts'
 import { fits } from './selection.ts'
@@ -20,15 +21,6 @@ export interface Terms {
   connections: ConnectionTerms | null
   /** The `server` section's. */
   schedule: ScheduleSlice | null
-}
-
-export interface ConnectionTerms {
-  group: string
-  /** Open to the group at most, idle ones included. */
-  most: number
-  transactions?: number
-  /** Milliseconds. */
-  idle?: number
 }
 
 export type TermsSlice = Pick<

@@ -4,10 +4,11 @@
  * there are too many, idle ones leave, the oldest first. They serve another list of hosts: one to the same would have
  * been used.
  */
-import type { Delivery } from './commands.ts'
+import type { ConnectionTerms } from '../../shared/message/connection-terms.ts'
 import type { Connection } from './connection.ts'
 
-export type Terms = Delivery['terms']
+/** Absent: as usual. */
+export type Terms = ConnectionTerms | undefined
 
 interface Company {
   open: Set<Connection>

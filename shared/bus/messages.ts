@@ -27,11 +27,12 @@ import {
   struct,
   union,
 } from '../base/shape.ts'
+import { connectionTermsShape } from '../message/connection-terms.ts'
 import { deliverByShape, envelopeShape } from '../message/envelope.ts'
 import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape, targetShape } from '../message/route.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
-import { processStatusShape, queueStatusShape } from './status.ts'
+import { queueStatusShape, serverStatusShape } from './status.ts'
 
 export type Role = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'command'
 
@@ -191,13 +192,8 @@ export const busMessages = {
       priority: optional(integer),
       requireTls: optional(boolean),
       route: routeShape,
-      /**
-       * What smtpc has to keep where it is not as usual: connections to a group of destinations at most, idle ones
-       * included; transactions over one of them; milliseconds that one may be idle.
-       */
-      terms: optional(
-        struct({ group: string, most: integer, transactions: optional(integer), idle: optional(integer) }),
-      ),
+      /** Absent: as usual. */
+      terms: optional(connectionTermsShape),
       /** Null when it follows in content-chunk messages, as credit is given. */
       content: nullable(bytes),
     },
@@ -265,21 +261,7 @@ export const busMessages = {
   'queue-status': request(['command'], ['qmgr'], {}, queueStatusShape, 10 * SECOND),
 
   // --- life: command -> mcp
-  status: request(
-    ['command'],
-    ['mcp'],
-    {},
-    struct({
-      build: string,
-      epoch: integer,
-      configFile: string,
-      startedAt: integer,
-      processes: list(processStatusShape),
-      /** Guarantees that are off here, one sentence each (no root, no setpriv, no Landlock). */
-      missing: list(string),
-    }),
-    10 * SECOND,
-  ),
+  status: request(['command'], ['mcp'], {}, serverStatusShape, 10 * SECOND),
   reload: request(
     ['command'],
     ['mcp'],

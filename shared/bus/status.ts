@@ -15,6 +15,17 @@ export const processStatusShape = struct({
 })
 export type ProcessStatus = Infer<typeof processStatusShape>
 
+/** The server as mcp sees it. */
+export const serverStatusShape = struct({
+  build: string,
+  epoch: integer,
+  configFile: string,
+  startedAt: integer,
+  processes: list(processStatusShape),
+  /** Guarantees that are off here, one sentence each (no root, no setpriv, no Landlock). */
+  missing: list(string),
+})
+
 /** The state of one resource, with its marks. */
 const throttleShape = struct({
   resource: string,
