@@ -5,67 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import Database from 'better-sqlite3'
-import { encodeEnvelope } from '../../services/qmgr/envelope-codec.ts'
 import { SCHEMA_VERSION } from '../../services/qmgr/schema.ts'
 import { SqliteStore } from '../../services/qmgr/sqlite-store.ts'
-import type { Envelope } from '../../shared/message/envelope.ts'
+import { contentOf, writeVersion1 } from '../support/old-queue.ts'
 
-/** As version 1 made it, letter for letter. */
-const VERSION_1 = `
-  CREATE TABLE intake (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, content BLOB);
-  CREATE TABLE deferred (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, content BLOB);
-  CREATE TABLE settled (message INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (message, n)) WITHOUT ROWID;
-  CREATE TABLE recipient (
-    message INTEGER NOT NULL, n INTEGER NOT NULL,
-    state INTEGER NOT NULL, next_attempt INTEGER NOT NULL, attempts INTEGER NOT NULL, warned INTEGER NOT NULL,
-    address TEXT NOT NULL, sender TEXT NOT NULL, destination TEXT NOT NULL,
-    octets INTEGER NOT NULL, received INTEGER NOT NULL, reply TEXT,
-    PRIMARY KEY (message, n)
-  ) WITHOUT ROWID;
-  CREATE INDEX recipient_due ON recipient (next_attempt) WHERE state = 0;
-  CREATE INDEX recipient_held ON recipient (message) WHERE state = 1;
-  CREATE INDEX recipient_destination ON recipient (destination);
-  CREATE INDEX recipient_sender ON recipient (sender);
-  CREATE INDEX recipient_address ON recipient (address);
-  CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-  INSERT INTO meta VALUES ('serial', 77);
-  PRAGMA user_version = 1;
-`
 const MESSAGES = 2000
 const timeout = 120_000
-
-function envelope(id: number): Envelope {
-  return {
-    id,
-    sender: `s${id}@example.net`,
-    recipients: [{ address: `a${id}@example.org` }, { address: `"b@c"@d${id}.example` }],
-    size: 4,
-    body: '7bit',
-    smtputf8: false,
-    receivedAt: id,
-    origin: { listener: 'local', session: 'S1', client: '', ...(id % 2 === 0 && { uid: 1000 + (id % 3) }) },
-  }
-}
-
-/** Odd ids in intake, even ones deferred; of each, one recipient in each state in turn. */
-function writeVersion1(file: string): void {
-  const database = new Database(file)
-  database.exec(VERSION_1)
-  const row = database.prepare('INSERT INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
-  database.transaction(() => {
-    for (let id = 1; id <= MESSAGES; id++) {
-      const table = id % 2 === 0 ? 'deferred' : 'intake'
-      const content = id % 10 === 0 ? null : Buffer.from(`content ${id}`)
-      database.prepare(`INSERT INTO ${table} VALUES (?, ?, ?)`).run(id, encodeEnvelope(envelope(id)), content)
-      const reply = { code: 451, enhanced: '4.7.1', text: `wait "${id}"\nplease`, host: 'mx' }
-      const said = id % 5 === 0 ? null : JSON.stringify(reply)
-      for (const [n, { address }] of envelope(id).recipients.entries())
-        row.run(id, n, (id + n) % 3, id * 10, n, id % 2, address, `s${id}@example.net`, 'mx', 4, id, said)
-    }
-    database.prepare('INSERT INTO settled VALUES (3, 9)').run()
-  })()
-  database.close()
-}
 
 describe('schema', { timeout }, () => {
   let directory = ''
@@ -75,13 +20,20 @@ describe('schema', { timeout }, () => {
   afterEach(() => rmSync(directory, { recursive: true, force: true }))
 
   it('takes over a full queue of version 1', () => {
-    writeVersion1(join(directory, 'queue.db'))
+    writeVersion1(join(directory, 'queue.db'), MESSAGES)
     const store = new SqliteStore(directory)
     const [first, second] = store.rows(6)
     assert.deepEqual(first, {
       ...{ message: 6, n: 0, state: 'deferred', nextAttemptAt: 60, attempts: 0, warned: false },
       ...{ address: 'a6@example.org', sender: 's6@example.net', owner: 1000, destination: 'mx' },
-      ...{ octets: 4, receivedAt: 6, repliedAt: null, inDoubt: false, doubts: 0, removal: null },
+      ...{
+        octets: contentOf(6).length,
+        receivedAt: 6,
+        repliedAt: null,
+        inDoubt: false,
+        doubts: 0,
+        removal: null,
+      },
       reply: { code: 451, enhanced: '4.7.1', text: 'wait "6"\nplease', host: 'mx' },
     })
     assert.deepEqual([second?.state, second?.attempts], ['held', 1])
@@ -93,7 +45,7 @@ describe('schema', { timeout }, () => {
       'the domain is behind the last @',
     )
     assert.equal(store.list({ code: '4.7.1', reply: 'WAIT "8"' }, null, 9).rows.length, 2)
-    assert.equal(Buffer.from(store.load(8)?.content ?? []).toString(), 'content 8')
+    assert.equal(Buffer.from(store.load(8)?.content ?? []).toString(), String(contentOf(8)))
     assert.equal(store.filed().length, MESSAGES / 10)
     const recovered = store.recover()
     assert.equal(recovered.length, MESSAGES / 2)
@@ -108,7 +60,7 @@ describe('schema', { timeout }, () => {
   })
 
   it('is the same for an old queue as for a new one', () => {
-    writeVersion1(join(directory, 'queue.db'))
+    writeVersion1(join(directory, 'queue.db'), MESSAGES)
     new SqliteStore(directory).close()
     const fresh = mkdtempSync(join(tmpdir(), 'posthorn-schema-'))
     new SqliteStore(fresh).close()
@@ -128,7 +80,7 @@ describe('schema', { timeout }, () => {
 
   it('survives envelopes and replies that cannot be read', () => {
     const file = join(directory, 'queue.db')
-    writeVersion1(file)
+    writeVersion1(file, MESSAGES)
     const database = new Database(file)
     database.prepare('UPDATE deferred SET envelope = ? WHERE id = 2').run(Buffer.from('what'))
     database.prepare("UPDATE recipient SET reply = '{' WHERE message = 4").run()
