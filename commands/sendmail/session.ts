@@ -21,7 +21,7 @@ import {
   type Verdict,
 } from './conversation.ts'
 import { exitCodes } from './exit-code.ts'
-import { whyUntrusted } from './trust.ts'
+import { trustedPath } from './trust.ts'
 
 const FIRST_WAIT_MS = 50
 const LONGEST_WAIT_MS = 1000
@@ -71,9 +71,9 @@ async function attempt(way: Way, job: Job, content: AsyncIterable<Buffer>): Prom
 /** A connected socket, or why there is none. */
 async function open({ path, uid }: Way): Promise<Socket | Verdict> {
   try {
-    const why = whyUntrusted(path, uid)
-    if (why) return { exit: exitCodes.policy, lines: [why], again: false }
-    const socket = connect(path)
+    const trusted = trustedPath(path, uid)
+    if ('why' in trusted) return { exit: exitCodes.policy, lines: [trusted.why], again: false }
+    const socket = connect(trusted.path)
     await new Promise((resolve, reject) => {
       socket.once('connect', resolve)
       socket.once('error', reject)

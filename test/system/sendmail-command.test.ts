@@ -2,140 +2,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { makeRig, root } from '../support/worker.ts'
+import { openServer, sendmail } from './sendmail-stage.ts'
 
-const timeout = 60_000
+const timeout = 120_000
 const command = join(root, 'dist/commands/sendmail.js')
-
-interface Received {
-  envelope: string[]
-  content: string
-}
-
-/** Gives a reply to a command or to the final dot; null for the ordinary one, 'close' or 'hang' instead. */
-type Answer = (line: string) => string | null
-
-interface LocalServer {
-  path: string
-  received: Received[]
-  commands: string[]
-  close: () => Promise<void>
-}
-
-const ORDINARY: Readonly<Record<string, string>> = {
-  CONNECT: '220 mx.example.org ESMTP',
-  EHLO: '250-mx\r\n250-PIPELINING\r\n250-SIZE 3000000\r\n250 8BITMIME',
-  DATA: '354 go',
-  QUIT: '221 bye',
-}
-
-class LocalSession {
-  readonly #socket: Socket
-  readonly #server: LocalServer
-  readonly #answer: Answer
-  #buffer = ''
-  #inData = false
-  #envelope: string[] = []
-
-  constructor(socket: Socket, server: LocalServer, answer: Answer) {
-    this.#socket = socket
-    this.#server = server
-    this.#answer = answer
-    socket.on('error', () => undefined)
-    socket.on('data', (chunk) => this.#read(chunk.toString('latin1')))
-    this.#reply('CONNECT', ORDINARY['CONNECT'] ?? '')
-  }
-
-  #read(text: string): void {
-    this.#buffer += text
-    for (;;) {
-      const end = this.#inData ? this.#buffer.indexOf('\r\n.\r\n') + 2 : this.#buffer.indexOf('\r\n')
-      if (end < (this.#inData ? 2 : 0)) return
-      const line = this.#buffer.slice(0, end)
-      this.#buffer = this.#buffer.slice(end + (this.#inData ? 3 : 2))
-      if (this.#inData) this.#dot(line)
-      else this.#command(line)
-    }
-  }
-
-  #command(line: string): void {
-    this.#server.commands.push(line)
-    const verb = line.slice(0, 4)
-    if (verb === 'MAIL') this.#envelope = []
-    if (verb === 'MAIL' || verb === 'RCPT') this.#envelope.push(line)
-    const reply = this.#reply(line, ORDINARY[verb] ?? '250 2.1.0 fine')
-    this.#inData = verb === 'DATA' && reply.startsWith('354')
-  }
-
-  #dot(content: string): void {
-    this.#inData = false
-    const reply = this.#reply('DOT', '250 2.0.0 queued')
-    if (!reply.startsWith('250')) return
-    this.#server.received.push({ envelope: this.#envelope, content: content.replaceAll('\r\n.', '\r\n') })
-  }
-
-  #reply(line: string, ordinary: string): string {
-    const reply = this.#answer(line) ?? ordinary
-    if (reply === 'close') this.#socket.destroy()
-    else if (reply !== 'hang') this.#socket.write(`${reply}\r\n`)
-    return reply
-  }
-}
-
-async function openServer(t: TestContext, answer: Answer = () => null, at?: string): Promise<LocalServer> {
-  const rig = makeRig()
-  const sockets = new Set<Socket>()
-  const path = at ?? join(rig.directory, 'submit.sock')
-  const listener: Server = createServer((socket) => {
-    sockets.add(socket)
-    new LocalSession(socket, server, answer)
-  })
-  const close = async () => {
-    for (const socket of sockets) socket.destroy()
-    if (listener.listening) await new Promise((done) => listener.close(done))
-    rig.close()
-  }
-  const server: LocalServer = { path, received: [], commands: [], close }
-  listener.listen(path)
-  await once(listener, 'listening')
-  t.after(close)
-  return server
-}
-
-interface Result {
-  code: number | null
-  out: string
-  err: string
-}
-
-interface Call {
-  input?: string | Buffer
-  env?: Record<string, string>
-  argv0?: string
-}
-
-async function sendmail(
-  argv: string[],
-  { input = 'Subject: x\n\nbody\n', env = {} }: Call = {},
-): Promise<Result> {
-  const child = spawn(process.execPath, [command, ...argv], { env, stdio: 'pipe' })
-  const result: Result = { code: null, out: '', err: '' }
-  child.stdout.on('data', (chunk) => {
-    result.out += String(chunk)
-  })
-  child.stderr.on('data', (chunk) => {
-    result.err += String(chunk)
-  })
-  child.stdin.on('error', () => undefined) // it may leave without reading
-  child.stdin.end(input)
-  const [code] = await once(child, 'close')
-  result.code = code
-  return result
-}
 
 test('a message goes over, silently, with an empty environment', { timeout }, async (t) => {
   const server = await openServer(t)
@@ -264,32 +138,6 @@ test('an endless message ends at the server’s limit: 65', { timeout }, async (
   assert.deepEqual(server.received, [])
 })
 
-test('-bs is a session on standard input and output', { timeout }, async (t) => {
-  const server = await openServer(t)
-  const result = await sendmail(['--socket', server.path, '-bs'], { input: 'EHLO me\r\nQUIT\r\n' })
-  assert.equal(result.code, 0)
-  assert.match(result.out, /^220 mx[\s\S]*250 8BITMIME\r\n221 bye/)
-})
-
-const notRoot = process.getuid?.() === 0 ? false : 'needs root'
-
-test('a socket of a stranger gets 77 and no mail', { timeout, skip: notRoot }, async (t) => {
-  const server = await openServer(t)
-  chownSync(server.path, 65_533, 65_533)
-  const result = await sendmail(['--socket', server.path, 'bob@y.org'])
-  assert.equal(result.code, 77)
-  assert.match(result.err, /made by uid 65533/)
-  assert.deepEqual(server.commands, [])
-})
-
-test('a directory that anyone may write to gets 77', { timeout }, async (t) => {
-  const server = await openServer(t)
-  chmodSync(join(server.path, '..'), 0o777)
-  const result = await sendmail(['--socket', server.path, 'bob@y.org'])
-  assert.equal(result.code, 77)
-  assert.deepEqual(server.commands, [])
-})
-
 test('fifty at once: each is accepted once', { timeout }, async (t) => {
   const server = await openServer(t)
   const one = (n: number) => sendmail(['--socket', server.path, 'bob@y.org'], { input: `Subject: ${n}\n\n` })
@@ -325,5 +173,4 @@ test('an unreadable message is 74', { timeout }, async (t) => {
   const [code] = await once(child, 'close')
   assert.equal(code, 74, err)
   assert.match(err, /cannot read the message \(EISDIR\)/)
-  rmSync(server.path, { force: true })
 })
