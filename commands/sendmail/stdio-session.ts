@@ -2,9 +2,9 @@
  * -bs: a whole SMTP session on standard input and output, for programs that bring their own client. What they
  * say goes to the server's local socket as it is, so the same rules hold as for everyone.
  *
- * Bounded: connecting by the retry window, the greeting and each answer by the patience of `conversation.ts`; how long
- * the caller may be silent is the server's to say. Without a server the caller gets a 421, which is what a client
- * understands. Leaves with 0 when the session came to its end, 75 when the server was away, went away or fell silent.
+ * Bounded: connecting by the retry window, the greeting and any silence after it by the patience of `conversation.ts`;
+ * a caller who thinks for so long has heard the server's 421 by then. Without a server the caller gets a 421, which is
+ * what a client understands. Leaves with 0 when the session came to its end, 75 when the server was away, went away or fell silent.
  */
 import type { Socket } from 'node:net'
 import { PATIENCE } from './conversation.ts'
@@ -32,6 +32,7 @@ class Relay {
   #timer: NodeJS.Timeout | null = null
   /** The end of what the server has said. */
   #tail = ''
+  #greeted = false
   #inputOver = false
   #trouble = ''
   #end: (end: StdioEnd) => void = () => undefined
@@ -58,15 +59,15 @@ class Relay {
   }
 
   #said(chunk: Buffer): void {
-    if (!this.#timer) this.#await(this.#patience)
+    if (this.#greeted) this.#await(this.#patience)
     if (this.#socket.destroyed || this.#socket.write(chunk)) return
     process.stdin.pause()
     this.#socket.once('drain', () => process.stdin.resume())
   }
 
   #heard(chunk: Buffer): void {
-    if (this.#timer) clearTimeout(this.#timer)
-    this.#timer = null
+    this.#greeted = true
+    this.#await(this.#patience)
     this.#tail = (this.#tail + chunk.toString('latin1')).slice(-TAIL_LENGTH)
     if (process.stdout.write(chunk)) return
     this.#socket.pause()
@@ -76,7 +77,6 @@ class Relay {
   #hangUp(): void {
     this.#inputOver = true
     this.#socket.end()
-    this.#await(this.#patience)
   }
 
   #await(seconds: number): void {
