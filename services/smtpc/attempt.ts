@@ -8,7 +8,6 @@
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Route } from '../../shared/message/route.ts'
-import type { Delivery } from './commands.ts'
 import type { Place } from './company.ts'
 import type { Connection, Tenant } from './connection.ts'
 import { type Content, ContentStream } from './content.ts'
@@ -27,7 +26,7 @@ export interface Client {
 
 export class Attempt implements Tenant {
   readonly content: Content
-  readonly #delivery: Delivery
+  readonly #delivery: Payload<'deliver'>
   readonly #route: SmtpRoute
   readonly #pool: Pool
   readonly #client: Client
@@ -40,7 +39,7 @@ export class Attempt implements Tenant {
   #at: { host: string; address: string; tls: string } = { host: '', address: '', tls: '' }
   #over = false
 
-  constructor(delivery: Delivery, route: SmtpRoute, content: Content, pool: Pool, client: Client) {
+  constructor(delivery: Payload<'deliver'>, route: SmtpRoute, content: Content, pool: Pool, client: Client) {
     this.#delivery = delivery
     this.#route = route
     this.content = content

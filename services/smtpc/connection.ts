@@ -17,10 +17,7 @@ import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Blame, Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
-import { type Delivery, own } from './commands.ts'
-import { type Content, ContentStream } from './content.ts'
-import type { Session } from './dial.ts'
-import type { Target } from './hosts.ts'
+import { type Delivery, own } from '../../shared/smtp-client/commands.ts'
 import {
   advance,
   begin,
@@ -28,7 +25,10 @@ import {
   type Phase,
   type Transaction,
   type TransactionEvent,
-} from './transaction.ts'
+} from '../../shared/smtp-client/transaction.ts'
+import { type Content, ContentStream } from './content.ts'
+import type { Session } from './dial.ts'
+import type { Target } from './hosts.ts'
 import { JOIN_LIMIT, wrappingFor, writeStream, writeWhole } from './writing.ts'
 
 type Timeouts = SmtpcSlice['timeouts']

@@ -11,8 +11,8 @@ import type { Payload } from '../../shared/bus/messages.ts'
 import type { Handlers } from '../../shared/bus/peer.ts'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import { own } from '../../shared/smtp-client/commands.ts'
 import { Attempt, type Report } from './attempt.ts'
-import { type Delivery, own } from './commands.ts'
 import { asBuffer, type Content, ContentStream } from './content.ts'
 import { Pool } from './pool.ts'
 
@@ -72,7 +72,7 @@ export class Courier {
     return { connections: size, idle, inHand: this.#attempts.size, ...this.#count }
   }
 
-  #deliver(delivery: Delivery): Report | Promise<Report> {
+  #deliver(delivery: Payload<'deliver'>): Report | Promise<Report> {
     const { route } = delivery
     if (route.kind !== 'smtp') return refuse(delivery, NOT_OURS)
     if (this.#draining || delivery.recipients.length === 0) return refuse(delivery, DRAINING)
@@ -90,7 +90,7 @@ export class Courier {
     })
   }
 
-  #contentOf(delivery: Delivery): Content {
+  #contentOf(delivery: Payload<'deliver'>): Content {
     if (delivery.content) return asBuffer(delivery.content)
     return new ContentStream((octets) => this.#tell.credit({ stream: delivery.attempt, octets }))
   }
@@ -100,13 +100,13 @@ export class Courier {
     if (content instanceof ContentStream) content.push(data, last === true)
   }
 
-  #finished(delivery: Delivery, report: Report, took: number): void {
+  #finished(delivery: Payload<'deliver'>, report: Report, took: number): void {
     this.#attempts.delete(delivery.attempt)
     this.#note(delivery, report, took)
     if (this.#attempts.size === 0) this.#whenEmpty?.()
   }
 
-  #note(delivery: Delivery, report: Report, took: number): void {
+  #note(delivery: Payload<'deliver'>, report: Report, took: number): void {
     const tally = { sent: 0, later: 0, never: 0, inDoubt: 0 }
     for (const { outcome } of report.outcomes) {
       tally[outcome.kind]++
@@ -132,7 +132,7 @@ export class Courier {
   }
 }
 
-function refuse(delivery: Delivery, reply: Reply): Report {
+function refuse(delivery: Payload<'deliver'>, reply: Reply): Report {
   const outcome: Outcome = { kind: 'later', reply, blame: 'ours' }
   const outcomes = delivery.recipients.map(({ n }) => ({ n, outcome }))
   return { outcomes, host: '', address: '', tls: '' }

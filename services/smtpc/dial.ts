@@ -19,9 +19,9 @@ import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
 import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.ts'
-import { NO_REQUIRETLS, own } from './commands.ts'
+import { NO_REQUIRETLS, own } from '../../shared/smtp-client/commands.ts'
+import { NO_OFFERS, type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
 import type { Target } from './hosts.ts'
-import { NO_OFFERS, type Offers, readOffers } from './offers.ts'
 
 export interface Session {
   socket: Socket

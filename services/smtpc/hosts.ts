@@ -10,7 +10,7 @@
 import { isIP } from 'node:net'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Host } from '../../shared/message/route.ts'
-import { own } from './commands.ts'
+import { own } from '../../shared/smtp-client/commands.ts'
 
 /** RFC 5321 section 5.1 asks for at least two. */
 export const MAX_TRIES = 16

@@ -8,7 +8,7 @@
  * Content goes to `sink` as ranges of what was pushed, in order, without copying. Nothing is kept between pushes
  * but whether the last octet was a CR; `end` must be called once there will be no more.
  */
-import type { Sink } from './data.ts'
+import type { Sink } from '../../shared/smtp/data-parser.ts'
 
 const LF = 10
 const CR = 13

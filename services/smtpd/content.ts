@@ -10,8 +10,8 @@
  * The gathering buffers go round: what `finish` returns is good until `release`.
  */
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
+import { DataParser, type Sink } from '../../shared/smtp/data-parser.ts'
 import { ChunkParser } from './chunk-parser.ts'
-import { DataParser, type Sink } from './data.ts'
 import { countHops, MOST_HOPS } from './received.ts'
 import type { SignatureWatch } from './signature/watch.ts'
 import type { Verdict } from './state.ts'

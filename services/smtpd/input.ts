@@ -7,7 +7,7 @@
  * the chunk stays here, `take`'s `next` is not called, and `resume` takes up the thread.
  */
 import { SMTPStream } from 'smtp-server/lib/smtp-stream.js'
-import { type Line, LineReader } from './line-reader.ts'
+import { type Line, LineReader } from '../../shared/smtp/line-reader.ts'
 
 /** The session behind the input. */
 export interface Owner {

@@ -7,9 +7,9 @@
  * Next: `commands.ts` for what each command does, `connection.ts` for the shell.
  */
 import { formatId } from '../../shared/base/ids.ts'
+import type { BadLine } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { commands } from './commands.ts'
-import type { BadLine } from './line-reader.ts'
 import { accepted, chunkTaken, greeting, replies } from './replies.ts'
 import type {
   Effect,

@@ -7,9 +7,9 @@
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { ListenerKind } from '../../shared/config/slices.ts'
 import type { DeliverBy, Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
+import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Doom, Framing } from './content.ts'
-import type { Line } from './line-reader.ts'
 import type { Body, RcptParameters } from './parameters.ts'
 
 /** What holds for a whole session. */

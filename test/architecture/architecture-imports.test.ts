@@ -19,6 +19,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   'shared/message': ['base', 'disk', 'net'],
   'shared/dkim': ['base'],
   'shared/bus': ['base', 'disk', 'net', 'smtp', 'message'],
+  'shared/smtp-client': ['base', 'smtp', 'message', 'bus'],
   'shared/config': ['base', 'disk', 'net', 'smtp', 'message', 'bus'],
   'shared/auth': ['base', 'smtp', 'system', 'config'],
   'shared/runtime': ['base', 'disk', 'net', 'smtp', 'message', 'bus', 'config', 'system'],

@@ -5,13 +5,13 @@
 
 import type { Framing } from '../../services/smtpd/content.ts'
 import { Input, type Owner } from '../../services/smtpd/input.ts'
-import type { Line } from '../../services/smtpd/line-reader.ts'
 import { Reception } from '../../services/smtpd/reception.ts'
 import { awaitsUs, mayTake, openSession, step } from '../../services/smtpd/session.ts'
 import type { Effect, Event, Intake, Moment, Setting, State } from '../../services/smtpd/state.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { ListenerSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
+import type { Line } from '../../shared/smtp/line-reader.ts'
 import { renderReply } from '../../shared/smtp/reply.ts'
 import { listenerSlice, resolveByName } from '../system/smtpd-stage.ts'
 

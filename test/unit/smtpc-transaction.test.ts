@@ -5,10 +5,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import type { Delivery } from '../../services/smtpc/commands.ts'
-import { NO_OFFERS, type Offers } from '../../services/smtpc/offers.ts'
-import { advance, begin, type Effect, type TransactionEvent } from '../../services/smtpc/transaction.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Delivery } from '../../shared/smtp-client/commands.ts'
+import { NO_OFFERS, type Offers } from '../../shared/smtp-client/offers.ts'
+import { advance, begin, type Effect, type TransactionEvent } from '../../shared/smtp-client/transaction.ts'
 
 const PIPELINED: Offers = {
   ...{ pipelining: true, size: true, eightBitMime: true, smtputf8: true, dsn: true },
@@ -17,14 +17,11 @@ const PIPELINED: Offers = {
 
 function deliveryTo(...addresses: string[]): Delivery {
   return {
-    attempt: 1,
-    message: 2,
     sender: 'from@example.org',
     recipients: addresses.map((address, n) => ({ n, address })),
     size: 7,
     body: '7bit',
     smtputf8: false,
-    route: { kind: 'smtp', zone: '.', destination: 'd', protocol: 'smtp', hosts: [] },
     content: Buffer.from('hello\r\n'),
   }
 }
@@ -89,6 +86,20 @@ test('a pipelined transaction writes the envelope at once and frees the connecti
     'free',
   ])
   assert.deepEqual(outcomes, ['sent 250', 'sent 250'])
+})
+
+test('together: one recipient put off keeps the message from all, and what was refused stays refused', () => {
+  const delivery = deliveryTo('a@x', 'b@x', 'c@x')
+  const { transaction, effects } = begin(delivery, PIPELINED, false, 0, true)
+  assert.deepEqual(effects.length, 1)
+  const codes = [250, 250, 550, 451]
+  const last = codes.flatMap((code) => advance(transaction, { kind: 'reply', reply: reply(code) }))
+  assert.ok(!last.some((effect) => effect.kind === 'write' && effect.text.startsWith('DATA')))
+  assert.deepEqual(last.at(-1), { kind: 'write', text: 'RSET\r\n' })
+  assert.deepEqual(
+    transaction.outcomes.map((outcome) => outcome && printOutcome(outcome)),
+    ['later 451 recipient', 'never 550', 'later 451 recipient'],
+  )
 })
 
 test('without PIPELINING each command waits for the reply before it', () => {

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
 import { leadsTo, MAX_TRIES, orderTargets, whenAllFailed } from '../../services/smtpc/hosts.ts'
-import { readOffers } from '../../services/smtpc/offers.ts'
 import type { Host } from '../../shared/message/route.ts'
 import { DotStuffer } from '../../shared/smtp/dot-stuffer.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.ts'
+import { readOffers } from '../../shared/smtp-client/offers.ts'
 
 function readAll(...chunks: Buffer[]): (SmtpReply | typeof GARBAGE)[] {
   const replies: (SmtpReply | typeof GARBAGE)[] = []

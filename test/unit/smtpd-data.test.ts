@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { DataParser } from '../../services/smtpd/data.ts'
+import { DataParser } from '../../shared/smtp/data-parser.ts'
 
 interface Parsed {
   content: string

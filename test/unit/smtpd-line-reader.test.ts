@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { ENDLESS, LINE_LIMIT, type Line, LineReader } from '../../services/smtpd/line-reader.ts'
+import { ENDLESS, LINE_LIMIT, type Line, LineReader } from '../../shared/smtp/line-reader.ts'
 
 function read(pieces: readonly Buffer[]): Line[] {
   const reader = new LineReader()

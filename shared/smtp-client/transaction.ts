@@ -13,7 +13,7 @@
  * Every recipient is settled exactly once, whatever the server does: `settle` is given once, before `free` or
  * `close`. Trouble never escapes as an exception; it is an outcome.
  */
-import type { Blame, Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Blame, Outcome, Reply } from '../message/outcome.ts'
 import {
   chunkCommand,
   type Delivery,
@@ -41,6 +41,8 @@ export interface Transaction {
   readonly delivery: Delivery
   readonly offers: Offers
   readonly lmtp: boolean
+  /** When somebody is put off before DATA, nobody gets it: the caller tries all of it again. */
+  readonly together: boolean
   /** By position in `delivery.recipients`; null while open. */
   readonly outcomes: (Outcome | null)[]
   /** Positions that RCPT was sent for, in order. */
@@ -71,17 +73,20 @@ export type Effect =
 /** Stands where an outcome is always there already; were it ever missing, the mail would stay queued. */
 const UNDECIDED: Outcome = { kind: 'later', reply: own(451, '4.3.0', 'no outcome'), blame: 'ours' }
 
+/** @param together see Transaction; only without PIPELINING, which would send DATA too early. */
 export function begin(
   delivery: Delivery,
   offers: Offers,
   lmtp: boolean,
   /** Milliseconds since 1970. */
   now: number,
+  together = false,
 ): { transaction: Transaction; effects: Effect[] } {
   const transaction: Transaction = {
     delivery,
-    offers,
+    offers: together ? { ...offers, pipelining: false } : offers,
     lmtp,
+    together,
     outcomes: delivery.recipients.map(() => null),
     asked: [],
     accepted: [],
@@ -170,6 +175,8 @@ function rcptReplied(t: Transaction, at: number, reply: Reply): Effect[] {
     move(t, { phase: 'data' })
     return []
   }
+  const putOff = t.together && t.outcomes.find((outcome) => outcome?.kind === 'later')
+  if (putOff) settleOpen(t, putOff)
   if (!hasOpen(t)) return reset(t)
   if (isBinary(t)) return sendChunk(t)
   move(t, { phase: 'data' })

@@ -6,11 +6,12 @@
  * here, such a parameter left out. smtpd lets none in; this is the second lock.
  */
 import { isAscii } from 'node:buffer'
-import type { Payload } from '../../shared/bus/messages.ts'
-import type { Reply } from '../../shared/message/outcome.ts'
+import type { Payload } from '../bus/messages.ts'
+import type { Reply } from '../message/outcome.ts'
 import type { Offers } from './offers.ts'
 
-export type Delivery = Payload<'deliver'>
+/** What a transaction needs to know of the attempt that it belongs to. */
+export type Delivery = Omit<Payload<'deliver'>, 'attempt' | 'message' | 'route'>
 export type Addressee = Delivery['recipients'][number]
 
 const UNSAFE = /\p{Cc}/u

@@ -4,7 +4,7 @@
  * A line ends with CRLF (RFC 5321 section 2.3.8). A bare LF ends it too, but makes it a bad line, so that a client
  * that never sends CRLF gets a reply and not silence. A line over LINE_LIMIT is dropped to its end and told as
  * one bad line; one over ENDLESS is told as such, and the session ends.
- * Next: `session.ts`, which takes the lines; `data.ts`, which takes over after DATA.
+ * Next: `data-parser.ts`, which takes over after DATA.
  */
 
 /**
