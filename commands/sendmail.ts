@@ -56,7 +56,7 @@ async function run(mode: Mode, options: Options): Promise<End | null> {
     case 'verify':
       return verify(options)
     case 'smtp':
-      return relayStdio(wayOf(options))
+      return relayStdio(await wayOf(options))
     case 'mailq':
       return become('mailq.js', [...places, ...options.selection])
     case 'newaliases':

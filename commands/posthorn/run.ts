@@ -8,8 +8,16 @@ import { type Call, readWords, renderHelp } from './words.ts'
 
 type Print = (text: string) => void
 
-/** @param as the name that errors begin with. */
-export async function run(argv: readonly string[], as = 'posthorn'): Promise<void> {
+export interface Manner {
+  /** The name that errors begin with. */
+  as: string
+  /** That no server runs is no error. */
+  serverMayBeAway: boolean
+}
+
+const USUAL: Manner = { as: 'posthorn', serverMayBeAway: false }
+
+export async function run(argv: readonly string[], { as, serverMayBeAway }: Manner = USUAL): Promise<void> {
   process.stdout.on('error', () => process.exit(exits.ok)) // `| head` has seen enough
   const words = readWords(argv)
   if (words.kind === 'usage') return leave(as, new Trouble(exits.usage, words.message))
@@ -17,6 +25,7 @@ export async function run(argv: readonly string[], as = 'posthorn'): Promise<voi
     const exit = await dispatch(words.call, (text) => void process.stdout.write(text))
     if (exit !== null) process.exitCode = exit
   } catch (error) {
+    if (serverMayBeAway && error instanceof Trouble && error.exit === exits.unavailable) return
     leave(as, error)
   }
 }
@@ -50,6 +59,18 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
     case 'reload':
     case 'status':
       return (await import('./life.ts'))[call.command](call, print)
+    case 'agent':
+      return (await import('../agent/call.ts')).agent(call)
+    case 'account list':
+    case 'account check':
+    case 'account import':
+    case 'account options':
+      return (await import('../accounts/call.ts')).account(call, print)
+    case 'outbox list':
+    case 'outbox release':
+    case 'outbox remove':
+    case 'outbox flush':
+      return (await import('../agent/outbox-call.ts')).outbox(call, print)
     default:
       return dispatchQueue(call, print)
   }

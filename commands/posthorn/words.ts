@@ -21,6 +21,7 @@ const optionTable = {
     doc: 'where the server is asked, instead of what the configuration says',
   },
   'queue-socket': { value: 'PATH', doc: 'where the queue is asked, instead of what the configuration says' },
+  'on-demand': { doc: 'leave again when there has been nothing to do for a while' },
   'as-caller': { doc: 'all processes stay who calls, even root: for development' },
   background: { doc: 'leave the terminal when everything is up' },
   json: { doc: 'for programs' },
@@ -69,7 +70,7 @@ const EVERYWHERE = ['config', 'directory', 'control-socket', 'queue-socket', 'he
 
 interface Command {
   /** What may follow the words. */
-  operands: '' | '[FILE]' | '[ID …]' | 'ID' | 'FILE LOGIN'
+  operands: '' | '[FILE]' | '[NAME]' | '[ID …]' | 'ID' | 'FILE LOGIN'
   options: readonly OptionName[]
   doc: string
 }
@@ -106,6 +107,27 @@ export const commandTable = {
   },
   'queue restore': { operands: '[ID …]', options: ACT, doc: 'put removed mail back as it was' },
   'queue wait': { operands: '', options: [...SELECTION, 'timeout'], doc: 'until no such mail is left' },
+  agent: {
+    operands: '',
+    options: ['on-demand'],
+    doc: 'give your mail to your providers, by ~/.config/posthorn/accounts.conf',
+  },
+  'account list': { operands: '', options: [], doc: 'your accounts, and what each is for' },
+  'account check': {
+    operands: '[NAME]',
+    options: [],
+    doc: 'every mistake in accounts.conf; with a name, log in there as well',
+  },
+  'account import': {
+    operands: '[FILE]',
+    options: [],
+    doc: "accounts.conf from msmtp's file, on standard output",
+  },
+  'account options': { operands: '', options: [], doc: 'the manual of accounts.conf' },
+  'outbox list': { operands: '', options: ['json'], doc: 'mail that waits for your provider or for you' },
+  'outbox release': { operands: 'ID', options: ['quiet'], doc: 'let held mail go' },
+  'outbox remove': { operands: 'ID', options: ['quiet'], doc: 'take mail out; it is gone' },
+  'outbox flush': { operands: '', options: ['quiet'], doc: 'try everything that waits now' },
   aliases: { operands: '', options: [], doc: 'look through the alias files and list every mistake' },
   passwd: {
     operands: 'FILE LOGIN',
@@ -182,7 +204,9 @@ function readCommand(
   const name = Object.hasOwn(commandTable, two) ? two : (words[0] ?? '')
   if (!Object.hasOwn(commandTable, name)) {
     const known = Object.keys(commandTable)
-    const written = words[0] === 'queue' ? words.slice(0, 2).join(' ') : name
+    const written = ['queue', 'account', 'outbox'].includes(words[0] ?? '')
+      ? words.slice(0, 2).join(' ')
+      : name
     return usage(unknown('command', written, known, ''))
   }
   const command = name as CommandName
@@ -196,9 +220,14 @@ function whyNot(name: CommandName, operands: readonly string[], given: readonly 
   const allowed: readonly string[] = [...command.options, ...EVERYWHERE]
   const foreign = given.find((option) => !allowed.includes(option))
   if (foreign) return `"posthorn ${name}" has no option --${foreign}`
-  const most = { '': 0, '[FILE]': 1, ID: 1, 'FILE LOGIN': 2, '[ID …]': Number.POSITIVE_INFINITY }[
-    command.operands
-  ]
+  const most = {
+    '': 0,
+    '[FILE]': 1,
+    '[NAME]': 1,
+    ID: 1,
+    'FILE LOGIN': 2,
+    '[ID …]': Number.POSITIVE_INFINITY,
+  }[command.operands]
   if (operands.length > most) return `"posthorn ${name}" takes no "${operands[most]}"`
   if (command.operands === 'ID' && operands.length === 0) return `"posthorn ${name}" needs a message id`
   if (command.operands === 'FILE LOGIN' && operands.length < 2)

@@ -27,6 +27,10 @@ export interface Job {
   verify: boolean
   /** -odi: to wait for the first attempt; patience is --timeout, in seconds. */
   wait: { patience: number | null } | null
+  /** The user's agent answers: LMTP, so that each recipient has a reply of its own after the dot (RFC 2033). */
+  lmtp: boolean
+  /** -a, for the agent. */
+  account: string | null
 }
 
 export interface Verdict {
@@ -51,7 +55,8 @@ export type State =
   | { phase: 'ehlo' }
   | ({ phase: 'envelope' } & Envelope)
   | { phase: 'data'; failures: readonly Failure[]; limit: number }
-  | { phase: 'content'; failures: readonly Failure[] }
+  /** `awaited`: the recipients whose replies are still to come after the dot; in SMTP there is one reply for all. */
+  | { phase: 'content'; failures: readonly Failure[]; awaited: readonly string[] }
   | { phase: 'done' }
 export type Phase = State['phase']
 
@@ -83,7 +88,10 @@ export function onReply(job: Job, state: State, reply: SmtpReply): Step {
   switch (state.phase) {
     case 'greeting':
       if (reply.code !== 220) return refused(reply, 'the server refuses connections', true)
-      return { state: { phase: 'ehlo' }, effects: [{ kind: 'write', line: `EHLO ${job.hello}` }] }
+      return {
+        state: { phase: 'ehlo' },
+        effects: [{ kind: 'write', line: `${job.lmtp ? 'LHLO' : 'EHLO'} ${job.hello}` }],
+      }
     case 'ehlo':
       if (reply.code !== 250) return refused(reply, 'EHLO refused', true)
       return startEnvelope(job, reply)
@@ -92,11 +100,11 @@ export function onReply(job: Job, state: State, reply: SmtpReply): Step {
     case 'data':
       if (reply.code !== 354) return refused(reply, 'DATA refused', false)
       return {
-        state: { phase: 'content', failures: state.failures },
+        state: { phase: 'content', failures: state.failures, awaited: takenBy(job, state.failures) },
         effects: [{ kind: 'send-content', limit: state.limit }],
       }
     case 'content':
-      return settled(state.failures, reply)
+      return job.lmtp ? settledOne(state, reply) : settled(state.failures, reply)
     case 'done':
       return { state, effects: [] }
     default:
@@ -172,6 +180,7 @@ function mailCommand(job: Job, offers: ReadonlyMap<string, string>): string {
   if (offers.has('DSN') && job.envid) parameters.push(`ENVID=${xtext(job.envid)}`)
   const seconds = job.wait && secondsToAsk(offers.get('VERDICT') ?? '', job.wait.patience)
   if (seconds) parameters.push(`VERDICT=${seconds}`)
+  if (job.account !== null) parameters.push(`XACCOUNT=${xtext(job.account)}`)
   return parameters.join(' ')
 }
 
@@ -222,6 +231,20 @@ function settled(failures: readonly Failure[], reply: SmtpReply): Step {
   const accepted = Math.floor(reply.code / 100) === 2
   if (!accepted && (fates.length === 0 || reply.code < 500)) return refused(reply, 'message', false)
   return done(judge([...failures, ...fates]))
+}
+
+function takenBy({ recipients }: Job, failures: readonly Failure[]): string[] {
+  return recipients.filter((recipient) => !failures.some((failure) => failure.recipient === recipient))
+}
+
+/** RFC 2033 section 4.2: one reply for each recipient that was taken, in their order. */
+function settledOne(state: State & { phase: 'content' }, reply: SmtpReply): Step {
+  const [recipient = '', ...awaited] = state.awaited
+  const failed = Math.floor(reply.code / 100) !== 2
+  const failures = failed ? [...state.failures, { recipient, reply }] : state.failures
+  return awaited.length === 0
+    ? done(judge(failures))
+    : { state: { ...state, failures, awaited }, effects: [] }
 }
 
 /** The first of the gravest kind decides: put off before refused, since then nobody got anything. */

@@ -6,17 +6,18 @@
  * verdict, which the caller leaves with.
  */
 import { userInfo } from 'node:os'
+import { ensureAgent } from '../agent/start.ts'
 import { readAddresses } from './address-list.ts'
 import type { Job } from './conversation.ts'
 import { exitCodes } from './exit-code.ts'
 import { headerRecipients, renderHeader } from './header.ts'
 import { contentOf, isEightBit, type Message, readMessage, standardInput } from './message.ts'
 import type { Options } from './options.ts'
+import { writeToSandbox } from './sandbox.ts'
 import { handOver, type Way } from './session.ts'
 import { type End, Stop } from './stop.ts'
 import { senderOfEnvelopeLines } from './uucp.ts'
-
-const DEFAULT_SOCKET = '/run/posthorn/submit.sock'
+import { directionOf } from './way.ts'
 
 async function* nothing(): AsyncGenerator<Buffer, void> {}
 
@@ -36,21 +37,26 @@ export async function deliver(options: Options, uucp: boolean): Promise<End> {
     size: whole ? header.length + body.length : null,
     eightBit: !whole || isEightBit(header) || isEightBit(body),
   }
-  return handOver(wayOf(options), job, contentOf(header, message))
+  const direction = directionOf(options, process.env)
+  const content = contentOf(header, message)
+  if (direction.kind !== 'sandbox') return handOver(await wayOf(options), job, content)
+  await writeToSandbox(direction.directory, job, content)
+  return { exit: exitCodes.ok, lines: [] }
 }
 
 export async function verify(options: Options): Promise<End> {
   const recipients = readRecipients(options.recipients)
   if (recipients.length === 0) throw new Stop(exitCodes.usage, ['no addresses given'])
   const job = jobFor(options, options.sender ?? callerName(), recipients)
-  return handOver(wayOf(options), { ...job, verify: true }, nothing())
+  return handOver(await wayOf(options), { ...job, verify: true }, nothing())
 }
 
 function jobFor(options: Options, sender: string, recipients: readonly string[]): Job {
-  const { body, notify, ret, envid, wait, patience } = options
+  const { body, notify, ret, envid, wait, patience, account } = options
   return {
     hello: 'localhost',
-    ...{ sender, recipients, body, notify, ret, envid },
+    ...{ sender, recipients, body, notify, ret, envid, account },
+    lmtp: directionOf(options, process.env).kind === 'agent',
     size: null,
     eightBit: false,
     verify: false,
@@ -72,11 +78,20 @@ function readHeader(message: Message): string[] {
   return read.list
 }
 
-export function wayOf({ socket, retryWindow, patience, verbose }: Options): Way {
-  const path = socket ?? process.env['POSTHORN_SOCKET'] ?? DEFAULT_SOCKET
+/** The agent asks its user and the provider before it answers: seconds. */
+const AGENT_PATIENCE = 900
+
+/** To the server, or to the caller's agent, which is started where none runs. */
+export async function wayOf(options: Options): Promise<Way> {
+  const { retryWindow, patience, verbose } = options
+  const direction = directionOf(options, process.env)
+  if (direction.kind === 'sandbox') throw new Stop(exitCodes.unavailable, ['nobody to ask in a sandbox'])
+  if (direction.kind === 'agent') await ensureAgent(direction.places)
+  const path = direction.kind === 'agent' ? direction.places.socket : direction.path
   const say = (line: string) => void process.stdout.write(`${line}\n`)
   return {
-    ...{ path, uid: process.getuid?.() ?? 0, retryWindow, patience },
+    ...{ path, uid: process.getuid?.() ?? 0, retryWindow },
+    patience: direction.kind === 'agent' ? (patience ?? AGENT_PATIENCE) : patience,
     tell: say,
     ...(verbose && { trace: say }),
   }

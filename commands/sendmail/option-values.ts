@@ -150,7 +150,7 @@ export function setLongOption(options: Options, value: string): undefined {
   if (known === 'errormode') setErrorMode(options, setting)
 }
 
-export function setText(key: 'socket' | 'queueSocket' | 'config'): Effect {
+export function setText(key: 'socket' | 'queueSocket' | 'config' | 'account'): Effect {
   return (options, value) => {
     options[key] = value
     return undefined

@@ -57,6 +57,8 @@ export interface Options {
   socket: string | null
   queueSocket: string | null
   config: string | null
+  /** -a: of accounts.conf. */
+  account: string | null
   /** Seconds to keep trying to connect, and to wait in any one phase after that. */
   retryWindow: number
   patience: number | null
@@ -95,6 +97,7 @@ const letters: Readonly<Record<string, Letter>> = {
   U: swallowed,
   V: { takes: 'word', effect: setEnvid },
   X: swallowedWord,
+  a: { takes: 'word', effect: setText('account') },
   b: { takes: 'word', effect: setRunMode },
   c: swallowed,
   d: swallowedGlued,
@@ -118,6 +121,7 @@ const longOptions: Readonly<Record<string, Effect>> = {
   socket: setText('socket'),
   'queue-socket': setText('queueSocket'),
   config: setText('config'),
+  account: setText('account'),
   wait: setSeconds('retryWindow'),
   timeout: setSeconds('patience'),
 }
@@ -143,6 +147,7 @@ export function parseOptions(argv: readonly string[]): Parsed {
     socket: null,
     queueSocket: null,
     config: null,
+    account: null,
     retryWindow: DEFAULT_RETRY_WINDOW,
     patience: null,
   }

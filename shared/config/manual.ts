@@ -42,7 +42,7 @@ export function renderOptions(): string {
   return intro + allBlocks.map(renderBlock).join('') + outro
 }
 
-function renderBlock(block: BlockType): string {
+export function renderBlock(block: BlockType): string {
   const title = block.title ? ` ${block.title.syntax}` : ''
   const rows = Object.entries(block.options).map(([name, option]) => renderOption(name, option))
   const inside = block.name === 'channel' ? ' (in `logging`)' : ''

@@ -14,8 +14,8 @@ import { nearest, suggestion } from './suggest.ts'
 import type { Item, Statement, Word } from './tree.ts'
 import type { Type } from './types.ts'
 
-/** Processes that are told an option's value. */
-export type Reader = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'check'
+/** Processes that are told an option's value; `agent` is the user's own, which reads accounts.conf. */
+export type Reader = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'agent' | 'check'
 
 export interface Option<V> {
   readonly type: Type<unknown>

@@ -26,6 +26,11 @@ export class ReplyReader {
   #size = 0
   #broken = false
 
+  /** Part of a reply is here, and its end is not. */
+  get pending(): boolean {
+    return this.#partial !== null || this.#lines !== null
+  }
+
   /** Hands each whole reply to `take`, GARBAGE when there will be no other. */
   push(chunk: Buffer, take: (reply: SmtpReply | typeof GARBAGE) => void): void {
     if (this.#broken) return

@@ -12,6 +12,7 @@ export interface NativeCalls {
   /** 0, or -1 with `errno`. `length` holds the size of `value`, and then what the kernel filled in. */
   getsockopt: (fd: number, level: number, option: number, value: Uint8Array, length: [number]) => number
   flock: (fd: number, operation: number) => number
+  prctl: (option: number, value: number, second: number, third: number, fourth: number) => number
   errno: () => number
 }
 
@@ -47,7 +48,10 @@ function load(): { calls: NativeCalls | null; trouble: string } {
       'int getsockopt(int fd, int level, int option, _Out_ uint8_t *value, _Inout_ uint32_t *length)',
     ) as NativeCalls['getsockopt']
     const flock = library.func('int flock(int fd, int operation)') as NativeCalls['flock']
-    return { calls: { getsockopt, flock, errno: () => koffi.errno() }, trouble: '' }
+    const prctl = library.func(
+      'int prctl(int option, unsigned long value, unsigned long second, unsigned long third, unsigned long fourth)',
+    ) as NativeCalls['prctl']
+    return { calls: { getsockopt, flock, prctl, errno: () => koffi.errno() }, trouble: '' }
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error)
     return { calls: null, trouble: `native calls cannot be loaded (${text.split('\n', 1)[0]})` }

@@ -13,6 +13,8 @@ import { exitCodeOf, replyLine } from '../../commands/sendmail/exit-code.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 
 const job: Job = {
+  lmtp: false,
+  account: null,
   hello: 'localhost',
   sender: 'ann@x.org',
   recipients: ['bob@y.org', 'cyd@y.org'],

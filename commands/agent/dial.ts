@@ -1,0 +1,97 @@
+/**
+ * A connection to a provider: TCP, through SOCKS5 where the account says so, and TLS whose certificate is verified
+ * always: against the trusted authorities and the host's name, or against the pinned fingerprints and nothing else.
+ *
+ * Fails: rejects with an Error whose message says who could not be reached or believed, and never names a secret.
+ */
+import { readFileSync } from 'node:fs'
+import { connect, isIP, type Socket } from 'node:net'
+import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
+import { SocksClient } from 'socks'
+import type { Account } from '../accounts/account.ts'
+import type { ChannelBinding } from './sasl.ts'
+
+/** A connected socket, in the clear. */
+export async function dial(account: Account): Promise<Socket> {
+  const { socks, host, port, timeout } = account
+  if (!socks) return dialDirectly(host, port, timeout)
+  const { socket } = await SocksClient.createConnection({
+    proxy: { host: socks.host, port: socks.port, type: 5 },
+    command: 'connect',
+    destination: { host, port },
+    timeout,
+  })
+  return socket
+}
+
+function dialDirectly(host: string, port: number, timeout: number): Promise<Socket> {
+  return new Promise((done, fail) => {
+    const socket = connect({ host, port, noDelay: true })
+    const timer = setTimeout(() => socket.destroy(new Error('no answer in time')), timeout)
+    socket.once('connect', () => {
+      clearTimeout(timer)
+      socket.removeListener('error', fail)
+      done(socket)
+    })
+    socket.once('error', (error) => {
+      clearTimeout(timer)
+      fail(error)
+    })
+  })
+}
+
+/** TLS on a connected socket; resolves when the other side has proved who it is. */
+export function secure(socket: Socket, account: Account): Promise<TLSSocket> {
+  return new Promise((done, fail) => {
+    const secured = tlsConnect({ ...tlsOptions(account), socket })
+    const timer = setTimeout(() => secured.destroy(new Error('no TLS in time')), account.timeout)
+    secured.once('error', (error) => {
+      clearTimeout(timer)
+      fail(error)
+    })
+    secured.once('secureConnect', () => {
+      clearTimeout(timer)
+      const why = whyUnbelieved(secured, account.fingerprints)
+      if (why === '') return done(secured)
+      secured.destroy()
+      fail(new Error(why))
+    })
+  })
+}
+
+function tlsOptions({ host, trust, certificate, key, fingerprints }: Account): ConnectionOptions {
+  return {
+    host,
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    minVersion: 'TLSv1.2',
+    rejectUnauthorized: fingerprints.length === 0,
+    ...(trust === null ? {} : { ca: readFileSync(trust) }),
+    ...(certificate === null || key === null
+      ? {}
+      : { cert: readFileSync(certificate), key: readFileSync(key) }),
+  }
+}
+
+function whyUnbelieved(socket: TLSSocket, fingerprints: readonly string[]): string {
+  if (fingerprints.length === 0) return socket.authorized ? '' : 'the certificate is not trusted'
+  const shown = socket.getPeerCertificate().fingerprint256?.replaceAll(':', '').toLowerCase() ?? ''
+  return fingerprints.includes(shown) ? '' : `the certificate is another one: SHA-256 ${shown}`
+}
+
+const EXPORTER_OCTETS = 32
+
+/** Null without TLS. RFC 9266 section 4.2 for the label; RFC 5929 section 3.1: the first Finished is the client's. */
+export function channelBinding(socket: Socket): ChannelBinding | null {
+  const secured = socket as Partial<TLSSocket>
+  if (!secured.encrypted || !secured.getProtocol) return null
+  if (secured.getProtocol() === 'TLSv1.3') {
+    const data = (socket as TLSSocket).exportKeyingMaterial(
+      EXPORTER_OCTETS,
+      'EXPORTER-Channel-Binding',
+      Buffer.alloc(0),
+    )
+    return { name: 'tls-exporter', data }
+  }
+  const data = secured.getFinished?.()
+  return data && !secured.isSessionReused?.() ? { name: 'tls-unique', data } : null
+}

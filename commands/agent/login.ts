@@ -1,0 +1,143 @@
+/**
+ * From a connection to a session that takes mail: greeting, EHLO or LHLO, STARTTLS where it is due, AUTH.
+ *
+ * The account decides and the server only offers: no STARTTLS is the end, never a session in the clear (RFC 8314
+ * section 5); a password goes out only over TLS, or to this machine where the account says `tls none`.
+ * Fails: `LoginRefused` with the server's reply, or one of our own; `DialogueTrouble`, `SaslFailure`.
+ */
+import type { Socket } from 'node:net'
+import type { Reply } from '../../shared/message/outcome.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { own } from '../../shared/smtp-client/commands.ts'
+import { type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
+import type { Account } from '../accounts/account.ts'
+import { isTokenMechanism } from '../accounts/read.ts'
+import { type Mechanism, mechanisms } from '../accounts/values.ts'
+import { channelBinding, secure } from './dial.ts'
+import { Dialogue, DialogueTrouble } from './dialogue.ts'
+import { type Credentials, SaslFailure, startExchange } from './sasl.ts'
+
+export class LoginRefused extends Error {
+  override name = 'LoginRefused'
+  readonly reply: Reply
+
+  constructor(reply: Reply) {
+    super(reply.text)
+    this.reply = reply
+  }
+}
+
+export interface Ready {
+  socket: Socket
+  offers: Offers
+  /** Octets that the server takes (RFC 1870); 0: it does not say. */
+  sizeLimit: number
+}
+
+/** @param secretFor gives the password or the token; asked only when the server is known to be the right one. */
+export async function logIn(
+  connected: Socket,
+  account: Account,
+  secretFor: (kind: 'password' | 'token') => Promise<string>,
+): Promise<Ready> {
+  const socket = account.tls === 'implicit' ? await secure(connected, account) : connected
+  let dialogue = new Dialogue(socket, account.timeout)
+  expect(220, await dialogue.answer(), 'greeting', account)
+  let words = await sayHello(dialogue, account)
+  if (account.tls === 'starttls') {
+    dialogue = await startTls(dialogue, words, account)
+    words = await sayHello(dialogue, account) // RFC 3207 section 4.2: what was said before does not count
+  }
+  if (account.user !== null) await authenticate(dialogue, words, account, account.user, secretFor)
+  return {
+    socket: dialogue.release(),
+    offers: readOffers(words),
+    sizeLimit: Number(/^SIZE (\d{1,15})$/i.exec(words.find((one) => /^SIZE /i.test(one)) ?? '')?.[1] ?? 0),
+  }
+}
+
+async function sayHello(dialogue: Dialogue, account: Account): Promise<string[]> {
+  const verb = account.protocol === 'lmtp' ? 'LHLO' : 'EHLO'
+  const reply = expect(250, await dialogue.ask(`${verb} ${account.hello}`), verb, account)
+  return reply.text.split('\n').slice(1)
+}
+
+async function startTls(dialogue: Dialogue, words: readonly string[], account: Account): Promise<Dialogue> {
+  if (!words.some((word) => /^STARTTLS$/i.test(word.trim())))
+    throw new LoginRefused(own(454, '4.7.4', `${account.host} does not offer STARTTLS`))
+  expect(220, await dialogue.ask('STARTTLS'), 'STARTTLS', account)
+  return new Dialogue(await secure(dialogue.release(), account), account.timeout)
+}
+
+async function authenticate(
+  dialogue: Dialogue,
+  words: readonly string[],
+  account: Account,
+  user: string,
+  secretFor: (kind: 'password' | 'token') => Promise<string>,
+): Promise<void> {
+  const offered = offeredMechanisms(words)
+  const binding = channelBinding(dialogue.socket)
+  const mechanism = chooseMechanism(account, offered, binding !== null)
+  if (!mechanism)
+    throw new LoginRefused(own(454, '4.7.0', `${account.host} offers no mechanism that the account can use`))
+  const secret = await secretFor(isTokenMechanism(mechanism) ? 'token' : 'password')
+  const bindingOffered = offered.includes('scram-sha-256-plus')
+  const { host, port } = account
+  await exchange(dialogue, mechanism, { user, secret, host, port, binding, bindingOffered }, account)
+}
+
+/** RFC 4954 section 3: keywords behind AUTH; `AUTH=` is an old misspelling that still goes around. */
+export function offeredMechanisms(words: readonly string[]): string[] {
+  const lines = words.filter((word) => /^AUTH[ =]/i.test(word))
+  return lines.flatMap((line) => line.slice('AUTH '.length).trim().toLowerCase().split(/[ =]+/))
+}
+
+/** The best that the server offers, the account allows and its secret fits; null: none. */
+export function chooseMechanism(
+  account: Pick<Account, 'mechanisms' | 'secret' | 'tokenCommand'>,
+  offered: readonly string[],
+  canBind: boolean,
+): Mechanism | null {
+  const allowed = account.mechanisms.length > 0 ? account.mechanisms : mechanisms
+  const fits = (one: Mechanism) =>
+    offered.includes(one) &&
+    (isTokenMechanism(one) ? account.tokenCommand : account.secret) !== null &&
+    (one !== 'scram-sha-256-plus' || canBind)
+  return allowed.find(fits) ?? null
+}
+
+async function exchange(
+  dialogue: Dialogue,
+  mechanism: Mechanism,
+  credentials: Credentials,
+  account: Account,
+): Promise<void> {
+  const { first, next, proved } = startExchange(mechanism, credentials)
+  const command = `AUTH ${mechanism.toUpperCase()}`
+  const initial = first === null ? '' : ` ${first.length === 0 ? '=' : first.toString('base64')}`
+  // RFC 4954 section 4: a command line is at most 12288 octets here; longer ones wait for the challenge
+  const glued = command.length + initial.length <= 500
+  let reply = await dialogue.ask(glued ? command + initial : command)
+  if (!glued && reply.code === 334 && first !== null) reply = await dialogue.ask(first.toString('base64'))
+  while (reply.code === 334) {
+    const challenge = Buffer.from(reply.text.trim(), 'base64')
+    const answer = await next(challenge).catch((error: unknown) => cancel(dialogue, error))
+    reply = await dialogue.ask(answer.toString('base64'))
+  }
+  expect(235, reply, `AUTH ${mechanism.toUpperCase()}`, account)
+  if (!proved()) throw new SaslFailure('the server did not prove that it knows the password')
+}
+
+/** RFC 4954 section 4: `*` takes an AUTH back. */
+async function cancel(dialogue: Dialogue, error: unknown): Promise<never> {
+  await dialogue.ask('*').catch(() => undefined)
+  throw error
+}
+
+/** The account's own trouble must not bounce mail: what is refused before MAIL can be put right and tried again. */
+function expect(code: number, reply: SmtpReply, what: string, account: Account): SmtpReply {
+  if (reply.code === code) return reply
+  if (reply.code < 400) throw new DialogueTrouble(`${account.host} answered ${what} with ${reply.code}`)
+  throw new LoginRefused({ ...reply, text: `${what}: ${reply.text}`, host: account.host })
+}
