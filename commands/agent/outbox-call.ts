@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { findPlaces, type Places } from '../accounts/places.ts'
 import { type Exit, exits, Trouble } from '../posthorn/trouble.ts'
 import type { Call } from '../posthorn/words.ts'
-import { whyUntrusted } from '../sendmail/trust.ts'
+import { trustedPath } from '../sendmail/trust.ts'
 import { Dialogue } from './dialogue.ts'
 import type { OutboxAct } from './intake.ts'
 import { listOutbox } from './outbox.ts'
@@ -69,10 +69,10 @@ async function reachAgent(places: Places): Promise<Socket> {
 }
 
 function dial(path: string): Promise<Socket> {
-  const why = whyUntrusted(path, process.getuid?.() ?? 0)
-  if (why !== '') throw new Trouble(exits.forbidden, why)
+  const trusted = trustedPath(path, process.getuid?.() ?? 0)
+  if ('why' in trusted) throw new Trouble(exits.forbidden, trusted.why)
   return new Promise((done, fail) => {
-    const socket = connect(path, () => done(socket))
+    const socket = connect(trusted.path, () => done(socket))
     socket.once('error', fail)
   })
 }
