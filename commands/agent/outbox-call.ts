@@ -61,14 +61,17 @@ async function reachAgent(places: Places): Promise<Socket> {
   await ensureAgent(places)
   const until = Date.now() + START_MS
   for (;;) {
-    const socket = await dial(places.socket).catch(() => null)
+    const socket = await dial(places.socket).catch((error: unknown) => {
+      if (error instanceof Trouble) throw error
+      return null // not there yet
+    })
     if (socket) return socket
     if (Date.now() > until) throw new Trouble(exits.unavailable, `no agent answers at ${places.socket}`)
     await sleep(POLL_MS)
   }
 }
 
-function dial(path: string): Promise<Socket> {
+async function dial(path: string): Promise<Socket> {
   const trusted = trustedPath(path, process.getuid?.() ?? 0)
   if ('why' in trusted) throw new Trouble(exits.forbidden, trusted.why)
   return new Promise((done, fail) => {
