@@ -9,24 +9,19 @@ import { quote } from '../../shared/config/types.ts'
 
 interface Section {
   name: string
-  parents: string[]
+  /** With those of the defaults and the parents, as they were above. */
   settings: Map<string, string>
 }
 
 export function importMsmtp(text: string): string {
   const { sections, usual } = readSections(text)
-  const defaults = sections.get('')
-  const accounts = [...sections.values()].filter(({ name }) => name !== '')
-  const rendered = accounts.map((section) =>
-    renderAccount(section, settled(section, sections, defaults), usual === section.name),
-  )
+  const rendered = sections.map((section) => renderAccount(section, usual === section.name))
   return `// made by \`posthorn account import\`; see \`posthorn account options\`\n${rendered.join('')}`
 }
 
-function readSections(text: string): { sections: Map<string, Section>; usual: string } {
-  const sections = new Map<string, Section>()
-  const defaults: Section = { name: '', parents: [], settings: new Map() }
-  sections.set('', defaults)
+function readSections(text: string): { sections: Section[]; usual: string } {
+  const defaults = new Map<string, string>()
+  const sections: Section[] = []
   let current = defaults
   let usual = 'default'
   for (const line of text.split(/\r?\n/)) {
@@ -34,35 +29,32 @@ function readSections(text: string): { sections: Map<string, Section>; usual: st
     if (word === '') continue
     if (word === 'defaults') current = defaults
     else if (word === 'account') {
-      const [name = '', parents = ''] = rest.split(/\s*:\s*/)
-      const from = parents.split(/\s*,\s*/).filter((one) => one !== '')
+      const { name, parents } = readName(rest)
+      const above = parents.flatMap((one) => [
+        ...(sections.find((known) => known.name === one)?.settings ?? []),
+      ])
+      current = new Map([...defaults, ...above])
       // `account default : work` only says which account is the default
-      if (name === 'default' && from.length === 1) usual = from[0] ?? ''
-      current = { name, parents: from, settings: new Map() }
-      if (name !== usual || from.length === 0) sections.set(name, current)
-      if (name === 'default' && from.length === 1) sections.delete('default')
-    } else current.settings.set(word, unquoted(rest))
+      if (name === 'default' && parents.length === 1) usual = parents[0] ?? ''
+      else sections.push({ name, settings: current })
+    } else current.set(word, unquoted(rest))
   }
   return { sections, usual }
+}
+
+/** `home : work, other` */
+function readName(text: string): { name: string; parents: string[] } {
+  const [name = '', parents = ''] = text.split(/\s*:\s*/)
+  return { name, parents: parents.split(/\s*,\s*/).filter((one) => one !== '') }
 }
 
 function unquoted(text: string): string {
   return /^".*"$/s.test(text) ? text.slice(1, -1) : text
 }
 
-/** What holds for an account: its own, its parents', the defaults. */
-function settled(
-  section: Section,
-  sections: ReadonlyMap<string, Section>,
-  defaults: Section | undefined,
-): Map<string, string> {
-  const parents = section.parents.flatMap((name) => [...(sections.get(name)?.settings ?? [])])
-  return new Map([...(defaults?.settings ?? []), ...parents, ...section.settings])
-}
-
 type Settings = ReadonlyMap<string, string>
 
-function renderAccount({ name }: Section, settings: Settings, usual: boolean): string {
+function renderAccount({ name, settings }: Section, usual: boolean): string {
   const lines = [
     ...rendererOrder.flatMap((render) => render(settings)),
     ...(usual ? ['default;'] : []),
@@ -125,7 +117,7 @@ function renderAuth(settings: Settings): string[] {
   const written = keyring.replace(/(host|service|user) /g, '"$1" ')
   return [
     `auth user ${quote(user)}${mechanism ? ` ${mechanism}` : ''};`,
-    command === undefined ? `password-from secret-tool ${written};` : `${what} ${quote(command)};`,
+    !command ? `password-from secret-tool ${written};` : `${what} ${quote(command)};`,
   ]
 }
 

@@ -52,7 +52,7 @@ test(
       /waiting .* work .*<ann@work\.example> +<bob@x\.example>\n +hello there\n.*ECONNREFUSED/,
     )
     assert.equal(statSync(join(user.home, '.local/state/posthorn/outbox')).mode & 0o777, 0o700)
-    assert.deepEqual(user.outbox().toSorted(), [`${id}.eml`, `${id}.json`])
+    assert.deepEqual(new Set(user.outbox()), new Set([`${id}.eml`, `${id}.json`]))
     // the outbox outlives its agent
     const pid = user.agentPid()
     assert.ok(pid)
