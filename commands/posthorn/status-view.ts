@@ -26,10 +26,15 @@ export function renderStatus(
 function renderQueue(queue: Answer<'queue-status'>): string {
   const { active, deferred, held, removed, octets, sessions, accepted, delivered, intake, reason } = queue
   const waits = `${active} active, ${deferred} deferred, ${held} held${removed > 0 ? `, ${removed} removed` : ''} (${formatSize(octets)} active)`
-  const done = `${accepted} accepted, ${delivered} delivered, ${sessions} sessions${renderSessions(queue)}`
+  const done = `${accepted} accepted, ${delivered} delivered, ${sessions} sessions${renderSessions(queue)}${renderLogins(queue)}`
   const brake =
     intake === 'go' ? '' : `; new mail ${intake === 'wait' ? 'waits' : 'is refused'}: ${oneLine(reason)}`
   return `Queue: ${waits}; ${done}${brake}`
+}
+
+function renderLogins({ logins, failedLogins, brakedLogins }: Answer<'queue-status'>): string {
+  if (logins + failedLogins + brakedLogins === 0) return ''
+  return `; ${logins} logins, ${failedLogins} failed${brakedLogins > 0 ? `, ${brakedLogins} braked` : ''}`
 }
 
 function renderSessions({ localSessions, waitingSessions, limited }: Answer<'queue-status'>): string {

@@ -87,6 +87,8 @@ export class Assembly {
     return {
       'session-open': (payload, peer) => load.sessions.open(payload, peer),
       'session-close': (payload) => load.sessions.close(payload),
+      'login-try': (payload) => load.tryLogin(payload),
+      'login-over': (payload) => load.loginOver(payload),
       'content-chunk': (payload, peer) => intake.chunk(payload, peer),
       'content-abort': (payload) => intake.abort(payload),
       'content-credit': (payload) => courier.credit(payload),

@@ -10,6 +10,7 @@ import type { ActiveQueue } from './active-queue.ts'
 import { type Active, Backlog } from './backlog.ts'
 import type { Health, Journal } from './journal.ts'
 import { LoadWatch } from './load.ts'
+import { Logins, type LoginTry } from './logins.ts'
 import { Sessions } from './sessions.ts'
 import { Spill } from './spill.ts'
 import type { StorePort } from './store-port.ts'
@@ -32,6 +33,9 @@ export type LoadStatus = Pick<
   | 'localSessions'
   | 'waitingSessions'
   | 'limited'
+  | 'logins'
+  | 'failedLogins'
+  | 'brakedLogins'
   | 'intake'
   | 'reason'
   | 'throttles'
@@ -45,6 +49,7 @@ export class LoadControl {
   readonly spill = new Spill()
   readonly backlog: Backlog
   readonly sessions: Sessions
+  readonly logins: Logins
   readonly watch: LoadWatch
   readonly #options: LoadControlOptions
   #storeWasBroken = false
@@ -56,6 +61,7 @@ export class LoadControl {
       limit: () => slice().load.destinationBacklog,
       onChange: (full, relieved) => this.#tellBacklog(full, relieved),
     })
+    this.logins = new Logins(() => slice().load.limits)
     this.sessions = new Sessions({ slice, load: () => this.watch.current, log, now })
     this.watch = new LoadWatch({
       slice,
@@ -122,6 +128,9 @@ export class LoadControl {
       localSessions: this.sessions.local,
       waitingSessions: this.sessions.waiting,
       limited: this.sessions.limited,
+      logins: this.logins.passed,
+      failedLogins: this.logins.failed,
+      brakedLogins: this.logins.braked,
       intake,
       reason,
       throttles: this.watch.throttles().map(({ reading, state, since }) => {
@@ -130,6 +139,15 @@ export class LoadControl {
       }),
       fullDestinations: this.backlog.full.slice(0, MOST_NAMED),
     }
+  }
+
+  tryLogin(who: LoginTry): Answer<'login-try'> {
+    const until = this.logins.begin(who, this.#options.now())
+    return until === null ? { kind: 'go' } : { kind: 'braked', until }
+  }
+
+  loginOver({ passed, ...who }: LoginTry & { passed: boolean }): void {
+    this.logins.over(who, passed, this.#options.now())
   }
 
   #tellBacklog(full: string[], relieved: string[]): void {

@@ -38,6 +38,7 @@ export class Accounts {
   #running = 0
   #stamp = ''
   #entries: Entries | null = null
+  #scramOnly = false
 
   constructor(path: string, log: Log) {
     this.#path = path
@@ -64,16 +65,9 @@ export class Accounts {
     return { kind: 'keys', keys: this.#invent(login, entries), known: false }
   }
 
-  has(login: string): boolean | null {
-    return this.#current()?.has(login) ?? null
-  }
-
   /** SCRAM is of use only where its keys are stored. */
   get hasScramOnly(): boolean {
-    const entries = this.#current()
-    if (!entries || entries.size === 0) return false
-    for (const { kind } of entries.values()) if (kind !== 'scram' && kind !== 'locked') return false
-    return true
+    return this.#current() !== null && this.#scramOnly
   }
 
   async #turn(): Promise<void> {
@@ -114,6 +108,7 @@ export class Accounts {
     if (stat.size > LARGEST_PASSWORD_FILE) throw new Error('larger than a password file may be')
     const { value, faults } = parsePasswordFile(readFileSync(this.#path, 'utf8'))
     this.#entries = value
+    this.#scramOnly = [...value.values()].every(({ kind }) => kind === 'scram' || kind === 'locked')
     for (const { line, why } of faults.slice(0, FAULTS_TOLD))
       this.#log.error({ file: this.#path, line, why }, 'password file has a bad line')
   }

@@ -7,6 +7,7 @@
  */
 import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { auth, offeredMechanisms, whyNotSender } from './auth.ts'
 import { bdat, dropped } from './chunks.ts'
 import { type MailOffers, readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
 import { hello, help, replies, withReason } from './replies.ts'
@@ -68,13 +69,22 @@ const ANY = ['start', 'ready', 'mail', 'chunks'] as const
 const IDLE = { beforeTls: true, last: true }
 
 const MAIL_SYNTAX =
-  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] ' +
+  'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] [AUTH=xtext] ' +
   '[REQUIRETLS] [HOLDFOR=seconds|HOLDUNTIL=time] [BY=seconds;N|R[T]] [MT-PRIORITY=n] [VERDICT=seconds]'
 const RCPT_SYNTAX = 'RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]'
 
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['EHLO', on(ANY, 'EHLO domain', (scene, _, argument) => greet(scene, argument, true), IDLE)],
   ['HELO', on(ANY, 'HELO domain', (scene, _, argument) => greet(scene, argument, false), IDLE)],
+  [
+    'AUTH',
+    on(
+      ['ready'],
+      'AUTH mechanism [initial-response]',
+      ({ setting, state, now }, { hello: heard }, argument) => auth(setting, state, heard, argument, now),
+      { last: true },
+    ),
+  ],
   ['MAIL', on(['ready'], MAIL_SYNTAX, mail)],
   ['RCPT', on(['mail'], RCPT_SYNTAX, rcpt, { overlaps: true })],
   ['DATA', on(['mail'], 'DATA', data, { last: true })],
@@ -108,6 +118,10 @@ const extensions: readonly ((setting: Setting, state: State, now: Moment) => str
   ({ kind }) => (kind === 'mx' ? null : 'DELIVERBY'), // RFC 2852
   ({ kind }) => (kind === 'mx' ? null : 'MT-PRIORITY'), // RFC 6710
   (setting, state) => (offersTls(setting) && !state.secure ? 'STARTTLS' : null), // RFC 3207
+  (setting, state) =>
+    offeredMechanisms(setting, state)
+      .join(' ')
+      .replace(/^(?=.)/, 'AUTH ') || null, // RFC 4954
 ]
 
 function futureRelease({ holdLimit }: Setting, now: number): string | null {
@@ -144,8 +158,11 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   const parameters = readMailParameters(asked.rest, mailOffers(setting, state), now.time)
   if ('code' in parameters) return stay(state, say(parameters))
   if (parameters.verdict && setting.kind === 'mx') return stay(state, say(replies.unknownParameter))
+  if (parameters.submitter !== undefined && !setting.auth) return stay(state, say(replies.unknownParameter))
   const sender = readAddress(setting, asked.path, parameters.smtputf8, true)
   if (typeof sender !== 'string') return stay(state, say(sender))
+  const foreign = whyNotSender(setting, sender)
+  if (foreign) return stay(state, say(foreign))
   // RFC 1870 section 6.1
   if (parameters.size > setting.messageSizeLimit) return stay(state, say(replies.tooLarge))
   const trouble = now.time < state.brakedUntil ? replies.tooMuchMail : whyNotNow(now)

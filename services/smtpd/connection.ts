@@ -10,21 +10,25 @@
  * A client that does not read its replies is read no further.
  */
 import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js'
 import type { Log } from '../../shared/base/log.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import { renderReply } from '../../shared/smtp/reply.ts'
-import type { ContentPlan, Framing } from './content.ts'
+import { longestLine } from './auth.ts'
+import type { LoginAttempts } from './authenticator.ts'
+import type { Framing } from './content.ts'
+import { planOf } from './content-plan.ts'
 import { Input, type Owner } from './input.ts'
 import type { Listener } from './listener.ts'
 import type { QueueBus } from './queue-bus.ts'
-import { receivedHeader } from './received.ts'
 import { Reception } from './reception.ts'
 import { awaitsUs, endsGroup, mayTake, openSession, step } from './session.ts'
 import { SessionLog } from './session-log.ts'
 import type { AskText } from './signature/judge.ts'
-import { SignatureWatch } from './signature/watch.ts'
+import type { SignatureWatch } from './signature/watch.ts'
 import type { Effect, Event, Hello, Setting, State, Transaction } from './state.ts'
+import { tlsFacts } from './tls-facts.ts'
 
 export interface ConnectionOptions {
   listener: Listener
@@ -34,6 +38,7 @@ export interface ConnectionOptions {
   commandTimeout: number
   bareNewline: 'refuse' | 'normalise'
   inlineLimit: number
+  logins: LoginAttempts | null
 }
 
 export class Connection extends SMTPConnection implements Owner {
@@ -61,10 +66,10 @@ export class Connection extends SMTPConnection implements Owner {
     this.#setting = options.setting
     this.#bus = options.bus
     this.#log = new SessionLog(options.log, options.setting)
-    this.#state = openSession(this.secure)
+    this.#state = openSession(this.secure ? tlsFacts(socket as TLSSocket) : null)
     this.#deadline = options.bus.time + options.commandTimeout
     this.#input = this._parser as Input
-    this.#input.attach(this)
+    this.#input.attach(this, longestLine(this.#setting))
     this.#reception = new Reception(
       options.bus,
       () => this.#input.resume(),
@@ -186,7 +191,7 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   #leave(): void {
-    this.#log.closed(this.#state.secure)
+    this.#log.closed(this.#state.tls)
     if (this.#opened) this.#bus.closeSession(this.#setting.session)
     this.#options.listener.forget(this)
   }
@@ -258,6 +263,14 @@ export class Connection extends SMTPConnection implements Owner {
         return this.#log.transaction(effect.transaction, effect.reply)
       case 'turned-away':
         return this.#log.turnedAway(effect)
+      case 'verify':
+        return this.#options.logins?.check(effect.claim, (verdict) =>
+          this.#feed({ kind: 'verified', verdict }),
+        )
+      case 'logged-in':
+      case 'not-logged-in':
+        this.#options.logins?.over(effect)
+        return this.#log.login(effect)
       case 'delay':
         this.#delay = setTimeout(() => this.#feed({ kind: 'delay-over' }), this.#setting.greetingDelay)
         return
@@ -282,25 +295,14 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   #resolve(n: number, address: string): void {
-    const { mayRelay } = this.#setting
+    const { mayRelay } = this.#state.login?.setting ?? this.#setting
     this.#bus.resolve({ address, mayRelay }, (answer) => this.#feed({ kind: 'resolved', n, answer }))
   }
 
   #receive(hello: Hello, transaction: Transaction, framing: Framing): void {
-    const { hostname, kind, messageSizeLimit } = this.#setting
-    const { id, sender, startedAt } = transaction
-    const plan: ContentPlan = {
-      stream: id,
-      sizeLimit: messageSizeLimit,
-      bareNewline: this.#options.bareNewline,
-      inlineLimit: this.#options.inlineLimit,
-      framing,
-      received: receivedHeader(this.#setting, hello, transaction, this.#state.secure),
-      submission: kind === 'mx' ? null : { id, hostname, sender, startedAt },
-      watch: transaction.signed ? new SignatureWatch(sender) : null,
-    }
+    const plan = planOf(this.#options, this.#setting, hello, transaction, this.#state)
     this.#watch = plan.watch
-    this.#reception.open(plan, this.#bus.time)
+    this.#reception.open({ ...plan, framing }, this.#bus.time)
     this.#deadline = this.#reception.until
   }
 
@@ -339,8 +341,8 @@ export class Connection extends SMTPConnection implements Owner {
 
   #secured(): void {
     this.#tlsSocket = null
-    this.#input.attach(this)
+    this.#input.attach(this, longestLine(this.#setting))
     this.#deadline = this.#bus.time + this.#options.commandTimeout
-    this.#feed({ kind: 'secured' })
+    this.#feed({ kind: 'secured', tls: tlsFacts(this._socket as TLSSocket) })
   }
 }

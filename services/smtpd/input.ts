@@ -7,7 +7,7 @@
  * the chunk stays here, `take`'s `next` is not called, and `resume` takes up the thread.
  */
 import { SMTPStream } from 'smtp-server/lib/smtp-stream.js'
-import { type Line, LineReader } from '../../shared/smtp/line-reader.ts'
+import { LINE_LIMIT, type Line, LineReader } from '../../shared/smtp/line-reader.ts'
 
 /** The session behind the input. */
 export interface Owner {
@@ -40,8 +40,9 @@ export class Input extends SMTPStream {
   #running = false
 
   /** The engine makes its parser before there is a session. */
-  attach(owner: Owner): void {
+  attach(owner: Owner, longestLine = LINE_LIMIT): void {
     this.#owner = owner
+    this.#lines.limit = longestLine
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, next: () => void): void {

@@ -16,11 +16,13 @@ import { type AddressMatcher, compileMatch } from '../../shared/config/address-m
 import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
 import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 import { OVERFLOW_UID, peerCredentials } from '../../shared/system/credentials.ts'
+import { Authenticator } from './authenticator.ts'
 import { Connection } from './connection.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { replies } from './replies.ts'
-import type { Setting } from './state.ts'
-import { type TlsSource, watchTls } from './tls.ts'
+import { SenderLogins } from './sender-logins.ts'
+import type { AuthSetting, Setting } from './state.ts'
+import { type Certified, type TlsSource, watchTls } from './tls.ts'
 
 const DEADLINE_CHECK_MS = 5000
 const DRAIN_PATIENCE_MS = 30_000
@@ -33,7 +35,11 @@ export class Listener extends SMTPServer {
   #slice: ListenerSlice
   #allow: AddressMatcher
   #relay: AddressMatcher
-  #tls: TlsSource | null = null
+  #tls: TlsSource[] = []
+  /** By the name of its section, for clients that ask for a name. */
+  readonly #named = new Map<string, Certified>()
+  #authenticator: Authenticator | null = null
+  #senders: SenderLogins | null = null
   #clock: NodeJS.Timeout | null = null
   #empty: (() => void) | null = null
 
@@ -58,6 +64,7 @@ export class Listener extends SMTPServer {
       this.#log.debug({ listener: slice.name, why: String(error) }, 'socket failed'),
     )
     this.#watchTls()
+    this.#watchLogins()
   }
 
   get name(): string {
@@ -85,6 +92,7 @@ export class Listener extends SMTPServer {
     this.#relay = compileMatch(slice.relay)
     this.options.socketTimeout = slice.commandTimeout
     this.#watchTls()
+    this.#watchLogins()
   }
 
   drain(): Promise<void> {
@@ -103,7 +111,8 @@ export class Listener extends SMTPServer {
 
   stop(): void {
     if (this.#clock) clearInterval(this.#clock)
-    this.#tls?.close()
+    for (const source of this.#tls) source.close()
+    this.#authenticator?.close()
     for (const session of this.#sessions) session._socket.destroy()
   }
 
@@ -122,6 +131,7 @@ export class Listener extends SMTPServer {
     if (this.#sessions.size >= this.#slice.sessionLimit) return turnAway(socket, replies.tooManySessions)
     const client = local ? '' : plainAddress(socket.remoteAddress ?? '')
     if (!this.#allow(client)) return turnAway(socket, replies.clientRefused)
+    const secure = () => connection.secure
     const connection = new Connection(socket, {
       listener: this,
       bus: this.#bus,
@@ -130,6 +140,7 @@ export class Listener extends SMTPServer {
       commandTimeout: this.#slice.commandTimeout,
       bareNewline: this.#slice.bareNewline,
       inlineLimit: this.#site.inlineLimit,
+      logins: this.#authenticator?.begin(client, secure, this.#bus) ?? null,
     })
     this.connections.add(connection)
     this.#sessions.add(connection)
@@ -148,6 +159,7 @@ export class Listener extends SMTPServer {
       client,
       uid: client === '' ? provenUid(socket) : undefined,
       mayRelay: this.#relay(client),
+      auth: this.#authSetting(),
       starttls: starttlsOf(slice.tls.mode, hasContext),
       greetingDelay: slice.greetingDelay,
       messageSizeLimit: slice.messageSizeLimit,
@@ -174,11 +186,42 @@ export class Listener extends SMTPServer {
   }
 
   #watchTls(): void {
-    this.#tls?.close()
-    const { context } = this.#slice.tls
-    const use = (secure: SecureContext) => void this.secureContext.set('*', secure)
-    if (!context) this.secureContext.clear()
-    this.#tls = context ? watchTls(context, this.#log, use) : null
+    for (const source of this.#tls.splice(0)) source.close()
+    this.#named.clear()
+    const { context, sni } = this.#slice.tls
+    if (!context) return this.secureContext.clear()
+    // the engine reads these when it makes a TLS socket
+    Object.assign(this.options, {
+      requestCert: context.clientCa !== null,
+      rejectUnauthorized: context.clientCertificate === 'required',
+    })
+    this.#tls.push(watchTls(context, this.#log, (made) => void this.secureContext.set('*', made.context)))
+    for (const one of sni)
+      this.#tls.push(watchTls(one, this.#log, (made) => void this.#named.set(one.name, made)))
+  }
+
+  /** RFC 6066 section 3: the first section whose certificate is for that name, else the usual one. */
+  override _resolveSNI(name: string, answer: (error: Error | null, context?: SecureContext) => void): void {
+    for (const { certificate, context } of this.#named.values())
+      if (certificate.checkHost(name) !== undefined) return answer(null, context)
+    answer(null, this.secureContext.get('*'))
+  }
+
+  /** Sessions that are open keep whom they have begun to log in with. */
+  #watchLogins(): void {
+    const { auth, senderLogin } = this.#slice
+    this.#authenticator?.close()
+    this.#authenticator = auth && new Authenticator(auth.use, this.#log)
+    this.#senders = senderLogin === null ? null : new SenderLogins(senderLogin, this.#log)
+  }
+
+  #authSetting(): AuthSetting | null {
+    const { auth } = this.#slice
+    const authenticator = this.#authenticator
+    if (!auth || !authenticator) return null
+    const { mechanisms, relays } = authenticator
+    const maySend = this.#senders?.maySend ?? (() => true)
+    return { required: auth.required, withoutTls: auth.withoutTls, mechanisms, relays, maySend }
   }
 
   #checkDeadlines(): void {

@@ -6,6 +6,7 @@
 import type { SmtpdSlice } from '../../shared/config/slices.ts'
 import { type Context, Fatal, type Running, runService } from '../../shared/runtime/service.ts'
 import { systemProbe } from '../../shared/system/credentials.ts'
+import { cryptAvailable } from '../../shared/system/crypt.ts'
 import { Listener } from './listener.ts'
 import { QueueBus } from './queue-bus.ts'
 
@@ -40,8 +41,9 @@ function reconfigure(listeners: readonly Listener[], news: SmtpdSlice): void {
   }
 }
 
-/** A local socket tells its callers by native code; a process with none never loads it. */
+/** A local socket tells its callers by native code, and so are some passwords checked; others never load it. */
 function prepare({ listeners }: SmtpdSlice): void {
+  if (listeners.some(({ auth }) => auth?.use.passwords?.kind === 'file')) cryptAvailable()
   if (listeners.some(({ endpoint }) => endpoint.kind === 'unix')) systemProbe()
 }
 

@@ -50,6 +50,8 @@ export interface MailParameters {
   /** RFC 3461 sections 4.3 and 4.4. */
   ret?: 'full' | 'hdrs'
   envid?: string
+  /** RFC 4954 section 5; nobody's word is taken for it, so every message counts as one of `<>`. */
+  submitter?: string
   /** VERDICT, ours (shared/README.md): seconds to wait for the first attempt. */
   verdict?: number
   /** RFC 4865: the time of release, milliseconds since 1970. */
@@ -128,6 +130,10 @@ function setMailParameter(
       if (value === null || value.length > LONGEST_ENVID || decodeXtext(value) === null)
         return replies.parameterSyntax
       found.envid = value
+      return null
+    case 'AUTH':
+      if (value === null || decodeXtext(value) === null) return replies.parameterSyntax
+      found.submitter = value
       return null
     case 'VERDICT': {
       const seconds = value !== null && VERDICT_VALUE.test(value) ? Number(value) : 0

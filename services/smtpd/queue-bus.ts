@@ -6,6 +6,7 @@
  * away intake is 'down' and there are no ids, so nothing is begun that could not be finished; with each welcome
  * comes a new serial, and content that was under way on the old connection is lost to it.
  */
+import { randomBytes } from 'node:crypto'
 import { IdSource } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import { type Link, openLink } from '../../shared/bus/link.ts'
@@ -69,6 +70,8 @@ export class QueueBus implements Moment, Outlet {
     this.#resolver = openLink({ target: resolver, remote: 'resolver', identity, log, handlers: {}, onUp })
   }
 
+  random = (octets: number): Buffer => randomBytes(octets)
+
   get time(): number {
     return Date.now()
   }
@@ -94,6 +97,15 @@ export class QueueBus implements Moment, Outlet {
     answered: (answer: Answer<'session-open'> | null) => void,
   ): void {
     this.#ask(this.#qmgr, 'session-open', question, answered)
+  }
+
+  /** Null: nobody can tell. */
+  tryLogin(who: Payload<'login-try'>, answered: (answer: Answer<'login-try'> | null) => void): void {
+    this.#ask(this.#qmgr, 'login-try', who, answered)
+  }
+
+  loginOver(who: Payload<'login-over'>): void {
+    this.#qmgr.send('login-over', who)
   }
 
   closeSession(session: string): void {

@@ -4,20 +4,22 @@
  */
 import { formatId } from '../../shared/base/ids.ts'
 import { formatDate } from './date.ts'
-import type { Hello, Setting, Transaction } from './state.ts'
+import type { Hello, Setting, State, Transaction } from './state.ts'
 
 export function receivedHeader(
   setting: Setting,
   hello: Hello,
   transaction: Transaction,
-  secure: boolean,
+  { tls, login }: Pick<State, 'tls' | 'login'>,
 ): string {
-  const protocol = protocolName(hello, transaction.smtputf8, secure)
+  const protocol = protocolName(hello, transaction.smtputf8, tls !== null, login !== null)
   // RFC 5321 section 7.6: with more than one recipient none is named
   const recipient = transaction.agreed === 1 ? `\r\n\tfor <${transaction.first}>` : ''
+  // RFC 8314 section 4.3
+  const cipher = tls ? `\r\n\ttls ${tls.cipher} (${tls.version})` : ''
   return (
     `Received: from ${hello.name} (${origin(setting)})\r\n` +
-    `\tby ${setting.hostname} (Posthorn) with ${protocol} id ${formatId('T', transaction.id)}${recipient};\r\n` +
+    `\tby ${setting.hostname} (Posthorn) with ${protocol} id ${formatId('T', transaction.id)}${recipient}${cipher};\r\n` +
     `\t${formatDate(transaction.startedAt)}\r\n`
   )
 }
@@ -28,9 +30,9 @@ function origin(setting: Setting): string {
   return setting.client.includes(':') ? `[IPv6:${setting.client}]` : `[${setting.client}]`
 }
 
-function protocolName(hello: Hello, utf8: boolean, secure: boolean): string {
+function protocolName(hello: Hello, utf8: boolean, secure: boolean, known: boolean): string {
   if (!hello.extended) return secure ? 'ESMTPS' : 'SMTP'
-  return `${utf8 ? 'UTF8SMTP' : 'ESMTP'}${secure ? 'S' : ''}`
+  return `${utf8 ? 'UTF8SMTP' : 'ESMTP'}${secure ? 'S' : ''}${known ? 'A' : ''}`
 }
 
 /** RFC 5321 section 6.3: a message that has come this far is going round in circles. */

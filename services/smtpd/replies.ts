@@ -9,6 +9,8 @@ import { defineReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 export const replies = {
   closing: defineReply(221, '2.0.0', 'Bye'),
   readyForTls: defineReply(220, '2.0.0', 'Go ahead with TLS'),
+  // RFC 4954 section 4
+  authenticated: defineReply(235, '2.7.0', 'Authentication succeeded'),
   ok: defineReply(250, '2.0.0', 'Ok'),
   senderOk: defineReply(250, '2.1.0', 'Sender ok'),
   recipientOk: defineReply(250, '2.1.5', 'Recipient ok'),
@@ -35,11 +37,20 @@ export const replies = {
   // RFC 3207 section 4
   tlsBroken: defineReply(454, '4.7.0', 'TLS is not available now'),
 
+  // RFC 4954 section 6
+  authUnavailable: defineReply(454, '4.7.0', 'Logins cannot be checked now, try again later'),
+  authBraked: defineReply(454, '4.7.0', 'Too many failed logins, try again later'),
+
   unknownCommand: defineReply(500, '5.5.2', 'Command not recognized'),
   lineTooLong: defineReply(500, '5.5.6', 'Line too long'),
   bareNewlineInCommand: defineReply(500, '5.5.2', 'A line ends with CR and LF together'),
   controlInCommand: defineReply(500, '5.5.2', 'No control characters in commands'),
   notUtf8: defineReply(500, '5.5.2', 'Neither ASCII nor UTF-8'),
+  responseTooLong: defineReply(500, '5.5.6', 'Authentication exchange line is too long'),
+  authSyntax: defineReply(501, '5.5.4', 'Syntax: AUTH mechanism [initial-response]'),
+  notBase64: defineReply(501, '5.5.2', 'That is not base64'),
+  authMalformed: defineReply(501, '5.5.2', 'That response does not belong to this mechanism'),
+  authCancelled: defineReply(501, '5.7.0', 'Authentication cancelled'),
   noParameters: defineReply(501, '5.5.4', 'No parameters allowed'),
   // RFC 3030 section 2: how many octets follow cannot be told, so nothing that follows can be understood
   chunkSyntax: defineReply(501, '5.5.4', 'Syntax: BDAT octets [LAST]; closing, since octets may follow'),
@@ -56,14 +67,21 @@ export const replies = {
   chunksBegun: defineReply(503, '5.5.1', 'BDAT has begun: go on with BDAT, or RSET'),
   // RFC 3030 section 3
   binaryByChunks: defineReply(503, '5.5.1', 'BINARYMIME content comes by BDAT, not DATA'),
+  authTwice: defineReply(503, '5.5.1', 'You are logged in already'),
+  unknownMechanism: defineReply(504, '5.5.4', 'That mechanism is not offered'),
   noRecipients: defineReply(503, '5.5.1', 'No valid recipients'),
   tlsAlready: defineReply(503, '5.5.1', 'TLS is on already'),
   // RFC 3207 section 4
   tlsFirst: defineReply(530, '5.7.0', 'Must issue a STARTTLS command first'),
+  // RFC 4954 section 6
+  authFirst: defineReply(530, '5.7.0', 'Authentication required'),
+  authFailed: defineReply(535, '5.7.8', 'Wrong login or password'),
+  authNeedsTls: defineReply(538, '5.7.11', 'Logins need TLS: issue a STARTTLS command first'),
   // RFC 6531 section 3.5
   utf8NotAsked: defineReply(553, '5.6.7', 'An internationalized address needs SMTPUTF8 in MAIL'),
   badSender: defineReply(553, '5.1.7', 'That sender is no address'),
   badRecipient: defineReply(553, '5.1.3', 'That recipient is no address'),
+  foreignSender: defineReply(553, '5.7.1', 'That sender is not yours to use'),
   unknownParameter: defineReply(555, '5.5.4', 'Parameter not recognized'),
   relayDenied: defineReply(550, '5.7.1', 'Relaying denied'),
   // RFC 6376 section 6.3 has the words, RFC 7372 section 3.1 the enhanced codes of those below
@@ -99,6 +117,11 @@ export function help(verbs: readonly string[]): SmtpReply {
 // RFC 3030 section 4.2
 export function chunkTaken(octets: number): SmtpReply {
   return defineReply(250, '2.0.0', `${octets} octets received`)
+}
+
+/** RFC 4954 section 4: the octets of a mechanism, in base64. */
+export function challenge(text: string): SmtpReply {
+  return defineReply(334, '', text)
 }
 
 export function accepted(id: string): SmtpReply {

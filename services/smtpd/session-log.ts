@@ -6,11 +6,13 @@ import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Effect, PhaseName, Setting, Transaction } from './state.ts'
+import type { TlsFacts } from './tls-facts.ts'
 
 export class SessionLog {
   readonly #log: Log
   readonly #setting: Setting
   #accepted = 0
+  #user: string | undefined
 
   constructor(log: Log, setting: Setting) {
     this.#log = log
@@ -19,7 +21,16 @@ export class SessionLog {
 
   transaction({ id, sender, recipients, size }: Transaction, { code, enhanced, text }: SmtpReply): void {
     const { session, client } = this.#setting
-    const facts = { session, id: formatId('T', id), client, sender, recipients: recipients.length, size }
+    const who = this.#user === undefined ? {} : { user: this.#user }
+    const facts = {
+      session,
+      id: formatId('T', id),
+      client,
+      ...who,
+      sender,
+      recipients: recipients.length,
+      size,
+    }
     if (code === 250) {
       this.#accepted++
       return this.#log.info(facts, 'accepted')
@@ -41,8 +52,18 @@ export class SessionLog {
     this.#log.debug({ session: this.#setting.session, why: error.message }, 'socket failed')
   }
 
-  closed(secure: boolean): void {
+  login(effect: Extract<Effect, { kind: 'logged-in' | 'not-logged-in' }>): void {
+    const { session, client } = this.#setting
+    const { login, mechanism } = effect
+    const facts = { session, client, user: login, mechanism }
+    if (effect.kind === 'not-logged-in') return this.#log.info({ ...facts, why: effect.why }, 'login failed')
+    this.#user = login
+    this.#log.info(facts, 'logged in')
+  }
+
+  closed(facts: TlsFacts | null): void {
     const { session, listener, client } = this.#setting
-    this.#log.info({ session, listener, client, accepted: this.#accepted, tls: secure }, 'session closed')
+    const tls = facts ? `${facts.version} ${facts.cipher}` : ''
+    this.#log.info({ session, listener, client, accepted: this.#accepted, tls }, 'session closed')
   }
 }

@@ -9,6 +9,7 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { BadLine } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { giveUp, respond, verified } from './auth.ts'
 import { commands } from './commands.ts'
 import { accepted, chunkTaken, greeting, replies } from './replies.ts'
 import type {
@@ -25,14 +26,24 @@ import type {
   Verdict,
 } from './state.ts'
 import { hangUp, lacksTls, move, say, stay } from './step.ts'
+import type { TlsFacts } from './tls-facts.ts'
 import { makeEnvelope, pay, settle } from './transaction.ts'
 import { waitFor, withFates } from './verdict.ts'
 
 /** RCPTs of one session that may wait for the resolver at the same time. */
 const MOST_OWED = 64
 
-export function openSession(secure: boolean): State {
-  return { phase: { at: 'connect' }, secure, errors: 0, brakedUntil: 0, draining: false }
+/** @param tls what it has settled, where the connection began with it. */
+export function openSession(tls: TlsFacts | null): State {
+  return {
+    phase: { at: 'connect' },
+    secure: tls !== null,
+    tls,
+    login: null,
+    errors: 0,
+    brakedUntil: 0,
+    draining: false,
+  }
 }
 
 /** Whether a command line may be fed now; if not, after the next event. */
@@ -45,7 +56,9 @@ export function mayTake(setting: Setting, state: State, text: string): boolean {
     case 'chunk':
     case 'check':
     case 'commit':
+    case 'verifying':
       return false
+    case 'auth':
     case 'start':
     case 'ready':
     case 'chunks':
@@ -68,8 +81,9 @@ export function endsGroup(text: string): boolean {
   return commands.get(verbOf(text))?.last ?? true
 }
 
-export function step(setting: Setting, state: State, event: Event, now: Moment): Step {
+export function step(atFirst: Setting, state: State, event: Event, now: Moment): Step {
   if (state.phase.at === 'closed') return stay(state)
+  const setting = state.login?.setting ?? atFirst
   const next = decide(setting, state, event, now)
   const counted = NO_COMMANDS.has(event.kind) ? next : countErrors(setting, next)
   return counted.state.draining ? leaveWhenIdle(counted) : counted
@@ -106,7 +120,11 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return begin(setting, state, event)
     case 'secured':
       // RFC 3207 section 4.2: nothing that was said before counts
-      return move({ ...state, secure: true }, { at: 'start' })
+      return move({ ...state, secure: true, tls: event.tls, login: null }, { at: 'start' })
+    case 'verified':
+      return state.phase.at === 'verifying'
+        ? verified(setting, state, state.phase, event.verdict)
+        : stay(state)
     case 'timeout':
       return awaitsUs(state.phase) ? stay(state) : hangUp(state, replies.idleTooLong)
     case 'drain':
@@ -149,6 +167,7 @@ function verbOf(text: string): string {
 const HTTP = /^(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|TRACE|CONNECT|PATCH) .* HTTP\/\d/
 
 function obey(setting: Setting, state: State, text: string, now: Moment): Step {
+  if (state.phase.at === 'auth') return respond(setting, state, state.phase, text)
   const verb = verbOf(text)
   const command = commands.get(verb)
   if (!command)
@@ -176,6 +195,8 @@ const complaints: Readonly<Record<BadLine, SmtpReply>> = {
 
 function complain(state: State, why: BadLine): Step {
   const reply = complaints[why]
+  if (state.phase.at === 'auth' && reply.code !== 421)
+    return giveUp(state, state.phase, why === 'too-long' ? replies.responseTooLong : reply)
   return reply.code === 421 ? hangUp(state, reply) : stay(state, say(reply))
 }
 
@@ -258,7 +279,7 @@ function ended(transaction: Transaction, reply: SmtpReply): Effect {
 /** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
 export function awaitsUs(phase: Phase): boolean {
   if (phase.at === 'mail') return phase.transaction.owed.length > 0
-  return phase.at === 'connect' || phase.at === 'delay' || phase.at === 'check' || phase.at === 'commit'
+  return ['connect', 'delay', 'check', 'commit', 'verifying'].includes(phase.at)
 }
 
 /** A transaction in hand is finished first. */

@@ -11,6 +11,8 @@ import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Doom, Framing } from './content.ts'
 import type { Body, RcptParameters } from './parameters.ts'
+import type { Challenge, Check, Claim, Failure, Verdict as SaslVerdict } from './sasl-step.ts'
+import type { TlsFacts } from './tls-facts.ts'
 
 /** What holds for a whole session. */
 export interface Setting {
@@ -25,6 +27,10 @@ export interface Setting {
   uid: number | undefined
   /** May send to zones that are not ours. */
   mayRelay: boolean
+  /** Who has logged in. */
+  user?: string
+  /** How users log in; null: not at all. */
+  auth: AuthSetting | null
   /** STARTTLS: not there, there, demanded before MAIL, or demanded while there is no certificate. */
   starttls: 'none' | 'offered' | 'required' | 'broken'
   greetingDelay: number
@@ -39,6 +45,17 @@ export interface Setting {
   holdLimit: number
   /** Mail is taken only with a valid signature of its sender. */
   requireSignature: boolean
+}
+
+export interface AuthSetting {
+  /** No mail before it. */
+  required: boolean
+  withoutTls: boolean
+  /** What can be offered now, best first; those that need something of TLS among them. */
+  mechanisms: () => readonly string[]
+  /** Another server speaks it. */
+  relays: (mechanism: string) => boolean
+  maySend: (user: string, sender: string) => boolean
 }
 
 /** What qmgr says of new mail; 'down' while there is no qmgr. */
@@ -60,6 +77,8 @@ export interface Moment {
   knownAnswer: (question: Payload<'resolve'>) => Answer<'resolve'> | null
   /** The next transaction id; null while there is no qmgr. */
   takeId: () => number | null
+  /** Octets that nobody can guess. */
+  random: (octets: number) => Buffer
 }
 
 export interface Hello {
@@ -135,6 +154,10 @@ export type Phase =
   /** The content is there, its signatures are looked into. */
   | { at: 'check'; hello: Hello; transaction: Transaction; size: number }
   | { at: 'commit'; hello: Hello; transaction: Transaction }
+  /** AUTH: the client has been asked something. */
+  | { at: 'auth'; hello: Hello; mechanism: string; challenge: Challenge }
+  /** AUTH: what the client claims is being looked into. */
+  | { at: 'verifying'; hello: Hello; mechanism: string; check: Check }
   | { at: 'securing' }
   | { at: 'closed' }
 export type PhaseName = Phase['at']
@@ -142,6 +165,10 @@ export type PhaseName = Phase['at']
 export interface State {
   phase: Phase
   secure: boolean
+  /** What TLS has settled; null without it. */
+  tls: TlsFacts | null
+  /** Who has logged in, and what holds from then on. */
+  login: { user: string; setting: Setting } | null
   /** Commands answered with 5xx. */
   errors: number
   /** A limit of this client is reached until then. */
@@ -164,7 +191,8 @@ export type Event =
   | Line
   /** null: the resolver could not be asked. */
   | { kind: 'resolved'; n: number; answer: Answer<'resolve'> | null }
-  | { kind: 'secured' }
+  | { kind: 'secured'; tls: TlsFacts }
+  | { kind: 'verified'; verdict: SaslVerdict }
   | { kind: 'content'; verdict: Verdict }
   /** The signatures were looked into; null: it may be sent. */
   | { kind: 'checked'; refusal: SmtpReply | null }
@@ -181,6 +209,10 @@ export type Effect =
   | { kind: 'delay' }
   | { kind: 'resolve'; n: number; address: string }
   | { kind: 'secure' }
+  /** Find out whether it is true; `verified` follows. */
+  | { kind: 'verify'; claim: Claim }
+  | { kind: 'logged-in'; mechanism: string; login: string }
+  | { kind: 'not-logged-in'; mechanism: string; login: string; why: Failure }
   /** Content begins; after DATA (`dots`) it is all that the client sends from now on. */
   | { kind: 'receive'; transaction: Transaction; hello: Hello; framing: Framing }
   /** So many octets of it come now. */

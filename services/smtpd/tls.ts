@@ -7,7 +7,7 @@
  * seldom written in the same instant. Fails: files that cannot be read or do not fit together at start leave the
  * listener without TLS, loudly; later they leave the old certificate in force. There is no built-in key.
  */
-import { X509Certificate } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Log } from '../../shared/base/log.ts'
@@ -19,11 +19,17 @@ export interface TlsSource {
   close: () => void
 }
 
+/** A certificate that can be served, and what it says of itself. */
+export interface Certified {
+  context: SecureContext
+  certificate: X509Certificate
+}
+
 /** Calls `use` with each good context, the first time before it returns. */
-export function watchTls(slice: TlsContextSlice, log: Log, use: (context: SecureContext) => void): TlsSource {
+export function watchTls(slice: TlsContextSlice, log: Log, use: (certified: Certified) => void): TlsSource {
   const take = () => {
-    const context = load(slice, log)
-    if (context) use(context)
+    const certified = load(slice, log)
+    if (certified) use(certified)
   }
   let taken = stampOf(slice)
   let seen = taken
@@ -40,21 +46,30 @@ export function watchTls(slice: TlsContextSlice, log: Log, use: (context: Secure
   return { close: () => clearInterval(timer) }
 }
 
-function load({ name, certificate, key }: TlsContextSlice, log: Log): SecureContext | null {
+function load(slice: TlsContextSlice, log: Log): Certified | null {
+  const { name } = slice
   try {
-    const cert = readFileSync(certificate)
+    const cert = readFileSync(slice.certificate)
     // RFC 8996: nothing below
-    const context = createSecureContext({ cert, key: readFileSync(key), minVersion: 'TLSv1.2' })
-    log.info({ tls: name, until: new X509Certificate(cert).validTo }, 'certificate read')
-    return context
+    const context = createSecureContext({
+      cert,
+      key: readFileSync(slice.key),
+      minVersion: `TLSv${slice.minimumVersion}`,
+      // sessions that are taken up again must be ours
+      sessionIdContext: createHash('sha256').update(name).digest('hex').slice(0, 32),
+      ...(slice.clientCa === null ? {} : { ca: readFileSync(slice.clientCa) }),
+    })
+    const first = new X509Certificate(cert)
+    log.info({ tls: name, until: first.validTo }, 'certificate read')
+    return { context, certificate: first }
   } catch (error) {
     log.error({ tls: name, why: String(error) }, 'certificate or key cannot be used')
     return null
   }
 }
 
-function stampOf({ certificate, key }: TlsContextSlice): string {
-  return [certificate, key].map(stampOfFile).join(' ')
+function stampOf({ certificate, key, clientCa }: TlsContextSlice): string {
+  return [certificate, key, ...(clientCa === null ? [] : [clientCa])].map(stampOfFile).join(' ')
 }
 
 function stampOfFile(path: string): string {

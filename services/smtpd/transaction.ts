@@ -195,6 +195,7 @@ export function makeEnvelope(
       client: setting.client,
       helo: hello.name,
       ...(setting.uid === undefined ? {} : { uid: setting.uid }),
+      ...(setting.user === undefined ? {} : { user: setting.user }),
     },
   }
 }

@@ -87,6 +87,16 @@ export const busMessages = {
     300 * SECOND,
   ),
   'session-close': event(['smtpd'], ['qmgr'], { session: string }),
+  /** Before a login is checked. It counts as failed until `login-over`; braked: too many were, until then. */
+  'login-try': request(
+    ['smtpd'],
+    ['qmgr'],
+    { client: string, login: string },
+    union({ go: {}, braked: { until: integer } }),
+    10 * SECOND,
+  ),
+  /** It was right (`passed`), or could not be checked. */
+  'login-over': event(['smtpd'], ['qmgr'], { client: string, login: string, passed: boolean }),
   /** How qmgr sees its resources; sent on welcome and at each change. smtpd acts on it without asking. */
   load: event(['qmgr'], ['smtpd'], {
     intake: oneOf('go', 'wait', 'refuse'),

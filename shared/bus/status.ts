@@ -55,6 +55,10 @@ export const queueStatusShape = struct({
   delivered: integer,
   /** Sessions and messages that a limit of their client has refused. */
   limited: integer,
+  /** Logins that were right, that were wrong, and that were not looked at because too many had been. */
+  logins: integer,
+  failedLogins: integer,
+  brakedLogins: integer,
   intake: oneOf('go', 'wait', 'refuse'),
   /** The resource that is shortest. */
   reason: string,

@@ -47,6 +47,7 @@ export const fileBlock = {
     options: maybe(section(o.optionsBlock), about),
     acl: many(acl, about),
     tls: many(section(o.tlsBlock), about),
+    auth: many(section(o.authBlock), about),
     listener: many(section(o.listenerBlock), about),
     zone: many(section(o.zoneBlock), about),
     server: many(section(o.serverBlock), about),

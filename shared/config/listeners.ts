@@ -8,15 +8,15 @@
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import type { Facts } from './facts.ts'
+import { authOf, tlsOf } from './logins.ts'
 import { flatten, type MatchContext } from './match-list.ts'
 import { parseNetwork } from './network.ts'
-import { listenerBlock, type tlsBlock } from './options.ts'
+import { listenerBlock } from './options.ts'
 import type { Problems } from './problem.ts'
-import { checkNames, checkOnly } from './rules.ts'
+import { checkFile, checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import type { AddressMatchList, ListenerKind, ListenerSlice } from './slices.ts'
 import { formatPlace } from './source.ts'
-import { suggestion } from './suggest.ts'
 
 type Listener = Section<typeof listenerBlock>
 
@@ -42,7 +42,6 @@ const kindByPort: ReadonlyMap<number, ListenerKind> = new Map([
   [587, 'submission'],
   [465, 'submission'],
 ])
-const IMPLICIT_TLS_PORT = 465
 
 export function buildListeners(context: ListenerContext): ListenerSlice[] {
   const { config, problems } = context
@@ -64,7 +63,14 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
   checkOnly(listener, listenerBlock, kind, context.problems)
   const relay = relayOf(listener, kind, context)
   const allow = flatten(listener.values.allow, context.match)
-  const tls = tlsOf(listener, context)
+  const tls = tlsOf(listener, context.config, context.problems)
+  const auth = kind === 'submission' ? authOf(listener, tls, context.config, context.problems) : null
+  checkFile(
+    listener.values['sender-login'],
+    placeOf(listener, 'sender-login'),
+    context.facts,
+    context.problems,
+  )
   return endpointsOf(listener, kind, context).map((endpoint, index) => ({
     listener,
     slice: {
@@ -72,6 +78,8 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       kind,
       endpoint,
       tls,
+      auth,
+      senderLogin: listener.values['sender-login'],
       relay,
       allow,
       greetingDelay: listener.values['greeting-delay'],
@@ -143,24 +151,6 @@ function checkSocketPath(path: string, listener: Listener, problems: Problems): 
   if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return
   const message = `the socket's path is longer than ${MAX_SOCKET_PATH} octets: ${path}`
   problems.error(placeOf(listener, 'socket'), message, 'choose a shorter path or `run-directory`')
-}
-
-function tlsOf(listener: Listener, context: ListenerContext): ListenerSlice['tls'] {
-  const use = listener.values.tls
-  if (use === null) return { mode: 'none', context: null }
-  const found = context.config.tls.find(({ name }) => name === use.name)
-  if (!found) {
-    const names = context.config.tls.map(({ name }) => name)
-    const hint = suggestion(use.name, names) ?? `add \`tls "${use.name}" { certificate "…"; key "…"; };\``
-    context.problems.error(placeOf(listener, 'tls'), `there is no tls section \`${use.name}\``, hint)
-    return { mode: 'none', context: null }
-  }
-  const mode = use.mode ?? (listener.values.port === IMPLICIT_TLS_PORT ? 'implicit' : 'starttls')
-  return { mode, context: tlsSlice(found) }
-}
-
-function tlsSlice({ name, values }: Section<typeof tlsBlock>) {
-  return { name, certificate: values.certificate ?? '', key: values.key ?? '' }
 }
 
 function relayOf(listener: Listener, kind: ListenerKind, context: ListenerContext): AddressMatchList {

@@ -24,6 +24,10 @@ export function buildLoad(
       network: flat(network, 'network', limits, match),
       uid: flat(uid, 'uid', limits, match),
       user: flat(user, 'user', limits, match),
+      loginFailures: {
+        client: limits.values['client-login-failures'],
+        account: limits.values['account-login-failures'],
+      },
       exempt: flatten(limits.values.exempt, match),
       exemptUids: limits.values['exempt-users'].flatMap((one) => uidOf(one, placeOf(limits, 'exempt-users'))),
       tableSize: limits.values['table-size'],

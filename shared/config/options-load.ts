@@ -5,7 +5,7 @@ import { block, many, one } from './blocks.ts'
 import { marks, percent, perSecond, quotas } from './load-values.ts'
 import { allOf, matchList } from './match-list.ts'
 import * as t from './types.ts'
-import { G, M, minute, second } from './units.ts'
+import { G, hour, M, minute, second } from './units.ts'
 import * as v from './values.ts'
 
 export const throttleBlock = block(
@@ -91,6 +91,22 @@ export const limitsBlock = block(
       doc: 'One authenticated user, from wherever.',
       readers: ['qmgr'],
     }),
+    'client-login-failures': one(
+      t.rate,
+      { count: 20, period: hour },
+      {
+        doc: 'Failed logins from one address; from then on it gets 454 4.7.0. `exempt` holds here too.',
+        readers: ['qmgr'],
+      },
+    ),
+    'account-login-failures': one(
+      t.rate,
+      { count: 50, period: hour },
+      {
+        doc: 'Failed logins of one account; from then on only networks from which it has logged in before may try.',
+        readers: ['qmgr'],
+      },
+    ),
     exempt: one(matchList, allOf('localhost'), {
       doc: 'Addresses to which `client` and `network` do not apply.',
       readers: ['qmgr'],

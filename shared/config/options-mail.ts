@@ -2,6 +2,7 @@
  * The option table, first part: what mail is taken in and what becomes of it. See `options.ts`.
  */
 import { block, everyone, many, maybe, needed, one, sectionName } from './blocks.ts'
+import { authUse } from './login-values.ts'
 import { allOf, matchList } from './match-list.ts'
 import { schedule } from './options-servers.ts'
 import * as t from './types.ts'
@@ -42,11 +43,6 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
   }),
 })
 
-export const tlsBlock = block('tls', sectionName, 'A certificate with its key, for listeners.', {
-  certificate: needed(t.path, { doc: 'The certificate with its chain, PEM.', readers: ['mcp', 'smtpd'] }),
-  key: needed(t.path, { doc: 'The private key, PEM.', readers: ['mcp', 'smtpd'] }),
-})
-
 const tcp = ['mx', 'submission'] as const
 
 export const listenerBlock = block('listener', sectionName, 'Where mail is taken in.', {
@@ -76,6 +72,28 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     usual: 'none; the way: `implicit` on port 465, else `starttls`',
     readers: ['mcp', 'smtpd'],
     only: tcp,
+  }),
+  sni: many(t.series(v.reference, 100), {
+    doc: 'Further `tls` sections: a client that asks for a name gets the certificate that is for it (RFC 6066).',
+    readers: ['mcp', 'smtpd'],
+    only: tcp,
+  }),
+  auth: maybe(authUse, {
+    doc: 'The `auth` section by which users log in; who has logged in may relay. `required`: no mail before that.',
+    usual: 'nobody logs in; the way: `required`',
+    readers: ['mcp', 'smtpd'],
+    only: ['submission'],
+  }),
+  'auth-without-tls': one(t.oneOf('yes', 'no'), 'no', {
+    doc: 'Whether passwords may be said in the clear.',
+    readers: ['mcp', 'smtpd'],
+    only: ['submission'],
+  }),
+  'sender-login': maybe(t.path, {
+    doc: 'Who may use which sender: lines `address: login …`; `@domain` stands for all its addresses, `*` for any login.',
+    usual: 'who has logged in may use any sender',
+    readers: ['mcp', 'smtpd'],
+    only: ['submission'],
   }),
   relay: maybe(matchList, {
     doc: 'Clients that may send to domains that are not ours.',

@@ -3,6 +3,7 @@
  * contradict each other, logging channels, files that are not there.
  */
 import type { Facts } from './facts.ts'
+import { checkAuth } from './logins.ts'
 import * as o from './options.ts'
 import type { Problems } from './problem.ts'
 import { checkSchedule, checkServers } from './schedules.ts'
@@ -42,6 +43,7 @@ export function checkOnly(
 export function checkRules(config: Config, facts: Facts, problems: Problems): void {
   checkNames(config.acl, 'acl', problems)
   checkNames(config.tls, 'tls section', problems)
+  checkNames(config.auth, 'auth section', problems)
   checkNames(config.server, 'server', problems)
   checkNames(config['retry-class'], 'retry-class', problems)
   checkNames(config.channel, 'channel', problems)
@@ -54,6 +56,12 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
   for (const section of config.tls) {
     checkFile(section.values.certificate, placeOf(section, 'certificate'), facts, problems)
     checkFile(section.values.key, placeOf(section, 'key'), facts, problems)
+    checkFile(section.values['client-ca'], placeOf(section, 'client-ca'), facts, problems)
+  }
+  for (const section of config.auth) {
+    checkAuth(section, problems)
+    checkFile(section.values.passwords, placeOf(section, 'passwords'), facts, problems)
+    checkFile(section.values['oauth-secret'], placeOf(section, 'oauth-secret'), facts, problems)
   }
 }
 

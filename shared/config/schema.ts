@@ -32,6 +32,7 @@ export interface Config {
   options: Section<typeof o.optionsBlock>
   acl: NamedList[]
   tls: Section<typeof o.tlsBlock>[]
+  auth: Section<typeof o.authBlock>[]
   listener: Section<typeof o.listenerBlock>[]
   zone: Section<typeof o.zoneBlock>[]
   server: Section<typeof o.serverBlock>[]
@@ -69,6 +70,7 @@ const single = [
 ] as const
 const listed = [
   o.tlsBlock,
+  o.authBlock,
   o.listenerBlock,
   o.zoneBlock,
   o.serverBlock,
@@ -127,6 +129,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     logging: whole(o.loggingBlock),
     controls: whole(o.controlsBlock),
     tls: all(o.tlsBlock, raws('tls')),
+    auth: all(o.authBlock, raws('auth')),
     listener: all(o.listenerBlock, raws('listener')),
     zone: all(o.zoneBlock, raws('zone')),
     server: all(o.serverBlock, raws('server')),

@@ -17,6 +17,35 @@ export interface TlsContextSlice {
   /** Paths; read by the smtpd that ends the TLS, at start and when the files change. */
   certificate: string
   key: string
+  minimumVersion: '1.2' | '1.3'
+  /** Who signs the certificates of clients; null: they are not asked. */
+  clientCa: string | null
+  clientCertificate: 'optional' | 'required'
+}
+
+/** How tokens are judged. */
+export type OAuthSlice =
+  | { kind: 'jwks'; url: string; issuer: string; audience: string; scope: string | null; login: string }
+  | {
+      kind: 'introspection'
+      url: string
+      client: string | null
+      /** A file. */
+      secret: string | null
+      issuer: string | null
+      audience: string | null
+      scope: string | null
+      login: string
+    }
+
+export interface AuthSlice {
+  name: string
+  /** Who judges passwords: a file, or a socket. */
+  passwords: { kind: 'file' | 'dovecot' | 'saslauthd'; path: string } | null
+  certificates: boolean
+  oauth: OAuthSlice | null
+  /** Empty: all that there are. */
+  mechanisms: string[]
 }
 
 export type ListenerKind = 'mx' | 'submission' | 'local'
@@ -27,7 +56,16 @@ export interface ListenerSlice {
   kind: ListenerKind
   /** Bound by mcp; the descriptor comes under the listener's name. */
   endpoint: { kind: 'tcp'; address: string; port: number } | { kind: 'unix'; path: string; mode: number }
-  tls: { mode: 'none' | 'starttls' | 'required' | 'implicit'; context: TlsContextSlice | null }
+  tls: {
+    mode: 'none' | 'starttls' | 'required' | 'implicit'
+    context: TlsContextSlice | null
+    /** Used instead for the names that their certificates are for. */
+    sni: TlsContextSlice[]
+  }
+  /** How users log in; null: not at all. */
+  auth: { use: AuthSlice; required: boolean; withoutTls: boolean } | null
+  /** The file that says who may use which sender. */
+  senderLogin: string | null
   /** Clients that may send to zones that are not ours. */
   relay: AddressMatchList
   /** Clients that may connect at all. */
@@ -122,11 +160,18 @@ export interface Quota {
   period: number | null
 }
 
+export interface Rate {
+  count: number
+  period: number
+}
+
 export interface LimitsSlice {
   client: Quota[]
   network: Quota[]
   uid: Quota[]
   user: Quota[]
+  /** Failed logins in a time, milliseconds. */
+  loginFailures: { client: Rate; account: Rate }
   /** Addresses without limits of client and network. */
   exempt: AddressMatchList
   exemptUids: number[]

@@ -145,6 +145,14 @@ export function toDomain(text: string): string | null {
   return name.split('.').every((label) => /^(?!-)[a-z0-9_-]{1,63}(?<!-)$/.test(label)) ? name : null
 }
 
+/** Words that mean nothing to us. */
+export const text: Type<string> = scalar(
+  '"TEXT"',
+  (given) => (given === '' ? bad('an empty text') : ok(given)),
+  (value) => typeof value === 'string' && value !== '',
+  quote,
+)
+
 export const systemName: Type<string> = scalar(
   '"NAME"',
   (text) =>

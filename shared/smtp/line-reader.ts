@@ -2,7 +2,7 @@
  * Commands out of octets: finds the end of each line, whole or in pieces, with bounded memory.
  *
  * A line ends with CRLF (RFC 5321 section 2.3.8). A bare LF ends it too, but makes it a bad line, so that a client
- * that never sends CRLF gets a reply and not silence. A line over LINE_LIMIT is dropped to its end and told as
+ * that never sends CRLF gets a reply and not silence. A line over `limit` is dropped to its end and told as
  * one bad line; one over ENDLESS is told as such, and the session ends.
  * Next: `data-parser.ts`, which takes over after DATA.
  */
@@ -26,6 +26,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 const endless: Line = { kind: 'bad-line', why: 'endless' }
 
 export class LineReader {
+  /** Octets of a line with its end; no more than ENDLESS. */
+  limit = LINE_LIMIT
   /** The line that the last `read` completed, or null when it used up the chunk. */
   line: Line | null = null
   #partial: Buffer | null = null
@@ -47,7 +49,7 @@ export class LineReader {
   #keep(chunk: Buffer, from: number): void {
     const held = this.#partial?.length ?? 0
     const length = held + chunk.length - from
-    if (this.#dropped > 0 || length > LINE_LIMIT) {
+    if (this.#dropped > 0 || length > this.limit) {
       this.#partial = null
       this.#dropped += length
       if (this.#dropped > ENDLESS) this.line = endless
@@ -64,7 +66,7 @@ export class LineReader {
     this.#partial = null
     const length = (partial?.length ?? 0) + dropped + end + 1 - from
     if (length > ENDLESS) return endless
-    if (length > LINE_LIMIT) return { kind: 'bad-line', why: 'too-long' }
+    if (length > this.limit) return { kind: 'bad-line', why: 'too-long' }
     if (!partial) return decode(chunk, from, end)
     const whole = Buffer.concat([partial, chunk.subarray(from, end + 1)])
     return decode(whole, 0, whole.length - 1)

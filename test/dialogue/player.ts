@@ -6,8 +6,17 @@
 import type { Framing } from '../../services/smtpd/content.ts'
 import { Input, type Owner } from '../../services/smtpd/input.ts'
 import { Reception } from '../../services/smtpd/reception.ts'
+import type { Claim, Verdict } from '../../services/smtpd/sasl-step.ts'
 import { awaitsUs, mayTake, openSession, step } from '../../services/smtpd/session.ts'
-import type { Effect, Event, Intake, Moment, Setting, State } from '../../services/smtpd/state.ts'
+import type {
+  AuthSetting,
+  Effect,
+  Event,
+  Intake,
+  Moment,
+  Setting,
+  State,
+} from '../../services/smtpd/state.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { ListenerSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
@@ -29,6 +38,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     client: '127.0.0.1',
     uid: undefined,
     mayRelay: slice.relay.length > 0,
+    auth: slice.auth && authSettingOf(slice.auth),
     starttls: 'none',
     greetingDelay: slice.greetingDelay,
     messageSizeLimit: slice.messageSizeLimit,
@@ -40,6 +50,22 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     requireSignature: slice.requireSignature,
     ...change,
   }
+}
+
+/** The stage's users: see `passwords` there. */
+function authSettingOf({ required, withoutTls }: NonNullable<ListenerSlice['auth']>): AuthSetting {
+  return {
+    required,
+    withoutTls,
+    mechanisms: () => ['PLAIN', 'LOGIN'],
+    relays: () => false,
+    maySend: () => true,
+  }
+}
+
+function judge(claim: Claim): Verdict {
+  const right = claim.kind === 'password' && claim.login === 'anna' && claim.password === 'secret'
+  return right ? { kind: 'true', login: 'anna' } : { kind: 'false' }
 }
 
 export class Player implements Owner {
@@ -59,7 +85,7 @@ export class Player implements Owner {
   constructor(change: Partial<ListenerSlice> = {}, setting: Partial<Setting> = {}) {
     this.#slice = listenerSlice(change)
     this.#setting = settingOf(this.#slice, setting)
-    this.state = openSession(false)
+    this.state = openSession(null)
     this.#input.attach(this)
     const streams = {
       chunk: (_: number, data: Uint8Array) => void this.#streamed.push(Buffer.from(data)),
@@ -106,6 +132,7 @@ export class Player implements Owner {
       isFull: () => false,
       knownAnswer: () => null,
       takeId: () => this.#ids++,
+      random: (octets: number) => Buffer.alloc(octets, 7),
     }
     const next = step(this.#setting, this.state, event, now)
     this.state = next.state
@@ -116,6 +143,9 @@ export class Player implements Owner {
     switch (effect.kind) {
       case 'reply':
         this.output += renderReply(effect.reply)
+        return
+      case 'verify':
+        this.#answers.push({ kind: 'verified', verdict: judge(effect.claim) })
         return
       case 'resolve':
         this.#answers.push({

@@ -9,7 +9,8 @@
  *   S: (close)               the server ends the connection
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import type { ListenerSlice } from '../../shared/config/slices.ts'
+import type { AuthSlice, ListenerSlice } from '../../shared/config/slices.ts'
+import { STAGE_PASSWORDS } from '../system/smtpd-stage.ts'
 
 export type Turn = { who: 'client'; octets: Buffer } | { who: 'server'; lines: string[] }
 
@@ -44,8 +45,15 @@ function parseScript(name: string, text: string): Script {
   return script
 }
 
+/** The stage's password file: anna, secret. */
+const PASSWORDS: AuthSlice = {
+  ...{ name: 'users', certificates: false, oauth: null, mechanisms: [] },
+  passwords: { kind: 'file', path: STAGE_PASSWORDS },
+}
+
 function option(line: string): Partial<ListenerSlice> {
   const [, name = '', value = ''] = line.split(' ')
+  if (name === 'auth') return { auth: { use: PASSWORDS, required: true, withoutTls: value === 'required' } }
   if (name === 'relay') return { relay: [{ negated: false, network: value }] }
   return { [name]: /^\d+$/.test(value) ? Number(value) : value } as Partial<ListenerSlice>
 }

@@ -49,7 +49,7 @@ export function writeCertificate(directory: string): TlsContextSlice {
   const files = { certificate: join(directory, 'certificate.pem'), key: join(directory, 'key.pem') }
   writeFileSync(files.certificate, CERTIFICATE)
   writeFileSync(files.key, KEY)
-  return { name: 'public', ...files }
+  return tlsSection({ ...files })
 }
 
 export function renewCertificate({ certificate, key }: TlsContextSlice): void {
@@ -61,3 +61,8 @@ export function renewCertificate({ certificate, key }: TlsContextSlice): void {
 export const fingerprints = [CERTIFICATE, RENEWED_CERTIFICATE].map(
   (pem) => new X509Certificate(pem).fingerprint256,
 )
+
+export function tlsSection(change: Partial<TlsContextSlice>): TlsContextSlice {
+  const usual = { minimumVersion: '1.2', clientCa: null, clientCertificate: 'optional' } as const
+  return { name: 'public', certificate: '', key: '', ...usual, ...change }
+}

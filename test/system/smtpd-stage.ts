@@ -6,11 +6,15 @@
  * domains are remote. A test changes an answer by replacing a function of `stage.answers`.
  */
 import net from 'node:net'
+import { resolve } from 'node:path'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Peer } from '../../shared/bus/peer.ts'
 import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import { makeRig, playHub, type Rig, startWorker, type TestWorker } from '../support/worker.ts'
+
+/** anna's password is `secret`. */
+export const STAGE_PASSWORDS = resolve('test/support/stage.passwords')
 
 export interface Taken {
   envelope: Envelope
@@ -21,6 +25,7 @@ export interface Answers {
   'session-open': (
     question: Payload<'session-open'>,
   ) => Answer<'session-open'> | Promise<Answer<'session-open'>>
+  'login-try': (who: Payload<'login-try'>) => Answer<'login-try'> | Promise<Answer<'login-try'>>
   resolve: (question: Payload<'resolve'>) => Answer<'resolve'> | Promise<Answer<'resolve'>>
   submit: (message: Payload<'submit'>) => Answer<'submit'> | Promise<Answer<'submit'>>
   /** How much credit a chunk gives back. */
@@ -40,6 +45,8 @@ export interface Stage {
   /** Octets of each stream so far. */
   streamed: Map<number, number>
   closedSessions: string[]
+  /** What was told of logins. */
+  logins: Payload<'login-over'>[]
   qmgr: Peer
   /** qmgr goes away and comes back at once, and gives this serial. */
   restartQmgr: (serial: number) => Promise<void>
@@ -52,7 +59,9 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     name: 'mx',
     kind: 'mx',
     endpoint: { kind: 'tcp', address: '127.0.0.1', port: 0 },
-    tls: { mode: 'none', context: null },
+    tls: { mode: 'none', context: null, sni: [] },
+    auth: null,
+    senderLogin: null,
     relay: [],
     allow: [{ negated: false, network: 'any' }],
     greetingDelay: 0,
@@ -108,6 +117,7 @@ export async function openStage(
   const rig = makeRig()
   const answers: Answers = {
     'session-open': () => ({ kind: 'go' }),
+    'login-try': () => ({ kind: 'go' }),
     resolve: resolveByName,
     submit: () => ({ kind: 'accepted' }),
     credit: (chunk) => chunk.data.length,
@@ -117,8 +127,11 @@ export async function openStage(
   const streamed = new Map<number, number>()
   const chunks = new Map<number, Buffer[]>()
   const closedSessions: string[] = []
+  const logins: Payload<'login-over'>[] = []
   const handlers = {
     'session-open': (question: Payload<'session-open'>) => answers['session-open'](question),
+    'login-try': (who: Payload<'login-try'>) => answers['login-try'](who),
+    'login-over': (what: Payload<'login-over'>) => void logins.push(what),
     'session-close': ({ session }: Payload<'session-close'>) => void closedSessions.push(session),
     'content-chunk': (chunk: Payload<'content-chunk'>, peer: Peer) => {
       const { stream, data } = chunk
@@ -175,6 +188,7 @@ export async function openStage(
     aborted,
     streamed,
     closedSessions,
+    logins,
     qmgr: await qmgr.joined(),
     stopQmgr: () => {
       for (const peer of qmgr.hub.peers) peer.destroy('test')

@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import type { TlsContextSlice } from '../../shared/config/slices.ts'
+import type { ListenerSlice, TlsContextSlice } from '../../shared/config/slices.ts'
 import { connectTo, openSession, SmtpClient, transact } from '../support/client.ts'
 import { until } from '../support/wait.ts'
-import { fingerprints, renewCertificate, writeCertificate } from './smtpd-certificate.ts'
+import { fingerprints, renewCertificate, tlsSection, writeCertificate } from './smtpd-certificate.ts'
 import { listenerSlice, openStage, type Stage } from './smtpd-stage.ts'
 
 const options = { timeout: 120_000 }
@@ -29,7 +29,7 @@ interface TlsStage extends Stage {
 async function openTlsStage(t: After, mode: 'starttls' | 'required' | 'implicit'): Promise<TlsStage> {
   const directory = mkdtempSync(join(tmpdir(), 'posthorn-tls-'))
   const context = writeCertificate(directory)
-  const stage = await openStage({ tls: { mode, context } })
+  const stage = await openStage({ tls: { mode, context, sni: [] } })
   t.after(async () => {
     await stage.close()
     rmSync(directory, { recursive: true })
@@ -155,12 +155,12 @@ test('implicit TLS: who never says anything of TLS is let go', options, async (t
 })
 
 test('without a usable key there is no TLS, and where it is demanded no mail', options, async (t) => {
-  const missing = { name: 'public', certificate: '/nonexistent/c.pem', key: '/nonexistent/k.pem' }
+  const missing = tlsSection({ certificate: '/nonexistent/c.pem', key: '/nonexistent/k.pem' })
   for (const [mode, code] of [
     ['starttls', 250],
     ['required', 530],
   ] as const) {
-    const stage = await openStage({ tls: { mode, context: missing } })
+    const stage = await openStage({ tls: { mode, context: missing, sni: [] } })
     t.after(stage.close)
     const client = await connectTo(stage.port)
     await client.reply()
@@ -200,7 +200,7 @@ test('a reload reads certificate and key again, changed or not', options, async 
   const open = await enter(stage, 'starttls')
   const isRead = () => /certificate read/.test(stage.worker.output())
   assert.equal(isRead(), false, 'not said at this severity')
-  const tls = { mode: 'starttls', context: stage.context } as const
+  const tls: ListenerSlice['tls'] = { mode: 'starttls', context: stage.context, sni: [] }
   const site = { hostname: 'mx.example.org', qualifyDomain: 'example.org', inlineLimit: 128 << 10 }
   const slice = { ...site, listeners: [listenerSlice({ tls })] }
   stage.worker.send('reconfigure', { epoch: 2, severity: 'info', slice })

@@ -175,6 +175,7 @@ test('status tells of processes, queue and what is off', () => {
     intake: 'refuse' as const,
     reason: 'disk-space',
     ...{ localSessions: 1, waitingSessions: 2, limited: 7 },
+    ...{ logins: 3, failedLogins: 2, brakedLogins: 1 },
     throttles: [
       {
         ...{ resource: 'disk-space', state: 'refuse' as const, since: now - 90_000, value: 1 << 20 },
@@ -190,7 +191,7 @@ test('status tells of processes, queue and what is off', () => {
   const text = renderStatus(status, queue, now)
   assert.match(text, /^Posthorn 1.0, up 1m, configuration 3 from \/p.conf\n/)
   assert.match(text, /1 active, 2 deferred, 3 held \(1.0K active\).*new mail is refused: disk-space/)
-  assert.match(text, /4 sessions \(1 local, 2 waiting\); 7 refused by limits/)
+  assert.match(text, /4 sessions \(1 local, 2 waiting\); 7 refused by limits; 3 logins, 2 failed, 1 braked/)
   assert.match(text, /disk-space +refuse +1m30s +1.0M +70M +64M +70M\nlag smtpd-1 +go +0s +2ms +1000ms /)
   assert.match(text, /Destinations that take no more:\n {2}mx.example.org\n/)
   assert.match(text, /smtpd-1 +given-up +- +- +- +5 /)

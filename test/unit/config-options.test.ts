@@ -28,14 +28,22 @@ test('config/options.md is what the table says', { timeout }, () => {
 const frames: Readonly<Record<string, (inside: string) => string>> = {
   options: (inside) => `options { ${inside} }; ${others}`,
   tls: (inside) => `listener "x" { type mx; port 26; tls "x"; }; tls "x" { ${inside} }; ${others}`,
-  listener: (inside) => `listener "x" { ${inside} }; tls "t" { certificate "/c"; key "/k"; }; ${others}`,
+  auth: (inside) =>
+    `listener "x" { type submission; port 26; tls "t"; auth "x"; }; auth "x" { ${inside} }; ${tls} ${others}`,
+  listener: (inside) => `listener "x" { ${inside} }; auth "a" { passwords "/p"; }; ${tls} ${others}`,
   zone: (inside) => `zone "x.example" { ${inside} }; ${others}`,
   server: (inside) => `server "x" { ${inside} }; ${others}`,
   'retry-class': (inside) => `retry-class "x" { ${inside} }; ${others}`,
   channel: (inside) => `logging { channel "x" { ${inside} }; }; ${others}`,
   logging: (inside) => `logging { ${inside} channel "x" { stderr; }; }; ${others}`,
 }
+const tls = 'tls "t" { certificate "/c"; key "/k"; };'
 const others = 'listener "mx" { port 25; }; zone "example.org" { type local; };'
+
+const pair = 'certificate "/c"; key "/k";'
+const jwks = 'oauth-jwks "https://id.example.org/keys"; oauth-issuer "i"; oauth-audience "a";'
+const shown = 'oauth-introspection "https://id.example.org/show";'
+const user = 'type submission; port 26; tls "t";'
 
 /** For each option: what it is compared with, and itself. */
 const samples: Readonly<Record<string, readonly [before: string, after: string]>> = {
@@ -48,6 +56,31 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'options minimum-uid': ['', 'minimum-uid 7;'],
   'tls certificate': ['certificate "/c"; key "/k";', 'certificate "/d"; key "/k";'],
   'tls key': ['certificate "/c"; key "/k";', 'certificate "/c"; key "/l";'],
+  'tls minimum-version': [pair, `${pair} minimum-version 1.3;`],
+  'tls client-ca': [pair, `${pair} client-ca "/a";`],
+  'tls client-certificate': [
+    `${pair} client-ca "/a";`,
+    `${pair} client-ca "/a"; client-certificate required;`,
+  ],
+  'auth passwords': ['dovecot "/d";', 'passwords "/p";'],
+  'auth dovecot': ['passwords "/d";', 'dovecot "/d";'],
+  'auth saslauthd': ['dovecot "/d";', 'saslauthd "/d";'],
+  'auth certificates': ['passwords "/p";', 'passwords "/p"; certificates yes;'],
+  'auth oauth-jwks': [jwks, jwks.replace('id', 'other')],
+  'auth oauth-introspection': [shown, shown.replace('id', 'other')],
+  'auth oauth-client': [shown, `${shown} oauth-client "x";`],
+  'auth oauth-secret': [shown, `${shown} oauth-secret "/s";`],
+  'auth oauth-issuer': [jwks, jwks.replace('"i"', '"j"')],
+  'auth oauth-audience': [jwks, jwks.replace('"a"', '"b"')],
+  'auth oauth-scope': [jwks, `${jwks} oauth-scope "mail";`],
+  'auth oauth-login': [jwks, `${jwks} oauth-login "sub";`],
+  'auth mechanisms': ['passwords "/p";', 'passwords "/p"; mechanisms PLAIN;'],
+  'listener sni': ['type mx; port 26; tls "t";', 'type mx; port 26; tls "t"; sni "t";'],
+  'listener auth': [`${user}`, `${user} auth "a";`],
+  'listener auth-without-tls': [`${user} auth "a";`, `${user} auth "a"; auth-without-tls yes;`],
+  'listener sender-login': [`${user} auth "a";`, `${user} auth "a"; sender-login "/m";`],
+  'limits client-login-failures': ['', 'client-login-failures 3/m;'],
+  'limits account-login-failures': ['', 'account-login-failures 3/m;'],
   'listener type': ['type mx; port 26;', 'type submission; port 26;'],
   'listener port': ['type mx; port 26;', 'type mx; port 27;'],
   'listener address': ['type mx; port 26;', 'type mx; port 26; address 127.0.0.9;'],

@@ -146,7 +146,10 @@ test('what a listener is follows from socket, name and port; tls from the port',
       ['submission', 'required', 'refuse'],
     ],
   )
-  assert.deepEqual(mcp.listeners[1]?.tls.context, { name: 't', certificate: '/dev/null', key: '/dev/null' })
+  assert.deepEqual(mcp.listeners[1]?.tls.context, {
+    ...{ name: 't', certificate: '/dev/null', key: '/dev/null' },
+    ...{ minimumVersion: '1.2', clientCa: null, clientCertificate: 'optional' },
+  })
 })
 
 test('nobody relays unless told so, but for the socket', { timeout }, () => {

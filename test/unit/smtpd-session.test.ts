@@ -20,6 +20,7 @@ const setting: Setting = {
   client: '192.0.2.1',
   uid: undefined,
   mayRelay: false,
+  auth: null,
   starttls: 'none',
   greetingDelay: 0,
   messageSizeLimit: 1000,
@@ -38,8 +39,10 @@ const found = (address: string): Answer<'resolve'> => ({
   targets: [{ address }],
 })
 
+const TLS = { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', exporter: null, certificateNames: [] }
+
 class Tape {
-  state: State = openSession(false)
+  state: State = openSession(null)
   effects: Effect[] = []
   intake: Intake = { state: 'go', reason: '', storage: false }
   full = ''
@@ -57,7 +60,14 @@ class Tape {
       const event: Event = typeof one === 'string' ? { kind: 'line', text: one } : one
       const isFull = (destination: string) => destination === this.full
       const knownAnswer = ({ address }: { address: string }) => this.known.get(address) ?? null
-      const now = { time: this.time, intake: this.intake, isFull, knownAnswer, takeId: () => this.id }
+      const now = {
+        time: this.time,
+        intake: this.intake,
+        isFull,
+        knownAnswer,
+        takeId: () => this.id,
+        random: (octets: number) => Buffer.alloc(octets),
+      }
       const next = step(this.#setting, this.state, event, now)
       this.state = next.state
       this.effects.push(...next.effects)
@@ -282,7 +292,7 @@ test('STARTTLS: offered, demanded, forgotten what was said before', () => {
   assert.deepEqual(tape.play('STARTTLS'), [220])
   assert.deepEqual(tape.kinds, ['reply', 'secure'])
   assert.equal(tape.mayTake('NOOP'), false)
-  assert.deepEqual(tape.play({ kind: 'secured' }, 'MAIL FROM:<>'), [503])
+  assert.deepEqual(tape.play({ kind: 'secured', tls: TLS }, 'MAIL FROM:<>'), [503])
   assert.deepEqual(tape.play('EHLO client.example', 'STARTTLS', 'MAIL FROM:<>'), [250, 503, 250])
   const broken = new Tape({ starttls: 'broken' })
   assert.deepEqual(broken.play(go, 'EHLO client.example', 'STARTTLS', 'MAIL FROM:<>'), [220, 250, 454, 530])

@@ -1,0 +1,28 @@
+/**
+ * What is to be done with one message's content: limits, the trace field on top, and for a submission what its
+ * header is to become. Pure.
+ */
+import type { ContentPlan } from './content.ts'
+import { receivedHeader } from './received.ts'
+import { SignatureWatch } from './signature/watch.ts'
+import type { Hello, Setting, State, Transaction } from './state.ts'
+
+export function planOf(
+  { bareNewline, inlineLimit }: Pick<ContentPlan, 'bareNewline' | 'inlineLimit'>,
+  setting: Setting,
+  hello: Hello,
+  transaction: Transaction,
+  state: Pick<State, 'tls' | 'login'>,
+): Omit<ContentPlan, 'framing'> {
+  const { id, sender, startedAt } = transaction
+  const { hostname } = setting
+  return {
+    stream: id,
+    sizeLimit: setting.messageSizeLimit,
+    bareNewline,
+    inlineLimit,
+    received: receivedHeader(setting, hello, transaction, state),
+    watch: transaction.signed ? new SignatureWatch(sender) : null,
+    submission: setting.kind === 'mx' ? null : { id, hostname, sender, startedAt },
+  }
+}
