@@ -3,13 +3,25 @@
  * the next hop or the queue.
  */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { loadConfig, printProblems } from '../../shared/config/check.ts'
 import { connectTo, openSession } from '../support/client.ts'
+import { encode } from '../support/login.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
 import { openSink, type Sink } from '../support/sink.ts'
 import { testConfig } from '../support/test-config.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'posthorn-relay-'))
+writeFileSync(join(directory, 'passwords'), 'anna:{PLAIN}secret\nbert:{PLAIN}secret\nlocked:!\n')
+writeFileSync(join(directory, 'senders'), 'anna@local.example: anna\n')
+const LOGIN = `
+auth "users" { passwords "${directory}/passwords"; mechanisms PLAIN LOGIN SCRAM-SHA-256; };
+listener "login" {
+  type submission; address 127.0.0.1; port 0; auth "users"; auth-without-tls yes; sender-login "${directory}/senders";
+};`
 
 let sink: Sink
 let posthorn: Posthorn
@@ -20,7 +32,9 @@ before(
     sink = await openSink()
     posthorn = await startPosthorn({
       config: (paths) =>
-        testConfig(paths, { more: `zone "." { type relay; hosts { "127.0.0.1" port ${sink.port}; }; };` }),
+        testConfig(paths, {
+          more: `${LOGIN} zone "." { type relay; hosts { "127.0.0.1" port ${sink.port}; }; };`,
+        }),
       users: ['anna'],
     })
   },
@@ -31,11 +45,35 @@ after(
   async () => {
     await posthorn.stop()
     await sink.close()
+    rmSync(directory, { recursive: true })
   },
   { timeout },
 )
 
 const OURS = 'mx.posthorn.example'
+
+/** What spammers say to a server that knows logins. */
+const LOGIN_TRICKS: readonly (readonly [name: string, ...lines: string[]])[] = [
+  ['no login at all'],
+  ['a wrong password', `AUTH PLAIN ${encode('\0anna\0guess')}`],
+  ['an empty password', `AUTH PLAIN ${encode('\0anna\0')}`],
+  ['an empty login', `AUTH PLAIN ${encode('\0\0secret')}`],
+  ['nothing', 'AUTH PLAIN ='],
+  ['somebody else by a third', `AUTH PLAIN ${encode('anna\0bert\0secret')}`],
+  ['the hash instead of the password', `AUTH PLAIN ${encode('\0anna\0{PLAIN}secret')}`],
+  ['a login that is locked', `AUTH PLAIN ${encode('\0locked\0!')}`],
+  ['a login that is cut off', 'AUTH LOGIN', encode('anna'), '*'],
+  ['LOGIN with nothing', 'AUTH LOGIN', '', ''],
+  ['a mechanism of no meaning', 'AUTH ANONYMOUS', 'AUTH GSSAPI', 'AUTH CRAM-MD5'],
+  ['a certificate without TLS', `AUTH EXTERNAL ${encode('anna')}`],
+  ['a token from nowhere', `AUTH XOAUTH2 ${encode('user=anna\x01auth=Bearer x\x01\x01')}`],
+  [
+    'SCRAM with a proof of nothing',
+    `AUTH SCRAM-SHA-256 ${encode('n,,n=anna,r=x')}`,
+    encode('c=biws,r=x,p=AAAA'),
+  ],
+  ['the word of a client in between', 'XCLIENT LOGIN=anna', 'MAIL FROM:<anna@local.example> AUTH=anna'],
+]
 
 /** What goes into MAIL and RCPT, as written on the wire. */
 const TRICKS: readonly (readonly [name: string, from: string, to: string])[] = [
@@ -74,6 +112,35 @@ for (const [name, from, to] of TRICKS) {
     await session.quit()
   })
 }
+
+for (const [name, ...lines] of LOGIN_TRICKS) {
+  test(`where users log in: ${name}`, { timeout }, async () => {
+    const session = await openSession(posthorn.ports['login'] ?? 0, 'evil.example')
+    for (const line of lines) {
+      const reply = await session.say(line)
+      assert.notEqual(reply.code, 235, line)
+    }
+    const mail = await session.say('MAIL FROM:<spam@evil.example>')
+    assert.ok(mail.code >= 500, `${mail.lines}`)
+    const rcpt = await session.say('RCPT TO:<victim@far.example>')
+    assert.ok(rcpt.code >= 500, `${rcpt.lines}`)
+    await session.quit()
+  })
+}
+
+test('a login before a second EHLO or a RSET still is one, after it has failed it is none', {
+  timeout,
+}, async () => {
+  const session = await openSession(posthorn.ports['login'] ?? 0, 'client.example')
+  assert.equal((await session.say(`AUTH PLAIN ${encode('\0anna\0secret')}`)).code, 235)
+  await session.say('RSET')
+  await session.say('EHLO other.example')
+  const other = await session.say('MAIL FROM:<boss@local.example>')
+  assert.deepEqual([other.code, other.enhanced], [553, '5.7.1'], 'her login is not his address')
+  assert.equal((await session.say('MAIL FROM:<anna@local.example>')).code, 250)
+  assert.equal((await session.say('RCPT TO:<friend@far.example>')).code, 250)
+  await session.quit()
+})
 
 test('HELO as one of ours opens nothing', { timeout }, async () => {
   const session = await connectTo(posthorn.ports['mx'] ?? 0)
