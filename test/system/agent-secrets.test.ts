@@ -100,7 +100,11 @@ test('secret-tool, with a keyring', PLENTY, async (t) => {
     `set -e
 mkdir -p "$HOME/.local/share/keyrings"
 printf 'of the ring' | gnome-keyring-daemon --unlock --components=secrets >/dev/null
-printf s3cret | secret-tool store --label=mail service smtp user ann
+# the daemon leaves the terminal before it has its name on the bus
+for n in $(seq 300); do
+  printf s3cret | secret-tool store --label=mail service smtp user ann 2>/dev/null && break
+  sleep 0.1
+done
 "$@"
 `,
   )
