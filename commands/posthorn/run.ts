@@ -48,6 +48,8 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
       return (await import('./aliases.ts')).checkAliases(call, print)
     case 'passwd':
       return (await import('./passwd.ts')).setPassword(call, print)
+    case 'sign-and-send':
+      throw new Trouble(exits.usage, 'sign-and-send is the first word, and has options of its own')
     case 'setup-users': {
       const { setupUsers } = await import('../setup-users.ts')
       return setupUsers(call.flags.has('print') ? ['--print'] : [], print)

@@ -70,7 +70,7 @@ const EVERYWHERE = ['config', 'directory', 'control-socket', 'queue-socket', 'he
 
 interface Command {
   /** What may follow the words. */
-  operands: '' | '[FILE]' | '[NAME]' | '[ID …]' | 'ID' | 'FILE LOGIN'
+  operands: '' | '[FILE]' | '[NAME]' | '[ID …]' | 'ID' | 'FILE LOGIN' | '[ADDRESS …]'
   options: readonly OptionName[]
   doc: string
 }
@@ -133,6 +133,11 @@ export const commandTable = {
     operands: 'FILE LOGIN',
     options: ['scram', 'remove', 'verify'],
     doc: 'set a password in a password file; asks, or reads standard input',
+  },
+  'sign-and-send': {
+    operands: '[ADDRESS …]',
+    options: [],
+    doc: 'sign a message and send it; `signmail --help` for more',
   },
   options: { operands: '', options: [], doc: 'the manual of posthorn.conf' },
   'setup-users': { operands: '', options: ['print'], doc: 'make the system users that the processes become' },
@@ -227,6 +232,7 @@ function whyNot(name: CommandName, operands: readonly string[], given: readonly 
     ID: 1,
     'FILE LOGIN': 2,
     '[ID …]': Number.POSITIVE_INFINITY,
+    '[ADDRESS …]': Number.POSITIVE_INFINITY,
   }[command.operands]
   if (operands.length > most) return `"posthorn ${name}" takes no "${operands[most]}"`
   if (command.operands === 'ID' && operands.length === 0) return `"posthorn ${name}" needs a message id`

@@ -23,13 +23,19 @@ async function* nothing(): AsyncGenerator<Buffer, void> {}
 
 /** @param uucp as rmail: dots are text, and the sender stands in the `From ` lines on top. */
 export async function deliver(options: Options, uucp: boolean): Promise<End> {
-  const given = readRecipients(options.recipients)
+  const given = readRecipients(
+    options.recipients.length > 0 ? options.recipients : recipientsOfCaller(options),
+  )
   if (given.length === 0 && !options.fromHeader) throw new Stop(exitCodes.usage, ['no recipients given'])
   const message = await readMessage(standardInput(), options.ignoreDots || uucp)
   const recipients = [...new Set([...given, ...(options.fromHeader ? readHeader(message) : [])])]
   if (recipients.length === 0) throw new Stop(exitCodes.usage, ['no recipients in the header'])
   const user = callerName()
-  const sender = options.sender ?? (uucp ? senderOfEnvelopeLines(message.envelopeLines) : null) ?? user
+  const sender =
+    options.sender ??
+    (process.env['GOSENDMAIL_SENDER'] || null) ??
+    (uucp ? senderOfEnvelopeLines(message.envelopeLines) : null) ??
+    user
   const header = renderHeader(message.fields, { fullName: options.fullName, address: sender || user })
   const { body, whole } = message
   const job: Job = {
@@ -62,6 +68,12 @@ function jobFor(options: Options, sender: string, recipients: readonly string[])
     verify: false,
     wait: wait ? { patience } : null,
   }
+}
+
+/** GoSendmail's way to name them, when nothing else does: what reaches a server through ssh may have no words. */
+function recipientsOfCaller({ fromHeader }: Options): string[] {
+  const told = process.env['GOSENDMAIL_RECIPIENTS']
+  return told && !fromHeader ? [told] : []
 }
 
 function readRecipients(words: readonly string[]): string[] {
