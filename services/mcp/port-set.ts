@@ -6,7 +6,7 @@
  */
 import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { ListenerSlice, McpSlice } from '../../shared/config/slices.ts'
+import { isSubmission, type ListenerSlice, type McpSlice } from '../../shared/config/slices.ts'
 import type { WorkerRole } from '../../shared/runtime/service.ts'
 import { busPaths } from './directories.ts'
 import { BindFailed, type BoundPort, bindTcp, bindUnix, clearStalePath, type Where } from './ports.ts'
@@ -92,7 +92,7 @@ export class PortSet {
       ]
     if (role === 'resolver') return [{ name: 'bus', fd: resolver.fd }]
     if (role !== 'smtpd' && role !== 'submission') return []
-    const own = this.#listeners.filter(({ kind }) => (kind === 'mx') === (role === 'smtpd'))
+    const own = this.#listeners.filter(({ kind }) => isSubmission(kind) !== (role === 'smtpd'))
     return own.map(({ name, bound }) => ({ name, fd: bound.fd }))
   }
 

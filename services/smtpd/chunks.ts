@@ -7,6 +7,7 @@
  */
 
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { forEach } from './lmtp.ts'
 import { replies } from './replies.ts'
 import type { Effect, Phase, Setting, State, Step } from './state.ts'
 import { hangUp, lacksTls, move, say, stay } from './step.ts'
@@ -60,8 +61,9 @@ function first(state: State, { hello, transaction }: In<'mail'>, chunk: Chunk): 
 
 function another(state: State, { hello, transaction, refused }: In<'chunks'>, chunk: Chunk): Step {
   if (!refused) return move(state, { at: 'chunk', hello, transaction }, { kind: 'expect', ...chunk })
-  const next = refuse(state, chunk, refused)
-  return chunk.last ? { ...next, state: { ...state, phase: { at: 'ready', hello } } } : next
+  if (!chunk.last) return refuse(state, chunk, refused)
+  const said = forEach(transaction, refused).map(say)
+  return move(state, { at: 'ready', hello }, ...said, { kind: 'skip', octets: chunk.octets })
 }
 
 /** For whatever ends a transaction between two chunks. */

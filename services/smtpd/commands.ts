@@ -5,11 +5,13 @@
  * A command that comes in the wrong phase is refused with 503, one that must wait for TLS with 530. Handlers are
  * pure; `session.ts` finds them, counts errors and closes.
  */
+import { isSubmission, type ListenerKind } from '../../shared/config/slices.ts'
 import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import { auth, offeredMechanisms, whyNotSender } from './auth.ts'
+import { auth, whyNotSender } from './auth.ts'
 import { bdat, dropped } from './chunks.ts'
-import { type MailOffers, readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
+import { mailOffers, offered } from './extensions.ts'
+import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
 import { hello, help, replies, withReason } from './replies.ts'
 import type {
   AskedRecipient,
@@ -24,7 +26,6 @@ import type {
 } from './state.ts'
 import { hangUp, move, say, stay } from './step.ts'
 import { answerAtOnce, askFor, fateOf, openTransaction, type Paid, refusal } from './transaction.ts'
-import { VERDICT_LIMIT } from './verdict.ts'
 
 export interface Scene {
   setting: Setting
@@ -42,6 +43,8 @@ interface Command {
   overlaps: boolean
   /** RFC 2920 section 3.1: ends a group of commands, so replies leave before more input is looked at. */
   last: boolean
+  /** RFC 2033 section 4.1: LMTP has LHLO, and neither EHLO nor HELO. */
+  only: 'smtp' | 'lmtp' | null
   run: (scene: Scene, argument: string) => Step
 }
 
@@ -52,7 +55,7 @@ function on<P extends PhaseName>(
   when: readonly P[],
   syntax: string,
   run: (scene: Scene, phase: In<P>, argument: string) => Step,
-  traits: Partial<Pick<Command, 'beforeTls' | 'overlaps' | 'last'>> = {},
+  traits: Partial<Omit<Command, 'syntax' | 'when' | 'run'>> = {},
 ): Command {
   return {
     syntax,
@@ -60,6 +63,7 @@ function on<P extends PhaseName>(
     beforeTls: false,
     overlaps: false,
     last: false,
+    only: null,
     ...traits,
     run: (scene, argument) => run(scene, scene.state.phase as In<P>, argument),
   }
@@ -67,6 +71,8 @@ function on<P extends PhaseName>(
 
 const ANY = ['start', 'ready', 'mail', 'chunks'] as const
 const IDLE = { beforeTls: true, last: true }
+const SMTP_ONLY = { ...IDLE, only: 'smtp' } as const
+const LMTP_ONLY = { ...IDLE, only: 'lmtp' } as const
 
 const MAIL_SYNTAX =
   'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] [AUTH=xtext] ' +
@@ -74,8 +80,9 @@ const MAIL_SYNTAX =
 const RCPT_SYNTAX = 'RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]'
 
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
-  ['EHLO', on(ANY, 'EHLO domain', (scene, _, argument) => greet(scene, argument, true), IDLE)],
-  ['HELO', on(ANY, 'HELO domain', (scene, _, argument) => greet(scene, argument, false), IDLE)],
+  ['EHLO', on(ANY, 'EHLO domain', (scene, _, argument) => greet(scene, argument, true), SMTP_ONLY)],
+  ['HELO', on(ANY, 'HELO domain', (scene, _, argument) => greet(scene, argument, false), SMTP_ONLY)],
+  ['LHLO', on(ANY, 'LHLO domain', (scene, _, argument) => greet(scene, argument, true), LMTP_ONLY)],
   [
     'AUTH',
     on(
@@ -94,49 +101,22 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['NOOP', on(ANY, 'NOOP [text]', (scene) => stay(scene.state, say(replies.ok)), IDLE)],
   ['VRFY', on(ANY, 'VRFY name', (scene) => stay(scene.state, say(replies.cannotVerify)), { last: true })],
   ['EXPN', on(ANY, 'EXPN name', (scene) => stay(scene.state, say(replies.notImplemented)), { last: true })],
-  ['HELP', on(ANY, 'HELP', (scene) => stay(scene.state, say(help(syntaxes()))), IDLE)],
+  ['HELP', on(ANY, 'HELP', (scene) => stay(scene.state, say(help(syntaxes(scene.setting)))), IDLE)],
   ['QUIT', on(ANY, 'QUIT', (scene) => hangUp(scene.state, replies.closing), IDLE)],
 ])
 
-function syntaxes(): string[] {
-  return [...commands.values()].map((command) => command.syntax)
+/** The command by this name, where there is one on such a listener. */
+export function commandFor({ kind }: Setting, verb: string): Command | null {
+  const command = commands.get(verb)
+  return command && speaks(command, kind) ? command : null
 }
 
-/** What EHLO offers (RFC 5321 section 4.1.1.1), and when. */
-const extensions: readonly ((setting: Setting, state: State, now: Moment) => string | null)[] = [
-  () => 'PIPELINING', // RFC 2920
-  (setting) => `SIZE ${setting.messageSizeLimit}`, // RFC 1870
-  () => '8BITMIME', // RFC 6152
-  () => 'CHUNKING', // RFC 3030
-  () => 'BINARYMIME', // RFC 3030
-  () => 'SMTPUTF8', // RFC 6531
-  () => 'ENHANCEDSTATUSCODES', // RFC 2034
-  () => 'DSN', // RFC 3461
-  (setting) => (setting.kind === 'mx' ? null : `VERDICT ${VERDICT_LIMIT}`), // ours
-  (_, { secure }) => (secure ? 'REQUIRETLS' : null), // RFC 8689 section 2
-  (setting, _, now) => futureRelease(setting, now.time), // RFC 4865
-  ({ kind }) => (kind === 'mx' ? null : 'DELIVERBY'), // RFC 2852
-  ({ kind }) => (kind === 'mx' ? null : 'MT-PRIORITY'), // RFC 6710
-  (setting, state) => (offersTls(setting) && !state.secure ? 'STARTTLS' : null), // RFC 3207
-  (setting, state) =>
-    offeredMechanisms(setting, state)
-      .join(' ')
-      .replace(/^(?=.)/, 'AUTH ') || null, // RFC 4954
-]
-
-function futureRelease({ holdLimit }: Setting, now: number): string | null {
-  if (holdLimit === 0) return null
-  const until = new Date(now + holdLimit).toISOString().replace(/\.\d+/, '')
-  return `FUTURERELEASE ${Math.floor(holdLimit / 1000)} ${until}`
+function speaks({ only }: Command, kind: ListenerKind): boolean {
+  return only === null || (only === 'lmtp') === (kind === 'lmtp')
 }
 
-/** What not everybody may ask for. */
-function mailOffers({ kind, holdLimit }: Setting, { secure }: State): MailOffers {
-  return { longestHold: holdLimit, submission: kind !== 'mx', requireTls: secure }
-}
-
-function offersTls({ starttls }: Setting): boolean {
-  return starttls === 'offered' || starttls === 'required'
+function syntaxes({ kind }: Setting): string[] {
+  return [...commands.values()].filter((one) => speaks(one, kind)).map((one) => one.syntax)
 }
 
 /** A domain or an address literal, with the liberties that are common (underscores, bare addresses). */
@@ -147,7 +127,7 @@ const LONGEST_NAME = 255
 function greet({ setting, state, now }: Scene, argument: string, extended: boolean): Step {
   if (argument.length > LONGEST_NAME || !HELLO_NAME.test(argument))
     return stay(state, say(replies.helloSyntax))
-  const keywords = extended ? extensions.flatMap((extension) => extension(setting, state, now) ?? []) : []
+  const keywords = extended ? offered(setting, state, now) : []
   const phase: Phase = { at: 'ready', hello: { name: argument, extended } }
   return move(state, phase, ...dropped(state), say(hello(setting.hostname, keywords)))
 }
@@ -157,7 +137,7 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   if (!asked) return stay(state, say(replies.mailSyntax))
   const parameters = readMailParameters(asked.rest, mailOffers(setting, state), now.time)
   if ('code' in parameters) return stay(state, say(parameters))
-  if (parameters.verdict && setting.kind === 'mx') return stay(state, say(replies.unknownParameter))
+  if (parameters.verdict && !isSubmission(setting.kind)) return stay(state, say(replies.unknownParameter))
   if (parameters.submitter !== undefined && !setting.auth) return stay(state, say(replies.unknownParameter))
   const sender = readAddress(setting, asked.path, parameters.smtputf8, true)
   if (typeof sender !== 'string') return stay(state, say(sender))

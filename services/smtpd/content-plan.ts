@@ -2,6 +2,7 @@
  * What is to be done with one message's content: limits, the trace field on top, and for a submission what its
  * header is to become. Pure.
  */
+import { isSubmission } from '../../shared/config/slices.ts'
 import type { ContentPlan } from './content.ts'
 import { receivedHeader } from './received.ts'
 import { SignatureWatch } from './signature/watch.ts'
@@ -23,6 +24,6 @@ export function planOf(
     inlineLimit,
     received: receivedHeader(setting, hello, transaction, state),
     watch: transaction.signed ? new SignatureWatch(sender) : null,
-    submission: setting.kind === 'mx' ? null : { id, hostname, sender, startedAt },
+    submission: isSubmission(setting.kind) ? { id, hostname, sender, startedAt } : null,
   }
 }

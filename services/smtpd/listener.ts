@@ -13,7 +13,7 @@ import type { SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
-import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
+import { isSubmission, type ListenerSlice, type SmtpdSlice } from '../../shared/config/slices.ts'
 import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 import { OVERFLOW_UID, peerCredentials } from '../../shared/system/credentials.ts'
 import { Authenticator } from './authenticator.ts'
@@ -157,7 +157,8 @@ export class Listener extends SMTPServer {
       kind: slice.kind,
       session,
       client,
-      uid: client === '' ? provenUid(socket) : undefined,
+      // a server in front of us is not the user whose mail it brings
+      uid: slice.kind === 'local' ? provenUid(socket) : undefined,
       mayRelay: this.#relay(client),
       auth: this.#authSetting(),
       starttls: starttlsOf(slice.tls.mode, hasContext),
@@ -165,7 +166,7 @@ export class Listener extends SMTPServer {
       messageSizeLimit: slice.messageSizeLimit,
       recipientLimit: slice.recipientLimit,
       errorLimit: slice.errorLimit,
-      qualifyDomain: slice.kind === 'mx' ? '' : this.#site.qualifyDomain,
+      qualifyDomain: isSubmission(slice.kind) ? this.#site.qualifyDomain : '',
       cutThrough: slice.cutThrough,
       holdLimit: slice.holdLimit,
       requireSignature: slice.requireSignature,

@@ -12,7 +12,7 @@ export function receivedHeader(
   transaction: Transaction,
   { tls, login }: Pick<State, 'tls' | 'login'>,
 ): string {
-  const protocol = protocolName(hello, transaction.smtputf8, tls !== null, login !== null)
+  const protocol = protocolName(setting, hello, transaction.smtputf8, tls !== null, login !== null)
   // RFC 5321 section 7.6: with more than one recipient none is named
   const recipient = transaction.agreed === 1 ? `\r\n\tfor <${transaction.first}>` : ''
   // RFC 8314 section 4.3
@@ -30,9 +30,18 @@ function origin(setting: Setting): string {
   return setting.client.includes(':') ? `[IPv6:${setting.client}]` : `[${setting.client}]`
 }
 
-function protocolName(hello: Hello, utf8: boolean, secure: boolean, known: boolean): string {
+function protocolName(
+  { kind }: Setting,
+  hello: Hello,
+  utf8: boolean,
+  secure: boolean,
+  known: boolean,
+): string {
   if (!hello.extended) return secure ? 'ESMTPS' : 'SMTP'
-  return `${utf8 ? 'UTF8SMTP' : 'ESMTP'}${secure ? 'S' : ''}${known ? 'A' : ''}`
+  const lmtp = kind === 'lmtp'
+  const plain = lmtp ? 'LMTP' : 'ESMTP'
+  const name = utf8 ? `UTF8${lmtp ? 'LMTP' : 'SMTP'}` : plain
+  return `${name}${secure ? 'S' : ''}${known ? 'A' : ''}`
 }
 
 /** RFC 5321 section 6.3: a message that has come this far is going round in circles. */

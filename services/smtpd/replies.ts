@@ -4,6 +4,7 @@
  *
  * RFC 5321 section 4.2.3 for the codes, RFC 3463 for the enhanced ones; a test checks that they are unique.
  */
+import type { ListenerKind } from '../../shared/config/slices.ts'
 import { defineReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 
 export const replies = {
@@ -54,7 +55,7 @@ export const replies = {
   noParameters: defineReply(501, '5.5.4', 'No parameters allowed'),
   // RFC 3030 section 2: how many octets follow cannot be told, so nothing that follows can be understood
   chunkSyntax: defineReply(501, '5.5.4', 'Syntax: BDAT octets [LAST]; closing, since octets may follow'),
-  helloSyntax: defineReply(501, '5.5.4', 'Syntax: EHLO domain or address literal'),
+  helloSyntax: defineReply(501, '5.5.4', 'Syntax: EHLO, HELO or LHLO, then a domain or address literal'),
   mailSyntax: defineReply(501, '5.5.4', 'Syntax: MAIL FROM:<address> [parameters]'),
   rcptSyntax: defineReply(501, '5.5.4', 'Syntax: RCPT TO:<address> [parameters]'),
   parameterSyntax: defineReply(501, '5.5.4', 'Malformed parameter'),
@@ -62,6 +63,8 @@ export const replies = {
   parameterTwice: defineReply(501, '5.5.4', 'A parameter is given twice'),
   notImplemented: defineReply(502, '5.5.1', 'Command not implemented'),
   helloFirst: defineReply(503, '5.5.1', 'EHLO first'),
+  // RFC 2033 section 4.1
+  lhloFirst: defineReply(503, '5.5.1', 'LHLO first'),
   mailFirst: defineReply(503, '5.5.1', 'MAIL first'),
   mailTwice: defineReply(503, '5.5.1', 'A transaction is open already'),
   chunksBegun: defineReply(503, '5.5.1', 'BDAT has begun: go on with BDAT, or RSET'),
@@ -101,8 +104,8 @@ export const replies = {
 export type ReplyName = keyof typeof replies
 
 // RFC 5321 section 4.3.1: the greeting begins with our name
-export function greeting(hostname: string): SmtpReply {
-  return defineReply(220, '', `${hostname} ESMTP Posthorn`)
+export function greeting({ hostname, kind }: { hostname: string; kind: ListenerKind }): SmtpReply {
+  return defineReply(220, '', `${hostname} ${kind === 'lmtp' ? 'LMTP' : 'ESMTP'} Posthorn`)
 }
 
 // RFC 5321 section 4.1.1.1

@@ -10,7 +10,8 @@ import { formatId } from '../../shared/base/ids.ts'
 import type { BadLine } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { giveUp, respond, verified } from './auth.ts'
-import { commands } from './commands.ts'
+import { commandFor, commands } from './commands.ts'
+import { eachFate, forEach } from './lmtp.ts'
 import { accepted, chunkTaken, greeting, replies } from './replies.ts'
 import type {
   Effect,
@@ -150,9 +151,9 @@ function begin(setting: Setting, state: State, event: Opening): Step {
     case 'opened':
       if (event.answer.kind === 'refused') return hangUp(state, event.answer.reply)
       if (setting.greetingDelay > 0) return move(state, { at: 'delay' }, { kind: 'delay' })
-      return move(state, { at: 'start' }, say(greeting(setting.hostname)))
+      return move(state, { at: 'start' }, say(greeting(setting)))
     case 'delay-over':
-      return move(state, { at: 'start' }, say(greeting(setting.hostname)))
+      return move(state, { at: 'start' }, say(greeting(setting)))
     default:
       return event satisfies never
   }
@@ -169,18 +170,18 @@ const HTTP = /^(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|TRACE|CONNECT|PATCH) .* HTTP\
 function obey(setting: Setting, state: State, text: string, now: Moment): Step {
   if (state.phase.at === 'auth') return respond(setting, state, state.phase, text)
   const verb = verbOf(text)
-  const command = commands.get(verb)
+  const command = commandFor(setting, verb)
   if (!command)
     return HTTP.test(text) ? hangUp(state, replies.notHttp) : stay(state, say(replies.unknownCommand))
   if (!command.beforeTls && lacksTls(setting, state)) return stay(state, say(replies.tlsFirst))
-  const misplaced = command.when.includes(state.phase.at) ? null : outOfOrder(state.phase.at)
+  const misplaced = command.when.includes(state.phase.at) ? null : outOfOrder(setting, state.phase.at)
   if (misplaced) return stay(state, say(misplaced))
   return command.run({ setting, state, now }, text.slice(verb.length).trim())
 }
 
 /** What a command is told that comes in phase `at` and may not. */
-function outOfOrder(at: PhaseName): SmtpReply {
-  if (at === 'start') return replies.helloFirst
+function outOfOrder({ kind }: Setting, at: PhaseName): SmtpReply {
+  if (at === 'start') return kind === 'lmtp' ? replies.lhloFirst : replies.helloFirst
   if (at === 'chunks') return replies.chunksBegun
   return at === 'mail' ? replies.mailTwice : replies.mailFirst
 }
@@ -259,17 +260,19 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
   if (phase.at !== 'commit') return stay(state)
   if (answer === null) return finish(state, phase, replies.queueLost)
   const plain = answer.kind === 'accepted' ? accepted(formatId('T', phase.transaction.id)) : answer.reply
-  const reply = answer.fates ? withFates(plain, answer.fates) : plain
   const braked = answer.brake === undefined ? state : { ...state, brakedUntil: answer.brake }
-  return finish(braked, phase, reply)
+  const { transaction } = phase
+  if (transaction.stands) return finish(braked, phase, plain, eachFate(transaction, plain, answer.fates))
+  return finish(braked, phase, answer.fates ? withFates(plain, answer.fates) : plain)
 }
 
 function finish(
   state: State,
   phase: Extract<Phase, { at: 'data' | 'chunk' | 'check' | 'commit' }>,
   reply: SmtpReply,
+  said = forEach(phase.transaction, reply),
 ): Step {
-  return move(state, { at: 'ready', hello: phase.hello }, say(reply), ended(phase.transaction, reply))
+  return move(state, { at: 'ready', hello: phase.hello }, ...said.map(say), ended(phase.transaction, reply))
 }
 
 function ended(transaction: Transaction, reply: SmtpReply): Effect {

@@ -130,6 +130,8 @@ export interface Transaction {
   first: string
   owed: readonly Owed[]
   recipients: readonly Recipient[]
+  /** In LMTP, for each RCPT that was accepted, the addresses it stands for; null elsewhere. */
+  stands: readonly (readonly string[])[] | null
   /** Addresses that stood for several and whose sender is to hear of it. */
   expanded: readonly Expanded[]
   /** Milliseconds to deliver in while the client waits: the shortest of listener and zones; 0: queue first. */

@@ -18,7 +18,7 @@ export function openTransaction(
   sender: string,
   parameters: MailParameters,
   startedAt: number,
-  { cutThrough, requireSignature }: Pick<Setting, 'cutThrough' | 'requireSignature'>,
+  { cutThrough, requireSignature, kind }: Pick<Setting, 'cutThrough' | 'requireSignature' | 'kind'>,
 ): Transaction {
   return {
     id,
@@ -37,7 +37,8 @@ export function openTransaction(
     recipients: [],
     expanded: [],
     cutThrough: parameters.verdict === undefined ? cutThrough : parameters.verdict * 1000,
-    verdict: parameters.verdict !== undefined,
+    verdict: kind === 'lmtp' || parameters.verdict !== undefined,
+    stands: kind === 'lmtp' ? [] : null,
     signed: requireSignature,
   }
 }
@@ -77,8 +78,13 @@ function payOne(transaction: Transaction, address: string, fate: Fate): Paid {
     expanded: fate.expanded.length > 0 ? expanded.concat(fate.expanded) : expanded,
     cutThrough: Math.min(cutThrough, fate.cutThrough),
     signed: signed || fate.signed,
+    stands: standing(transaction.stands, fate),
   }
   return { transaction: next, effects: [{ kind: 'reply', reply: fate.reply }] }
+}
+
+function standing(stands: Transaction['stands'], { recipients }: Fate): Transaction['stands'] {
+  return stands && [...stands, recipients.map(({ address }) => address)]
 }
 
 function turnAway(sender: string, address: string, reply: SmtpReply): Effect[] {
@@ -148,7 +154,7 @@ function expandedOf(address: string, { notify, orcpt }: RcptParameters): Expande
 /** Pays what can be paid: replies from the front as far as they are known. */
 export function pay(transaction: Transaction): Paid {
   const effects: Effect[] = []
-  let { agreed, first, recipients, expanded, cutThrough, signed } = transaction
+  let { agreed, first, recipients, expanded, cutThrough, signed, stands } = transaction
   let paid = 0
   for (const { address, fate } of transaction.owed) {
     if (!fate) break
@@ -163,10 +169,11 @@ export function pay(transaction: Transaction): Paid {
     signed ||= fate.signed
     recipients = recipients.concat(fate.recipients)
     expanded = expanded.concat(fate.expanded)
+    stands = standing(stands, fate)
   }
   if (paid === 0) return { transaction, effects }
   const owed = transaction.owed.slice(paid)
-  const paidFor = { owed, agreed, first, recipients, expanded, cutThrough, signed }
+  const paidFor = { owed, agreed, first, recipients, expanded, cutThrough, signed, stands }
   return { transaction: { ...transaction, ...paidFor }, effects }
 }
 
@@ -212,7 +219,7 @@ function wishesOf({ holdUntil, deliverBy, priority, requireTls }: Wishes, now: n
   }
 }
 
-function distinct(recipients: readonly Recipient[]): Recipient[] {
+export function distinct(recipients: readonly Recipient[]): Recipient[] {
   if (recipients.length < 2) return [...recipients]
   const byAddress = new Map<string, Recipient>()
   for (const recipient of recipients) {

@@ -17,11 +17,12 @@ const MOST_NAMED = 100
 const LONGEST_WORDS = 120
 
 /** How long the client waits for deliveries, and whether it hears of each. */
-export function waitFor({ cutThrough, verdict, recipients }: Transaction): {
+export function waitFor({ cutThrough, verdict, recipients, stands }: Transaction): {
   cutThrough: number
   verdict: boolean
 } {
-  if (!verdict) return { cutThrough, verdict }
+  // LMTP has a reply for each
+  if (!verdict || stands) return { cutThrough, verdict }
   return recipients.length > MOST_NAMED ? { cutThrough: 0, verdict: false } : { cutThrough, verdict }
 }
 

@@ -15,7 +15,7 @@ import { listenerBlock } from './options.ts'
 import type { Problems } from './problem.ts'
 import { checkFile, checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
-import type { AddressMatchList, ListenerKind, ListenerSlice } from './slices.ts'
+import { type AddressMatchList, isSubmission, type ListenerKind, type ListenerSlice } from './slices.ts'
 import { formatPlace } from './source.ts'
 
 type Listener = Section<typeof listenerBlock>
@@ -36,12 +36,27 @@ const kindByName: ReadonlyMap<string, ListenerKind> = new Map([
   ['submission', 'submission'],
   ['submissions', 'submission'],
   ['local', 'local'],
+  ['lmtp', 'lmtp'],
 ])
 const kindByPort: ReadonlyMap<number, ListenerKind> = new Map([
   [25, 'mx'],
+  [24, 'lmtp'],
   [587, 'submission'],
   [465, 'submission'],
 ])
+const waysIn: Readonly<Record<ListenerKind, readonly ('port' | 'socket')[]>> = {
+  mx: ['port'],
+  submission: ['port'],
+  local: ['socket'],
+  lmtp: ['port', 'socket'],
+}
+const placeHint: Readonly<Record<ListenerKind, string>> = {
+  mx: 'port 25',
+  submission: 'port 587',
+  local: 'socket "submit.sock"',
+  // RFC 2033 section 5: not the port of SMTP
+  lmtp: 'port 24',
+}
 
 export function buildListeners(context: ListenerContext): ListenerSlice[] {
   const { config, problems } = context
@@ -90,7 +105,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       errorLimit: listener.values['error-limit'],
       commandTimeout: listener.values['command-timeout'],
       cutThrough: listener.values['cut-through'] === 'yes' ? listener.values['cut-through-deadline'] : 0,
-      holdLimit: kind === 'mx' ? 0 : listener.values['hold-limit'],
+      holdLimit: isSubmission(kind) ? listener.values['hold-limit'] : 0,
       requireSignature: listener.values['require-signature'] === 'yes',
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
     },
@@ -108,7 +123,9 @@ function kindOf(listener: Listener, problems: Problems): ListenerKind | null {
     return null
   }
   const wantsSocket = listener.meant.has('socket') && port === null
-  const kind = type ?? (wantsSocket ? 'local' : (kindByName.get(listener.name) ?? kindByPort.get(port ?? -1)))
+  const named = kindByName.get(listener.name)
+  const bySocket = named === 'lmtp' ? named : 'local'
+  const kind = type ?? (wantsSocket ? bySocket : (named ?? kindByPort.get(port ?? -1)))
   if (kind === undefined) {
     problems.error(
       listener.at,
@@ -117,9 +134,11 @@ function kindOf(listener: Listener, problems: Problems): ListenerKind | null {
     )
     return null
   }
-  if ((kind === 'local' ? socket : port) !== null) return kind
-  if (listener.meant.has(kind === 'local' ? 'socket' : 'port')) return null
-  const hint = kind === 'local' ? 'add `socket "submit.sock";`' : `add \`port ${kind === 'mx' ? 25 : 587};\``
+  const ways = waysIn[kind]
+  const given = { socket, port }
+  if (ways.some((way) => given[way] !== null)) return kind
+  if (ways.some((way) => listener.meant.has(way))) return null
+  const hint = `add \`${placeHint[kind]};\``
   problems.error(listener.at, `listener \`${listener.name}\` does not say where it listens`, hint)
   return null
 }
@@ -130,7 +149,7 @@ function endpointsOf(
   context: ListenerContext,
 ): ListenerSlice['endpoint'][] {
   const { socket, port, address } = listener.values
-  if (kind === 'local') {
+  if (socket !== null || kind === 'local') {
     const path = resolve(context.runDirectory, socket?.path ?? '')
     checkSocketPath(path, listener, context.problems)
     return [{ kind: 'unix', path, mode: socket?.mode ?? 0 }]

@@ -43,11 +43,11 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
   }),
 })
 
-const tcp = ['mx', 'submission'] as const
+const tcp = ['mx', 'submission', 'lmtp'] as const
 
 export const listenerBlock = block('listener', sectionName, 'Where mail is taken in.', {
-  type: maybe(t.oneOf('mx', 'submission', 'local'), {
-    doc: "`mx`: from strangers; `submission`: from users, whose messages are completed; `local`: a socket for this machine's programs.",
+  type: maybe(t.oneOf('mx', 'submission', 'local', 'lmtp'), {
+    doc: "`mx`: from strangers; `submission`: from users, whose messages are completed; `local`: a socket for this machine's programs; `lmtp`: from a server in front of this one (RFC 2033).",
     usual: 'by `socket`, the name or the port',
     readers: ['mcp', 'smtpd'],
   }),
@@ -65,7 +65,7 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
   socket: maybe(v.socketFile(0o666), {
     doc: 'A unix socket, relative to `run-directory`.',
     readers: ['mcp', 'smtpd'],
-    only: ['local'],
+    only: ['local', 'lmtp'],
   }),
   tls: maybe(v.tlsUse, {
     doc: 'The `tls` section to use: offered (`starttls`), demanded before mail (`required`), or from the first octet (`implicit`).',

@@ -36,7 +36,7 @@ export function checkOnly(
     const only = block.options[option]?.only
     if (!only || only.includes(kind)) continue
     const message = `\`${option}\` does not belong in a ${block.name} of type ${kind}`
-    problems.error(at, message, `it is for type ${only.join(' and ')}`)
+    problems.error(at, message, `it is for type ${only.join(', ').replace(/, ([^,]*)$/, ' and $1')}`)
   }
 }
 

@@ -14,7 +14,15 @@ import type { Problems } from './problem.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
 import { buildServers } from './servers.ts'
-import type { ListenerSlice, LogChannel, McpSlice, QmgrSlice, Slices, SmtpcSlice } from './slices.ts'
+import {
+  isSubmission,
+  type ListenerSlice,
+  type LogChannel,
+  type McpSlice,
+  type QmgrSlice,
+  type Slices,
+  type SmtpcSlice,
+} from './slices.ts'
 import type { Span } from './source.ts'
 import { toDomain } from './types.ts'
 import { buildZones } from './zones.ts'
@@ -50,8 +58,8 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
   return {
     mcp: mcpSlice(common),
     qmgr: qmgrSlice(common),
-    smtpd: { ...site, listeners: listeners.filter(({ kind }) => kind === 'mx') },
-    submission: { ...site, listeners: listeners.filter(({ kind }) => kind !== 'mx') },
+    smtpd: { ...site, listeners: listeners.filter(({ kind }) => !isSubmission(kind)) },
+    submission: { ...site, listeners: listeners.filter(({ kind }) => isSubmission(kind)) },
     smtpc: smtpcSlice(common),
     resolver: resolverSlice(common),
     lda: { hostname, idle: config.lda.values['idle-timeout'] },

@@ -48,11 +48,16 @@ export interface AuthSlice {
   mechanisms: string[]
 }
 
-export type ListenerKind = 'mx' | 'submission' | 'local'
+export type ListenerKind = 'mx' | 'submission' | 'local' | 'lmtp'
+
+/** Mail comes from users, and is completed. */
+export function isSubmission(kind: ListenerKind): boolean {
+  return kind === 'submission' || kind === 'local'
+}
 
 export interface ListenerSlice {
   name: string
-  /** mx: from strangers; submission: from users, with fix-ups; local: the unix socket, with fix-ups and a uid. */
+  /** mx: from strangers; submission: from users, with fix-ups; local: the unix socket, with fix-ups and a uid; lmtp: from a server in front of us (RFC 2033). */
   kind: ListenerKind
   /** Bound by mcp; the descriptor comes under the listener's name. */
   endpoint: { kind: 'tcp'; address: string; port: number } | { kind: 'unix'; path: string; mode: number }

@@ -125,6 +125,7 @@ function services(port: number): string {
     'proxymap unix - - n - - proxymap',
     'smtp unix - - n - - smtp',
     'relay unix - - n - - smtp',
+    'lmtp unix - - n - - lmtp',
     'virtual unix - n n - - virtual',
     'error unix - - n - - error',
     'retry unix - - n - - error',

@@ -20,6 +20,7 @@ function envelopeOf(...asked: [address: string, parameters: string, ...targets: 
   let transaction = openTransaction(1, 'a@client.example', mail, 0, {
     cutThrough: 0,
     requireSignature: false,
+    kind: 'mx',
   })
   asked.forEach(([address, text, ...targets], n) => {
     const parameters = readRcptParameters(text, false)

@@ -35,13 +35,18 @@ test('seconds from 1 to the limit', () => {
 
 test('the client’s word holds instead of the listener’s, and nobody waits for a long list', () => {
   const parameters = { size: 0, body: '7bit', smtputf8: false, verdict: 7 } as const
-  const transaction = openTransaction(1, 'a@x', parameters, 0, { cutThrough: 0, requireSignature: false })
+  const transaction = openTransaction(1, 'a@x', parameters, 0, {
+    cutThrough: 0,
+    requireSignature: false,
+    kind: 'submission',
+  })
   assert.deepEqual(waitFor(transaction), { cutThrough: 7000, verdict: true })
   const recipients = Array.from({ length: 101 }, (_none, n) => ({ address: `u${n}@y` }))
   assert.deepEqual(waitFor({ ...transaction, recipients }), { cutThrough: 0, verdict: false })
   const plain = openTransaction(1, 'a@x', { size: 0, body: '7bit', smtputf8: false }, 0, {
     cutThrough: 5000,
     requireSignature: false,
+    kind: 'mx',
   })
   assert.deepEqual(waitFor(plain), { cutThrough: 5000, verdict: false })
 })
