@@ -69,10 +69,16 @@ export function clear({ gone, lane, lines }: Crowd): Task[] {
   return tasks
 }
 
+/** How many more of its tasks a destination may start, as far as that lies with itself. */
+export function space({ destination, group, terms }: Line, now: number): number {
+  const own = room(destination, now)
+  return group.lines.size > 1 ? Math.min(own, terms.share - destination.running) : own
+}
+
 /** Lets so many of a line's tasks stand in the group's line as its destination has room for. */
 export function offer(line: Line, now: number): void {
   if (suspensionOf(line.group.group, now)) return
-  for (let free = room(line.destination, now) - line.offered; free > 0; free--) {
+  for (let free = space(line, now) - line.offered; free > 0; free--) {
     const task = line.lane.take()
     if (!task) return
     line.group.lane.add(task)

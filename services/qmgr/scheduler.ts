@@ -10,7 +10,7 @@
  */
 import type { ConnectionTerms } from '../../shared/message/connection-terms.ts'
 import type { Route } from '../../shared/message/route.ts'
-import { type Crowd, clear, front, type Line, newCrowd, offer, takeFrom } from './crowd.ts'
+import { type Crowd, clear, front, type Line, newCrowd, offer, space, takeFrom } from './crowd.ts'
 import {
   finished,
   isDead,
@@ -19,7 +19,6 @@ import {
   type Result,
   relimitDestination,
   revive,
-  room,
   started,
 } from './destination.ts'
 import {
@@ -94,7 +93,7 @@ export class Scheduler {
       const line = task && this.#lines.get(task.route.destination)
       if (!line) continue
       line.offered--
-      if (room(line.destination, now) > 0) {
+      if (space(line, now) > 0) {
         started(line.destination)
         groupStarted(crowd.group, now)
         offer(line, now)

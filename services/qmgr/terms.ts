@@ -15,6 +15,8 @@ import { fits } from './selection.ts'
 export interface Terms {
   group: string
   limits: Limits
+  /** Connections that one destination may have where there are others in the group. */
+  share: number
   /** Recipients of one transaction. */
   recipients: number
   /** What smtpc has to know, where it is not what it does anyway. */
@@ -60,6 +62,8 @@ export function termsFor(route: Route, slice: TermsSlice): Terms {
   return {
     group,
     limits,
+    // Hosts of one domain name are not always one provider's: a slow one must not take all there is.
+    share: server || group === route.destination ? most : Math.ceil(most / 2),
     recipients: server?.recipientsPerTransaction ?? slice.recipientsPerTransaction,
     connections: server || group !== route.destination ? connectionTerms(group, most, server) : null,
     schedule: server?.schedule ?? null,

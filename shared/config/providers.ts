@@ -30,6 +30,8 @@ server "tencent"   { match-mx "*.qq.com"; max-connections 2; rate 20/m; };
 server "netease"   { match-mx "*.netease.com"; max-connections 2; rate 20/m; };
 
 retry-class "rate-limited" {
+    match-mx "*.google.com" "*.googlemail.com" "*.outlook.com" "*.mx.microsoft" "*.yahoodns.net" "*.icloud.com"
+        "*.gmx.net" "*.web.de" "*.t-online.de" "*.orange.fr" "*.free.fr" "*.laposte.net" "*.mail.ru" "*.qq.com";
     codes { "421"; "4.7.x"; };
     text "too many connections" "too many concurrent" "rate limit" "throttl" "temporarily deferred" "server busy";
     suspend 10m;

@@ -171,7 +171,7 @@ function entryFor(...addresses: [string, string][]) {
 function termsWith(limits: Limits): (route: Route) => Terms {
   return ({ destination }) => ({
     group: destination.split('.').at(-1) ?? '',
-    ...{ limits, recipients: 9, connections: null, schedule: null },
+    ...{ limits, share: limits.max, recipients: 9, connections: null, schedule: null },
   })
 }
 
@@ -301,6 +301,24 @@ describe('destinations of one group', () => {
     assert.deepEqual(startAll(scheduler, 'big'), ['live.big'])
     assert.deepEqual(scheduler.abandoned('dead.big', 0)?.tasks.length, 8)
     assert.equal(scheduler.abandoned('live.big', 0), null)
+  })
+
+  it('leave each other a share, where there are several', () => {
+    const limits = { initial: 4, max: 4, rate: null }
+    const scheduler = new Scheduler((route) => ({ ...termsWith(limits)(route), share: 2 }))
+    put(scheduler, 'slow.big', 9)
+    assert.equal(scheduler.next('big', 0)?.route.destination, 'slow.big')
+    put(scheduler, 'other.big', 1)
+    const started = ['slow.big', ...startAll(scheduler, 'big')]
+    assert.equal(started.filter((one) => one === 'other.big').length, 1)
+    scheduler.finished('other.big', 'good', 0)
+    assert.deepEqual(
+      startAll(scheduler, 'big').length,
+      0,
+      'the slow one had its share, or stood in line with it',
+    )
+    put(scheduler, 'other.big', 2)
+    assert.ok(startAll(scheduler, 'big').every((one) => one === 'other.big'))
   })
 
   it('tell of what stood before the group when its destination died', () => {

@@ -45,6 +45,7 @@ describe('terms', () => {
     assert.deepEqual(termsFor(routeTo(['MX.big.example'], { provider: 'big.example' }), slice), {
       group: 'server big',
       limits: { initial: 2, max: 2, rate: { count: 60, period: MINUTE } },
+      share: 2,
       recipients: 7,
       connections: { group: 'server big', most: 2, transactions: 9, idle: 0 },
       schedule: { retry: null, lifetime: null, bounceLifetime: null, delayWarning: null },
@@ -58,12 +59,12 @@ describe('terms', () => {
     const own = termsFor(routeTo(['mx.small.example']), slice)
     assert.deepEqual(own, {
       ...{ group: 'mx.small.example', limits: { initial: 5, max: 20, rate: null }, recipients: 50 },
-      ...{ connections: null, schedule: null },
+      ...{ share: 20, connections: null, schedule: null },
     })
     const hosted = termsFor(routeTo(['a.mail.host.example'], { provider: 'host.example' }), slice)
     assert.deepEqual(
-      [hosted.group, hosted.connections],
-      ['host.example', { group: 'host.example', most: 20 }],
+      [hosted.group, hosted.share, hosted.connections],
+      ['host.example', 10, { group: 'host.example', most: 20 }],
     )
   })
 
