@@ -150,24 +150,28 @@ class Agent {
   }
 
   /** The next look at what is due, or at whether there is anything to do. */
-  #arm(): void {
+  #arm(least = 0): void {
     if (this.#timer) clearTimeout(this.#timer)
     const due = this.#desk.nextDue()
-    const wait = due === null ? LONGEST_TIMER_MS : Math.max(0, due - Date.now())
+    const wait = due === null ? LONGEST_TIMER_MS : Math.max(least, due - Date.now())
     const idle = this.#options.onDemand ? this.#options.settings.idle : LONGEST_TIMER_MS
     this.#timer = setTimeout(() => void this.#look(), Math.min(wait, idle, LONGEST_TIMER_MS))
   }
 
   async #look(): Promise<void> {
+    let trouble = false
     this.#sending ??= this.#desk
       .sendDue()
-      .catch((error: unknown) => this.#options.log(`the outbox is in trouble: ${String(error)}`))
+      .catch((error: unknown) => {
+        trouble = true
+        this.#options.log(`the outbox is in trouble: ${String(error)}`)
+      })
       .finally(() => {
         this.#sending = null
       })
     await this.#sending
     if (this.#isIdle()) this.#stop()
-    else this.#arm()
+    else this.#arm(trouble ? LONGEST_TIMER_MS : 0)
   }
 
   #isIdle(): boolean {

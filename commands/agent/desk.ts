@@ -38,7 +38,7 @@ interface Chosen {
 export class Desk {
   readonly #options: DeskOptions
   readonly #grants: Grants
-  /** Messages that are being sent now. */
+  /** Messages in hand: whoever has one is the only one who sends or changes it. */
   readonly #busy = new Set<string>()
 
   constructor(options: DeskOptions) {
@@ -58,7 +58,20 @@ export class Desk {
     return missingFields(heading, sender, new Date(this.#options.now()))
   }
 
-  async submit(
+  submit(id: string, envelope: IntakeEnvelope, incoming: Incoming, program: string): Promise<Outcome[]> {
+    return this.#alone(id, () => this.#submit(id, envelope, incoming, program))
+  }
+
+  async #alone<T>(id: string, work: () => Promise<T>): Promise<T> {
+    this.#busy.add(id)
+    try {
+      return await work()
+    } finally {
+      this.#busy.delete(id)
+    }
+  }
+
+  async #submit(
     id: string,
     envelope: IntakeEnvelope,
     incoming: Incoming,
@@ -116,7 +129,7 @@ export class Desk {
     const outcomes = await this.#attempt(message, { path: incoming.path, size: incoming.size }, chosen)
     const later = outcomes.filter(({ kind }) => kind === 'later').length
     const some = outcomes.some(({ kind }) => kind === 'sent')
-    if (later === 0 || (!chosen.account.outbox && !some)) return outcomes
+    if (later === 0 || (!chosen.account.outbox && !some)) return outcomes.map(withDoubt)
     const fate = afterAttempt(message, outcomes, chosen.accounts.agent, this.#options.now())
     if (fate.kind === 'done') return outcomes
     // who was refused is told now, by the reply; the outbox keeps who waits
@@ -127,17 +140,12 @@ export class Desk {
   }
 
   async #attempt(message: OutboxMessage, content: ContentFile, { account }: Chosen): Promise<Outcome[]> {
-    this.#busy.add(message.id)
-    try {
-      const outcomes = await sendMessage(account, deliveryOf(message), content)
-      const told = outcomes.map(({ kind, reply }, at) => {
-        return `${message.recipients[at]?.address}: ${kind} ${reply.code} ${reply.enhanced} ${reply.text}`
-      })
-      this.#options.log(`${message.id} by ${account.name}: ${told.join('; ')}`)
-      return outcomes
-    } finally {
-      this.#busy.delete(message.id)
-    }
+    const outcomes = await sendMessage(account, deliveryOf(message), content)
+    const told = outcomes.map(({ kind, reply }, at) => {
+      return `${message.recipients[at]?.address}: ${kind} ${reply.code} ${reply.enhanced} ${reply.text}`
+    })
+    this.#options.log(`${message.id} by ${account.name}: ${told.join('; ')}`)
+    return outcomes
   }
 
   async #keep(message: OutboxMessage, content: string): Promise<void> {
@@ -158,15 +166,17 @@ export class Desk {
 
   /** Tries what is due, one after the other. */
   async sendDue(): Promise<void> {
-    const now = this.#options.now()
-    for (const message of this.#options.outbox.messages) {
-      if (message.state === 'waiting' && message.nextAttemptAt <= now && !this.#busy.has(message.id))
-        await this.#retry(message)
+    const { outbox, now } = this.#options
+    for (const { id } of outbox.messages) {
+      const message = outbox.find(id) // it may have changed, or gone, while another was sent
+      if (message?.state === 'waiting' && message.nextAttemptAt <= now() && !this.#busy.has(id))
+        await this.#alone(id, () => this.#retry(message))
     }
+    this.#options.onChange()
   }
 
   async #retry(message: OutboxMessage): Promise<Outcome[]> {
-    const { outbox, now, config, onChange } = this.#options
+    const { outbox, now, config } = this.#options
     const read = readAccounts(config)
     const accounts = read.kind === 'ok' ? read.accounts : null
     const account = accounts?.accounts.find(({ name }) => name === message.account)
@@ -181,25 +191,36 @@ export class Desk {
     const fate = afterAttempt(message, outcomes, accounts.agent, now())
     if (fate.kind === 'done') await outbox.remove(message)
     else await outbox.update(fate.message)
-    onChange()
     return outcomes
   }
 
   /** What the user says of mail in the outbox. */
   async act(act: OutboxAct, id: string | null): Promise<Reply> {
-    const { outbox, now, onChange } = this.#options
-    if (id === null) {
-      const waiting = outbox.messages.filter(({ state }) => state === 'waiting')
-      for (const message of waiting) await outbox.update({ ...message, nextAttemptAt: now() })
-      onChange()
-      return own(250, '2.0.0', `${waiting.length} tried now`)
-    }
+    const { outbox, onChange } = this.#options
+    if (id === null) return this.#retryAll()
     const message = outbox.find(id)
     if (!message || this.#busy.has(message.id)) {
       return own(550, '5.1.0', message ? `${id} is being sent` : `${id} is not in the outbox`)
     }
+    const reply = await this.#alone(message.id, () => this.#actOn(act, message))
+    onChange()
+    return reply
+  }
+
+  async #retryAll(): Promise<Reply> {
+    const { outbox, now, onChange } = this.#options
+    const waiting = outbox.messages.filter(({ id, state }) => state === 'waiting' && !this.#busy.has(id))
+    for (const message of waiting) {
+      const update = () => outbox.update({ ...message, nextAttemptAt: now() })
+      if (!this.#busy.has(message.id) && outbox.find(message.id)) await this.#alone(message.id, update)
+    }
+    onChange()
+    return own(250, '2.0.0', `${waiting.length} tried now`)
+  }
+
+  async #actOn(act: OutboxAct, message: OutboxMessage): Promise<Reply> {
     if (act === 'REMOVE') {
-      await outbox.remove(message)
+      await this.#options.outbox.remove(message)
       return own(250, '2.0.0', `${message.id} removed`)
     }
     if (message.recipients.length === 0) return own(550, '5.1.0', 'every recipient was refused for good')
@@ -220,6 +241,13 @@ const UNSETTLED_MS = 15 * 60_000
 
 function taken(text: string): Outcome {
   return { kind: 'sent', reply: own(250, '2.0.0', text) }
+}
+
+/** RFC 1047: the dot went out and no reply came; whoever tries again should know. */
+function withDoubt(outcome: Outcome): Outcome {
+  if (outcome.kind !== 'later' || !outcome.inDoubt) return outcome
+  const { reply } = outcome
+  return { ...outcome, reply: { ...reply, text: `${reply.text}; it may have been accepted all the same` } }
 }
 
 function askedOf({ program, account, recipients }: OutboxMessage) {

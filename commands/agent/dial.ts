@@ -13,7 +13,13 @@ import type { ChannelBinding } from './sasl.ts'
 
 /** A connected socket, in the clear. */
 export async function dial(account: Account): Promise<Socket> {
-  const { socks, host, port, timeout } = account
+  const socket = await dialAnyhow(account)
+  // an error between two owners must not end the process; 'close' follows it
+  socket.on('error', () => undefined)
+  return socket
+}
+
+async function dialAnyhow({ socks, host, port, timeout }: Account): Promise<Socket> {
   if (!socks) return dialDirectly(host, port, timeout)
   const { socket } = await SocksClient.createConnection({
     proxy: { host: socks.host, port: socks.port, type: 5 },

@@ -76,7 +76,7 @@ class Reception {
     } catch {
       // the client has gone
     }
-    await this.#reading?.incoming.discard()
+    await this.#reading?.incoming.discard().catch(() => undefined) // swept when an agent starts
     this.#socket.destroySoon()
   }
 
