@@ -4,7 +4,7 @@
  * have arrived.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Posthorn, type Result, startPosthorn } from '../support/posthorn.ts'
 import { openSink, type Sink } from '../support/sink.ts'
@@ -17,10 +17,11 @@ const CALLS = 21
 const PARALLEL = 50
 const MESSAGE = 'Subject: one line\n\nThis is it.\n'
 const RECIPIENT = 'user@relay.example'
+/** As programs call it, and what it comes to. */
+const INSTALLED = resolve('bin/sendmail')
 const SENDMAIL = resolve('dist/commands/sendmail.js')
-/** Node prints its own most resident KiB at exit. */
-const TELL_MEMORY =
-  "--import=data:text/javascript,process.on('exit',()=>process.stderr.write('KiB='+process.resourceUsage().maxRSS))"
+/** Loaded first, Node prints its own most resident KiB at exit. */
+const TELL_MEMORY = "process.on('exit', () => process.stderr.write('KiB=' + process.resourceUsage().maxRSS))"
 
 export async function benchInjection(say: (line: string) => void): Promise<void> {
   const sink = await openSink()
@@ -31,7 +32,7 @@ export async function benchInjection(say: (line: string) => void): Promise<void>
       config: (paths) => testConfig(paths, { relayPort: sink.port }),
     })
     try {
-      alone(posthorn, say)
+      alone(posthorn, directory, say)
       await together(posthorn, sink, say)
     } finally {
       await posthorn.stop()
@@ -47,10 +48,19 @@ interface Cost {
   residentMiB: number
 }
 
-function alone({ paths }: Posthorn, say: (line: string) => void): void {
+function alone({ paths }: Posthorn, directory: string, say: (line: string) => void): void {
+  const telling = join(directory, 'tell-memory.cjs')
+  writeFileSync(telling, TELL_MEMORY)
+  const env = { POSTHORN_SOCKET: paths.submit }
   const calls = Array.from({ length: CALLS }, () => ({
-    ours: cost([SENDMAIL, RECIPIENT], { POSTHORN_SOCKET: paths.submit }),
-    bare: cost(['-e', '0'], {}),
+    ours: {
+      wallMs: wall(INSTALLED, [RECIPIENT], env),
+      residentMiB: memory(telling, [SENDMAIL, RECIPIENT], env),
+    },
+    bare: {
+      wallMs: wall(process.execPath, ['-e', '0'], env),
+      residentMiB: memory(telling, ['-e', '0'], env),
+    },
   }))
   const show = (what: string, costs: Cost[]) => {
     const wall = median(costs.map(({ wallMs }) => wallMs))
@@ -67,20 +77,24 @@ function alone({ paths }: Posthorn, say: (line: string) => void): void {
   )
 }
 
-/** Two runs: what tells the memory takes time of its own. */
-function cost(words: string[], env: Record<string, string>): Cost {
+function wall(file: string, words: string[], env: Record<string, string>): number {
   const began = performance.now()
-  call(words, env)
-  const wallMs = performance.now() - began
-  const told = /KiB=(\d+)/.exec(call([TELL_MEMORY, ...words], env))?.[1]
-  return { wallMs, residentMiB: Number(told) / 1024 }
+  call(file, words, env)
+  return performance.now() - began
 }
 
-function call(words: string[], env: Record<string, string>): string {
-  const made = spawnSync(process.execPath, words, {
+/** A run of its own: what tells the memory takes time, too. */
+function memory(telling: string, words: string[], env: Record<string, string>): number {
+  const told = /KiB=(\d+)/.exec(call(process.execPath, ['--require', telling, ...words], env))?.[1]
+  return Number(told) / 1024
+}
+
+function call(file: string, words: string[], env: Record<string, string>): string {
+  const made = spawnSync(file, words, {
     input: MESSAGE,
     encoding: 'utf8',
-    env: { ...process.env, ...env },
+    // as scripts have it; what else stands in an environment, Node's own options above all, is not what is measured
+    env: { PATH: process.env['PATH'], ...env },
     timeout: 60_000,
   })
   if (made.status !== 0) throw new Error(`${words.join(' ')} left with ${made.status}: ${made.stderr}`)
