@@ -9,8 +9,8 @@
 import { isAscii } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, rm } from 'node:fs/promises'
-import { readAddresses } from '../sendmail/address-list.ts'
-import { type Field, splitHeader } from '../sendmail/header.ts'
+import { readAddresses } from '../../shared/message/address-list.ts'
+import { type Field, splitHeader } from '../../shared/message/header.ts'
 
 const MAX_HEADER = 1 << 20
 

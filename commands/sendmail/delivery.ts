@@ -6,13 +6,14 @@
  * verdict, which the caller leaves with.
  */
 import { userInfo } from 'node:os'
+import { readAddresses } from '../../shared/message/address-list.ts'
+import { headerRecipients } from '../../shared/message/header.ts'
 import { ensureAgent } from '../agent/start.ts'
-import { readAddresses } from './address-list.ts'
 import type { Job } from './conversation.ts'
 import { exitCodes } from './exit-code.ts'
-import { headerRecipients, renderHeader } from './header.ts'
 import { contentOf, isEightBit, type Message, readMessage, standardInput } from './message.ts'
 import type { Options } from './options.ts'
+import { renderHeader } from './outgoing-header.ts'
 import { writeToSandbox } from './sandbox.ts'
 import { handOver, type Way } from './session.ts'
 import { type End, Stop } from './stop.ts'

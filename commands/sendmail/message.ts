@@ -8,7 +8,7 @@
  */
 
 import { fstatSync } from 'node:fs'
-import { type Field, splitHeader } from './header.ts'
+import { type Field, splitHeader } from '../../shared/message/header.ts'
 import { LineInput } from './input.ts'
 
 const READ_AHEAD = 1 << 20

@@ -2,7 +2,7 @@
  * What each option of sendmail does with its value: checks it and puts it into `Options`. A text returned is what is
  * wrong with it. Which letter takes what, and which are swallowed, is the table in `options.ts`.
  */
-import { readAddresses } from './address-list.ts'
+import { readAddresses } from '../../shared/message/address-list.ts'
 import type { Mode, Options } from './options.ts'
 
 export type Effect = (options: Options, value: string) => string | undefined

@@ -11,7 +11,7 @@ import { formatNetwork, masked, parseNetwork } from '../../shared/config/network
 import type { LimitsSlice, Quota } from '../../shared/config/slices.ts'
 import { add, freeAt, newWindow, type Window } from './window.ts'
 
-export const scopes = ['client', 'network', 'uid', 'user'] as const
+export const scopes = ['client', 'network', 'uid', 'policy', 'user'] as const
 export type Scope = (typeof scopes)[number]
 
 /** Whose mail it is. */
@@ -20,6 +20,8 @@ export interface Origin {
   client: string
   uid?: number
   user?: string
+  /** The policy that fits it; one with limits stands in for those of the uid. */
+  policy?: string
 }
 
 export interface Account {
@@ -68,8 +70,8 @@ export class ClientLimits {
   /** The accounts that this origin's doings go on; none where nothing is limited. */
   accountsOf(origin: Origin, now: number): Account[] {
     const limits = this.#current()
-    return namesOf(origin, limits, this.#isExempt).flatMap(([scope, name]) =>
-      limits[scope].length > 0 ? [this.#account(scope, name, limits, now)] : [],
+    return namesOf(origin, limits, this.#isExempt).flatMap(([scope, name, quotas]) =>
+      quotas.length > 0 ? [this.#account(scope, name, quotas, now)] : [],
     )
   }
 
@@ -121,14 +123,14 @@ export class ClientLimits {
     return limits
   }
 
-  #account(scope: Scope, name: string, limits: LimitsSlice, now: number): Account {
+  #account(scope: Scope, name: string, quotas: readonly Quota[], now: number): Account {
     const key = `${scope} ${name}`
     const known = this.#accounts.get(key)
     if (known) this.#accounts.delete(key)
-    else this.#forget(limits.tableSize - 1)
+    else this.#forget(this.#current().tableSize - 1)
     const account = known ?? { scope, name, open: 0, quotas: [], windows: [], toldAt: 0 }
     this.#accounts.set(key, account)
-    if (account.quotas !== limits[scope]) renew(account, limits[scope], now)
+    if (account.quotas !== quotas) renew(account, quotas, now)
     return account
   }
 
@@ -154,16 +156,20 @@ function renew(account: Account, quotas: readonly Quota[], now: number): void {
 }
 
 function namesOf(
-  { client, uid, user }: Origin,
-  { exemptUids }: LimitsSlice,
+  { client, uid, user, policy = '' }: Origin,
+  limits: LimitsSlice,
   isExempt: AddressMatcher,
-): [Scope, string][] {
-  const names: [Scope, string][] = []
-  if (client !== '' && !isExempt(client)) names.push(['client', client], ['network', networkOf(client)])
+): [Scope, string, readonly Quota[]][] {
+  const names: [Scope, string, readonly Quota[]][] = []
+  if (client !== '' && !isExempt(client)) {
+    names.push(['client', client, limits.client], ['network', networkOf(client), limits.network])
+  }
+  const own = Object.hasOwn(limits.policies, policy) ? limits.policies[policy] : undefined
   // a local caller whose uid the kernel does not tell is one with all others of that kind
-  if (client === '' && (uid === undefined || !exemptUids.includes(uid)))
-    names.push(['uid', String(uid ?? '-')])
-  if (user !== undefined) names.push(['user', user])
+  if (own) names.push(['policy', `${policy} ${user ?? uid ?? '-'}`, own])
+  else if (client === '' && (uid === undefined || !limits.exemptUids.includes(uid)))
+    names.push(['uid', String(uid ?? '-'), limits.uid])
+  if (user !== undefined) names.push(['user', user, limits.user])
   return names
 }
 

@@ -222,6 +222,7 @@ const NAMES: Readonly<Record<Scope, string>> = {
   client: 'your address',
   network: 'your network',
   uid: 'you',
+  policy: 'you',
   user: 'you',
 }
 

@@ -3,7 +3,9 @@
  */
 import { performance } from 'node:perf_hooks'
 import type { Log } from '../../shared/base/log.ts'
+import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { ResolverSlice } from '../../shared/config/slices.ts'
+import { Callers } from './callers.ts'
 import type { Server } from './dns/exchange.ts'
 import { parseResolvConf, parseServer, type ServerSet } from './dns/servers.ts'
 import { Stub } from './dns/stub.ts'
@@ -20,6 +22,7 @@ const BUDGET_MS = 25_000
 export interface Assembled {
   resolve(question: Question): Resolution | Promise<Resolution>
   lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
+  caller(question: Payload<'caller'>): Answer<'caller'>
   figures(): Record<string, number>
 }
 
@@ -30,11 +33,13 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const hosts = hostsFile(log, now)
   const nextHops = new NextHops({ dns, hosts, hostname, smtpPort, cacheEntries, now, budget: BUDGET_MS })
   const local = new LocalZones({ slice, log, passwdFile: '/etc/passwd' })
+  const callers = new Callers({ passwd: '/etc/passwd', group: '/etc/group' }, log, now)
   const resolver = new Resolver({ slice, log, local, nextHops, now })
   local.look(now())
   return {
     resolve: (question) => resolver.resolve(question),
     lookUpText: (question) => lookUpText(dns, question),
+    caller: (question) => callers.find(question),
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),
   }
 }

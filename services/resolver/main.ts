@@ -54,6 +54,7 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
         const answer = resolver.lookUpText(question)
         return answer instanceof Promise ? hold(answer) : answer
       },
+      caller: (question) => resolver.caller(question),
     },
   })
   const fd = context.descriptor('bus')

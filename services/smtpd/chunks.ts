@@ -53,7 +53,7 @@ function refuse(state: State, { octets }: Chunk, reply: SmtpReply): Step {
 type In<P extends Phase['at']> = Extract<Phase, { at: P }>
 
 function first(state: State, { hello, transaction }: In<'mail'>, chunk: Chunk): Step {
-  if (transaction.agreed === 0) return refuse(state, chunk, replies.noRecipients)
+  if (transaction.agreed === 0 && !transaction.asksHeader) return refuse(state, chunk, replies.noRecipients)
   const framing = transaction.body === 'binarymime' ? 'octets' : 'lines'
   const phase: Phase = { at: 'chunk', hello, transaction }
   return move(state, phase, { kind: 'receive', transaction, hello, framing }, { kind: 'expect', ...chunk })

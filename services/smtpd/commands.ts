@@ -5,12 +5,12 @@
  * A command that comes in the wrong phase is refused with 503, one that must wait for TLS with 530. Handlers are
  * pure; `session.ts` finds them, counts errors and closes.
  */
-import { isSubmission, type ListenerKind } from '../../shared/config/slices.ts'
-import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
+import type { ListenerKind } from '../../shared/config/slices.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { auth, whyNotSender } from './auth.ts'
 import { bdat, dropped } from './chunks.ts'
 import { mailOffers, offered } from './extensions.ts'
+import { readAddress, whyDenied } from './mailbox.ts'
 import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
 import { hello, help, replies, withReason } from './replies.ts'
 import type {
@@ -76,7 +76,7 @@ const LMTP_ONLY = { ...IDLE, only: 'lmtp' } as const
 
 const MAIL_SYNTAX =
   'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] [AUTH=xtext] ' +
-  '[REQUIRETLS] [HOLDFOR=seconds|HOLDUNTIL=time] [BY=seconds;N|R[T]] [MT-PRIORITY=n] [VERDICT=seconds]'
+  '[REQUIRETLS] [HOLDFOR=seconds|HOLDUNTIL=time] [BY=seconds;N|R[T]] [MT-PRIORITY=n] [VERDICT=seconds] [RCPTHDR]'
 const RCPT_SYNTAX = 'RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]'
 
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
@@ -137,19 +137,22 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   if (!asked) return stay(state, say(replies.mailSyntax))
   const parameters = readMailParameters(asked.rest, mailOffers(setting, state), now.time)
   if ('code' in parameters) return stay(state, say(parameters))
-  if (parameters.verdict && !isSubmission(setting.kind)) return stay(state, say(replies.unknownParameter))
   if (parameters.submitter !== undefined && !setting.auth) return stay(state, say(replies.unknownParameter))
   const sender = readAddress(setting, asked.path, parameters.smtputf8, true)
   if (typeof sender !== 'string') return stay(state, say(sender))
   const foreign = whyNotSender(setting, sender)
   if (foreign) return stay(state, say(foreign))
+  const denied = whyDenied(setting, sender)
+  if (denied) return stay(state, say(denied))
   // RFC 1870 section 6.1
   if (parameters.size > setting.messageSizeLimit) return stay(state, say(replies.tooLarge))
   const trouble = now.time < state.brakedUntil ? replies.tooMuchMail : whyNotNow(now)
   if (trouble) return stay(state, say(trouble))
   const id = now.takeId()
   if (id === null) return stay(state, say(replies.queueLost))
-  const transaction = openTransaction(id, sender, parameters, now.time, setting)
+  // who is not trusted has the header seen to like anybody
+  const asIs = parameters.asIs === true && setting.rights.trusted
+  const transaction = openTransaction(id, sender, { ...parameters, asIs }, now.time, setting)
   return move(state, { at: 'mail', hello: phase.hello, transaction }, say(replies.senderOk))
 }
 
@@ -166,23 +169,6 @@ function whyNotNow({ intake }: Moment): SmtpReply | null {
     default:
       return intake.state satisfies never
   }
-}
-
-/** The bare address, or why it is none. */
-function readAddress(setting: Setting, path: string, utf8: boolean, isSender: boolean): string | SmtpReply {
-  const { qualifyDomain } = setting
-  const parsed = parsePath(path, { allowNull: isSender, utf8, unqualified: qualifyDomain !== '' })
-  if (!parsed.ok) {
-    // RFC 6531 section 3.5
-    if (parsed.problem === 'needs-utf8') return replies.utf8NotAsked
-    return isSender ? replies.badSender : replies.badRecipient
-  }
-  const { local, domain } = parsed.address
-  if (domain !== '' || local === '') return formatAddress(parsed.address)
-  // RFC 6409 section 8.1: a submitted address without a domain gets ours
-  if (qualifyDomain !== '') return formatAddress({ local, domain: qualifyDomain })
-  // RFC 5321 section 4.5.1: only a recipient may be <postmaster> alone
-  return isSender ? replies.badSender : local
 }
 
 function rcpt({ setting, state, now }: Scene, phase: In<'mail'>, argument: string): Step {
@@ -223,7 +209,8 @@ function readRecipient(
 
 function data({ state }: Scene, phase: In<'mail'>, argument: string): Step {
   if (argument !== '') return stay(state, say(replies.noParameters))
-  if (phase.transaction.agreed === 0) return stay(state, say(replies.noRecipients))
+  if (phase.transaction.agreed === 0 && !phase.transaction.asksHeader)
+    return stay(state, say(replies.noRecipients))
   const { hello: heard, transaction } = phase
   if (transaction.body === 'binarymime') return stay(state, say(replies.binaryByChunks))
   return move(state, { ...phase, at: 'data' }, say(replies.sendContent), {

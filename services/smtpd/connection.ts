@@ -12,44 +12,30 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js'
-import type { Log } from '../../shared/base/log.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
-import { renderReply } from '../../shared/smtp/reply.ts'
+import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 import { longestLine } from './auth.ts'
-import type { LoginAttempts } from './authenticator.ts'
+import type { ConnectionOptions } from './connection-options.ts'
 import type { Framing } from './content.ts'
 import { planOf } from './content-plan.ts'
+import { identify } from './identity.ts'
 import { Input, type Owner } from './input.ts'
-import type { Listener } from './listener.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { Reception } from './reception.ts'
 import { awaitsUs, endsGroup, mayTake, openSession, step } from './session.ts'
 import { SessionLog } from './session-log.ts'
-import type { AskText } from './signature/judge.ts'
-import type { SignatureWatch } from './signature/watch.ts'
 import type { Effect, Event, Hello, Setting, State, Transaction } from './state.ts'
 import { tlsFacts } from './tls-facts.ts'
-
-export interface ConnectionOptions {
-  listener: Listener
-  bus: QueueBus
-  log: Log
-  setting: Setting
-  commandTimeout: number
-  bareNewline: 'refuse' | 'normalise'
-  inlineLimit: number
-  logins: LoginAttempts | null
-}
+import { whoOf } from './transaction.ts'
 
 export class Connection extends SMTPConnection implements Owner {
   readonly #options: ConnectionOptions
-  readonly #setting: Setting
+  #setting: Setting
   readonly #bus: QueueBus
   readonly #log: SessionLog
   #state: State
   #input: Input
   readonly #reception: Reception
-  #watch: SignatureWatch | null = null
   #out = ''
   /** qmgr counts this session. */
   #opened = false
@@ -78,7 +64,7 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   override init(): void {
-    this._setListeners(() => this.#open())
+    this._setListeners(() => (this.#setting.kind === 'local' ? this.#identify() : this.#open()))
   }
 
   /** As the engine's, but without a pipe, which would cost more than all else here. */
@@ -103,9 +89,17 @@ export class Connection extends SMTPConnection implements Owner {
     return new Input()
   }
 
+  #identify(): void {
+    const { peer, site } = this.#options
+    identify(this.#bus, this.#setting, peer, site, (setting) => {
+      this.#setting = setting
+      if (!this.#gone) this.#open()
+    })
+  }
+
   #open(): void {
-    const { session, listener, client, uid } = this.#setting
-    const question = { session, listener, client, ...(uid === undefined ? {} : { uid }) }
+    const { session, listener, client } = this.#setting
+    const question = { session, listener, client, ...whoOf(this.#setting) }
     // it may have to wait for its place in a queue, which it leaves when the client goes
     this.#opened = true
     this.#bus.openSession(question, (answer) => {
@@ -253,10 +247,12 @@ export class Connection extends SMTPConnection implements Owner {
         this.#reception.skip(effect.octets, this.#bus.time)
         this.#deadline = this.#reception.until
         return
+      case 'hold':
+        return this.#reception.hold()
       case 'drop':
         return this.#reception.drop()
       case 'check':
-        return this.#check()
+        return this.#check(effect.sender)
       case 'submit':
         return this.#submit(effect)
       case 'ended':
@@ -301,18 +297,17 @@ export class Connection extends SMTPConnection implements Owner {
 
   #receive(hello: Hello, transaction: Transaction, framing: Framing): void {
     const plan = planOf(this.#options, this.#setting, hello, transaction, this.#state)
-    this.#watch = plan.watch
     this.#reception.open({ ...plan, framing }, this.#bus.time)
     this.#deadline = this.#reception.until
   }
 
-  #check(): void {
-    const finding = this.#watch?.end(Math.floor(this.#bus.time / 1000)) ?? { kind: 'unfit' }
-    const ask: AskText = (name, answered) => this.#bus.lookUpText({ name }, answered)
-    this.#reception.check(finding, ask, (refusal) => this.#feed({ kind: 'checked', refusal }))
+  #check(sender: string): void {
+    const told = (refusal: SmtpReply | null) => this.#feed({ kind: 'checked', refusal })
+    this.#reception.check(sender, this.#bus.time, this.#bus.askText, told)
   }
 
   #submit({ envelope, cutThrough, verdict }: Extract<Effect, { kind: 'submit' }>): void {
+    if (this.#reception.lost) return this.#feed({ kind: 'settled', answer: null })
     // packed before this returns, so the buffer may go round
     const message = {
       envelope,
@@ -326,6 +321,7 @@ export class Connection extends SMTPConnection implements Owner {
       this.#take({ kind: 'gone' })
       this.#leave()
     })
+    this.#reception.letGo()
   }
 
   #secure(): void {

@@ -7,6 +7,7 @@ import type { ContentPlan } from './content.ts'
 import { receivedHeader } from './received.ts'
 import { SignatureWatch } from './signature/watch.ts'
 import type { Hello, Setting, State, Transaction } from './state.ts'
+import { submissionOf } from './submission.ts'
 
 export function planOf(
   { bareNewline, inlineLimit }: Pick<ContentPlan, 'bareNewline' | 'inlineLimit'>,
@@ -15,15 +16,16 @@ export function planOf(
   transaction: Transaction,
   state: Pick<State, 'tls' | 'login'>,
 ): Omit<ContentPlan, 'framing'> {
-  const { id, sender, startedAt } = transaction
-  const { hostname } = setting
+  const { sender, signed, asksHeader } = transaction
+  const own = state.login?.setting ?? setting
   return {
-    stream: id,
-    sizeLimit: setting.messageSizeLimit,
+    stream: transaction.id,
+    sizeLimit: own.messageSizeLimit,
     bareNewline,
     inlineLimit,
     received: receivedHeader(setting, hello, transaction, state),
-    watch: transaction.signed ? new SignatureWatch(sender) : null,
-    submission: isSubmission(setting.kind) ? { id, hostname, sender, startedAt } : null,
+    // with RCPTHDR a recipient's zone may still ask for a signature
+    watch: signed || asksHeader ? new SignatureWatch(sender) : null,
+    submission: isSubmission(setting.kind) ? submissionOf(own, transaction) : null,
   }
 }

@@ -4,23 +4,25 @@
  * Up to `inlineLimit` octets are gathered and travel inside `submit`. Beyond that the content goes out in chunks
  * while it comes in, at most CONTENT_WINDOW octets ahead of qmgr's credit; `blocked` tells the reader to pause.
  * Content that will be refused (too large, bare newlines, too many hops, no qmgr left) is read to its end and
- * dropped. The header is looked at once, in what is gathered: hops are counted, and a submission gets the fields
- * it lacks.
+ * dropped. The header is looked at once, in what is gathered: hops are counted, and a submission's header is made
+ * what it should be. For that it is gathered whole, HEADER_LIMIT octets at most.
  *
  * The gathering buffers go round: what `finish` returns is good until `release`.
  */
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
+import { splitHeader } from '../../shared/message/header.ts'
 import { DataParser, type Sink } from '../../shared/smtp/data-parser.ts'
 import { ChunkParser } from './chunk-parser.ts'
 import { countHops, MOST_HOPS } from './received.ts'
 import type { SignatureWatch } from './signature/watch.ts'
 import type { Verdict } from './state.ts'
-import { missingFields, type Submission } from './submission.ts'
+import { completeHeader, type Named, type Submission } from './submission.ts'
 
 const FIRST_BUFFER = 16 * 1024
 const MOST_SPARE = 64
 /** Less is gathered: every piece costs a message of its own. */
 const LEAST_PIECE = CONTENT_CHUNK / 4
+const HEADER_LIMIT = 256 * 1024
 /** One read from a socket is at most a chunk, at most doubled by making newlines whole, and a chunk is pending. */
 const LEAST_CREDIT = 4 * CONTENT_CHUNK
 
@@ -69,6 +71,9 @@ export class Content {
   #streaming = false
   #credit = CONTENT_WINDOW
   #doom: Doom | null = null
+  /** Octets that are gathered before a stream is begun. */
+  #limit: number
+  #named: Named | null = null
 
   constructor(plan: ContentPlan, outlet: Outlet) {
     this.stream = plan.stream
@@ -77,6 +82,7 @@ export class Content {
     this.#buffer = spare.pop() ?? Buffer.allocUnsafeSlow(FIRST_BUFFER)
     this.#used = this.#buffer.write(plan.received)
     this.#header = this.#used
+    this.#limit = plan.inlineLimit
     const normalise = plan.bareNewline === 'normalise'
     const sink: Sink = (chunk, from, to) => this.#take(chunk, from, to)
     this.#dots = plan.framing === 'dots' ? new DataParser(normalise, sink) : null
@@ -127,11 +133,14 @@ export class Content {
     this.#judgeLines()
     if (!this.#streaming && this.#doom === null) this.#inspect()
     if (this.#doom !== null) return { verdict: { kind: this.#doom }, inline: null }
-    const size = this.#sent + this.#used
-    if (!this.#streaming)
-      return { verdict: { kind: 'whole', size }, inline: this.#buffer.subarray(0, this.#used) }
+    const whole = {
+      kind: 'whole',
+      size: this.#sent + this.#used,
+      ...(this.#named && { named: this.#named }),
+    } as const
+    if (!this.#streaming) return { verdict: whole, inline: this.#buffer.subarray(0, this.#used) }
     this.#flush(true)
-    return { verdict: { kind: 'whole', size }, inline: null }
+    return { verdict: whole, inline: null }
   }
 
   /** The client went away: what has been streamed is of no use. */
@@ -147,17 +156,28 @@ export class Content {
     this.#used = 0
   }
 
-  #take(chunk: Buffer, from: number, to: number): void {
-    this.#octets += to - from
+  /** @param fresh octets that have not been counted yet. */
+  #take(chunk: Buffer, from: number, to: number, fresh = to - from): void {
+    this.#octets += fresh
     if (this.#octets > this.#plan.sizeLimit) this.#fail('too-large')
     if (this.#doom !== null) return
     this.#plan.watch?.push(chunk, from, to)
     if (this.#streaming) return this.#forward(chunk, from, to)
-    const fits = Math.min(to, from + this.#plan.inlineLimit - this.#used)
+    const fits = Math.min(to, from + this.#limit - this.#used)
     this.#gather(chunk, from, fits)
     if (fits === to) return
+    if (this.#wantsMore()) return this.#take(chunk, fits, to, 0)
     this.#startStream()
     if (this.#streaming) this.#forward(chunk, fits, to)
+  }
+
+  /** A submission's header has not ended, and may be longer. */
+  #wantsMore(): boolean {
+    const most = this.#header + HEADER_LIMIT
+    if (!this.#plan.submission || this.#limit >= most) return false
+    if (splitHeader(this.#buffer.toString('latin1', this.#header, this.#used), false)) return false
+    this.#limit = most
+    return true
   }
 
   #gather(chunk: Buffer, from: number, to: number): void {
@@ -230,24 +250,29 @@ export class Content {
     const header = headerText(this.#buffer.subarray(start, this.#used))
     if (countHops(header) > MOST_HOPS) return this.#fail('looping')
     if (!this.#plan.submission) return
-    const fields = Buffer.from(missingFields(header, this.#plan.submission))
-    if (fields.length > 0) this.#insert(fields, start)
+    const completed = completeHeader(header, this.#plan.submission)
+    if (completed.kind === 'refused') return this.#fail('author-refused')
+    if (completed.length > HEADER_LIMIT) return this.#fail('long-header')
+    this.#named = completed.named
+    if (completed.header !== null)
+      this.#replace(start, completed.length, Buffer.from(completed.header, 'latin1'))
   }
 
-  #insert(fields: Buffer, at: number): void {
-    const needed = this.#used + fields.length
+  #replace(at: number, length: number, header: Buffer): void {
+    const needed = this.#used + header.length - length
     if (needed > this.#buffer.length) this.#grow(needed)
-    this.#buffer.copyWithin(at + fields.length, at, this.#used)
-    fields.copy(this.#buffer, at)
+    this.#buffer.copyWithin(at + header.length, at + length, this.#used)
+    header.copy(this.#buffer, at)
     this.#used = needed
   }
 }
 
 const NONE = Buffer.alloc(0)
 
+/** With the blank line behind it; where there is none, all there is. */
 function headerText(content: Buffer): string {
   // a message may begin with the empty line that ends its header
-  if (content[0] === 13 && content[1] === 10) return ''
+  if (content[0] === 13 && content[1] === 10) return '\r\n'
   const found = content.indexOf(HEADER_END)
-  return content.toString('latin1', 0, found < 0 ? content.length : found + 2)
+  return content.toString('latin1', 0, found < 0 ? content.length : found + HEADER_END.length)
 }

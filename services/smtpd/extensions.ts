@@ -17,7 +17,11 @@ const extensions: readonly ((setting: Setting, state: State, now: Moment) => str
   () => 'SMTPUTF8', // RFC 6531
   () => 'ENHANCEDSTATUSCODES', // RFC 2034
   () => 'DSN', // RFC 3461
-  ({ kind }) => (isSubmission(kind) ? `VERDICT ${VERDICT_LIMIT}` : null), // ours
+  // these are ours, see shared/README.md
+  ({ kind }) => (kind === 'local' ? 'XASIS' : null),
+  ({ kind }) => (kind === 'local' ? 'XNAME' : null),
+  ({ kind }) => (isSubmission(kind) ? 'RCPTHDR' : null),
+  ({ kind }) => (isSubmission(kind) ? `VERDICT ${VERDICT_LIMIT}` : null),
   (_, { secure }) => (secure ? 'REQUIRETLS' : null), // RFC 8689 section 2
   (setting, _, now) => futureRelease(setting, now.time), // RFC 4865
   ({ kind }) => (isSubmission(kind) ? 'DELIVERBY' : null), // RFC 2852
@@ -37,7 +41,12 @@ function futureRelease({ holdLimit }: Setting, now: number): string | null {
 
 /** What not everybody may ask for in MAIL. */
 export function mailOffers({ kind, holdLimit }: Setting, { secure }: State): MailOffers {
-  return { longestHold: holdLimit, submission: isSubmission(kind), requireTls: secure }
+  return {
+    longestHold: holdLimit,
+    submission: isSubmission(kind),
+    local: kind === 'local',
+    requireTls: secure,
+  }
 }
 
 function offersTls({ starttls }: Setting): boolean {

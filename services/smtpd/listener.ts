@@ -15,9 +15,10 @@ import type { Log } from '../../shared/base/log.ts'
 import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
 import { isSubmission, type ListenerSlice, type SmtpdSlice } from '../../shared/config/slices.ts'
 import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
-import { OVERFLOW_UID, peerCredentials } from '../../shared/system/credentials.ts'
+import { OVERFLOW_UID, type PeerCredentials, peerCredentials } from '../../shared/system/credentials.ts'
 import { Authenticator } from './authenticator.ts'
 import { Connection } from './connection.ts'
+import { asLogin, unknownClient } from './identity.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { replies } from './replies.ts'
 import { SenderLogins } from './sender-logins.ts'
@@ -132,11 +133,14 @@ export class Listener extends SMTPServer {
     const client = local ? '' : plainAddress(socket.remoteAddress ?? '')
     if (!this.#allow(client)) return turnAway(socket, replies.clientRefused)
     const secure = () => connection.secure
+    const peer = local ? peerCredentials(socket) : null
     const connection = new Connection(socket, {
       listener: this,
       bus: this.#bus,
       log: this.#log,
-      setting: this.#settingFor(socket, client, formatId('S', id)),
+      setting: this.#settingFor(peer, client, formatId('S', id)),
+      site: this.#site,
+      peer,
       commandTimeout: this.#slice.commandTimeout,
       bareNewline: this.#slice.bareNewline,
       inlineLimit: this.#site.inlineLimit,
@@ -148,7 +152,7 @@ export class Listener extends SMTPServer {
     connection.init()
   }
 
-  #settingFor(socket: Socket, client: string, session: string): Setting {
+  #settingFor(peer: PeerCredentials | null, client: string, session: string): Setting {
     const slice = this.#slice
     const hasContext = this.secureContext.has('*')
     return {
@@ -158,7 +162,8 @@ export class Listener extends SMTPServer {
       session,
       client,
       // a server in front of us is not the user whose mail it brings
-      uid: slice.kind === 'local' ? provenUid(socket) : undefined,
+      uid: slice.kind === 'local' && peer?.uid !== OVERFLOW_UID ? peer?.uid : undefined,
+      ...unknownClient,
       mayRelay: this.#relay(client),
       auth: this.#authSetting(),
       starttls: starttlsOf(slice.tls.mode, hasContext),
@@ -222,7 +227,8 @@ export class Listener extends SMTPServer {
     if (!auth || !authenticator) return null
     const { mechanisms, relays } = authenticator
     const maySend = this.#senders?.maySend ?? (() => true)
-    return { required: auth.required, withoutTls: auth.withoutTls, mechanisms, relays, maySend }
+    const asUser: AuthSetting['asUser'] = (setting, user) => asLogin(setting, user, maySend, this.#site)
+    return { required: auth.required, withoutTls: auth.withoutTls, mechanisms, relays, maySend, asUser }
   }
 
   #checkDeadlines(): void {
@@ -235,11 +241,6 @@ function starttlsOf(mode: ListenerSlice['tls']['mode'], hasContext: boolean): Se
   // without a certificate a demand for TLS still stands: better no mail than plain text
   if (mode === 'required') return hasContext ? 'required' : 'broken'
   return mode === 'starttls' && hasContext ? 'offered' : 'none'
-}
-
-function provenUid(socket: Socket): number | undefined {
-  const uid = peerCredentials(socket)?.uid
-  return uid === OVERFLOW_UID ? undefined : uid
 }
 
 function plainAddress(address: string): string {

@@ -4,6 +4,7 @@
  * `splitArgument` finds where the path ends, quoted local parts considered; `readMailParameters` and
  * `readRcptParameters` take the rest apart. A parameter that is unknown is refused with 555 (section 4.1.1.11),
  * a malformed or repeated one with 501. The path itself is for `shared/smtp/address.ts`.
+ * RCPTHDR, XASIS and XNAME are ours: see `shared/README.md`.
  * What RFC 3461 has sent on unchanged (ENVID, ORCPT) is checked here and kept as it came.
  */
 import { parseNotify } from '../../shared/message/notify.ts'
@@ -61,14 +62,22 @@ export interface MailParameters {
   priority?: number
   /** RFC 8689. */
   requireTls?: boolean
+  /** The header names recipients. */
+  asksHeader?: boolean
+  /** The header is to stay as it is. */
+  asIs?: boolean
+  /** The author's name. */
+  authorName?: string
 }
 
 /** What EHLO offered, where not everybody is offered it; what was not is an unknown parameter. */
 export interface MailOffers {
   /** RFC 4865: milliseconds that a message may be held, 0 for none. */
   longestHold: number
-  /** RFC 2852 and RFC 6710. */
+  /** RFC 2852, RFC 6710, and what is ours. */
   submission: boolean
+  /** What is ours on the local socket. */
+  local: boolean
   /** RFC 8689. */
   requireTls: boolean
 }
@@ -82,6 +91,7 @@ const LONGEST_ENVID = 100
 const LONGEST_ORCPT = 500
 /** 1 to VERDICT_LIMIT seconds. */
 const VERDICT_VALUE = /^[0-9]{1,3}$/
+const LONGEST_NAME = 200
 
 export function readMailParameters(
   rest: string,
@@ -135,12 +145,6 @@ function setMailParameter(
       if (value === null || decodeXtext(value) === null) return replies.parameterSyntax
       found.submitter = value
       return null
-    case 'VERDICT': {
-      const seconds = value !== null && VERDICT_VALUE.test(value) ? Number(value) : 0
-      if (seconds < 1 || seconds > VERDICT_LIMIT) return replies.parameterSyntax
-      found.verdict = seconds
-      return null
-    }
     case 'REQUIRETLS':
       if (!offers.requireTls) return replies.unknownParameter
       // RFC 8689 section 2: without a value
@@ -186,6 +190,41 @@ function setSubmissionParameter(
       const priority = readPriority(value)
       if (priority === null) return replies.parameterSyntax
       found.priority = priority
+      return null
+    }
+    default:
+      return offers.submission ? setOwnParameter(found, keyword, value, offers) : replies.unknownParameter
+  }
+}
+
+/** Ours, see `shared/README.md`. */
+function setOwnParameter(
+  found: MailParameters,
+  keyword: string,
+  value: string,
+  { local }: MailOffers,
+): SmtpReply | null {
+  switch (keyword) {
+    case 'VERDICT': {
+      const seconds = VERDICT_VALUE.test(value) ? Number(value) : 0
+      if (seconds < 1 || seconds > VERDICT_LIMIT) return replies.parameterSyntax
+      found.verdict = seconds
+      return null
+    }
+    case 'RCPTHDR':
+      if (value !== '') return replies.parameterSyntax
+      found.asksHeader = true
+      return null
+    case 'XASIS':
+      if (!local) return replies.unknownParameter
+      if (value !== '') return replies.parameterSyntax
+      found.asIs = true
+      return null
+    case 'XNAME': {
+      if (!local) return replies.unknownParameter
+      const name = parseTypedAddress(`utf-8;${value}`, false)?.address
+      if (name === undefined || name.length > LONGEST_NAME) return replies.parameterSyntax
+      found.authorName = name
       return null
     }
     default:

@@ -14,6 +14,7 @@ import type { Answer, Payload, RequestName } from '../../shared/bus/messages.ts'
 import type { Identity } from '../../shared/bus/peer.ts'
 import { Answers } from './answers.ts'
 import type { Content, Outlet } from './content.ts'
+import type { AskText } from './signature/judge.ts'
 import type { Intake, Moment } from './state.ts'
 
 export interface BusOptions {
@@ -119,11 +120,13 @@ export class QueueBus implements Moment, Outlet {
     })
   }
 
-  lookUpText(
-    question: Payload<'look-up-text'>,
-    answered: (answer: Answer<'look-up-text'> | null) => void,
-  ): void {
-    this.#ask(this.#resolver, 'look-up-text', question, answered)
+  /** TXT records, for keys. */
+  askText: AskText = (name, answered) => {
+    this.#ask(this.#resolver, 'look-up-text', { name }, answered)
+  }
+
+  caller(question: Payload<'caller'>, answered: (answer: Answer<'caller'> | null) => void): void {
+    this.#ask(this.#resolver, 'caller', question, answered)
   }
 
   submit(message: Payload<'submit'>, answered: (answer: Answer<'submit'> | null) => void): void {

@@ -11,7 +11,7 @@
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { Content, type ContentPlan, type Outlet } from './content.ts'
 import { type AskText, verifySignatures } from './signature/judge.ts'
-import type { Finding } from './signature/watch.ts'
+import type { SignatureWatch } from './signature/watch.ts'
 import type { Event } from './state.ts'
 
 /** A client may take this long for the content of one message, however much of it keeps coming. */
@@ -40,8 +40,9 @@ export class Reception {
   #content: Content | null = null
   /** Content that has ended, until all that is told of it has been. */
   #ended: Content | null = null
-  #checking = false
-  /** The gathered content, while its end is being told or its signatures are looked into. */
+  #kept = false
+  #watch: SignatureWatch | null = null
+  /** The gathered content, while its end is told, its recipients are looked up, its signatures are looked into. */
   inline: Buffer | null = null
   /** Milliseconds since 1970: until then the content must be there. */
   until = 0
@@ -65,6 +66,7 @@ export class Reception {
   open(plan: ContentPlan, now: number): void {
     const content = new Content(plan, this.#streams)
     this.#content = content
+    this.#watch = plan.watch
     this.#streams.openStream(content, this.#resume)
     this.until = now + CONTENT_PATIENCE_MS
     if (plan.framing === 'dots') this.#reading = { kind: 'dots' }
@@ -124,24 +126,37 @@ export class Reception {
     const { verdict, inline } = content.finish()
     this.inline = inline
     this.#ended = content
+    this.#kept = false
     this.#tell({ kind: 'content', verdict })
-    if (!this.#checking) this.#putAway()
+    if (!this.#kept) this.letGo()
+  }
+
+  /** While its end is told: it is to be kept until it is submitted or dropped. */
+  hold(): void {
+    this.#kept = true
+  }
+
+  /** What is kept was lost with its queue. */
+  get lost(): boolean {
+    return this.#ended !== null && this.#ended.doom !== null
   }
 
   /** Asks for keys, and tells how it went; maybe before it returns. */
-  check(finding: Finding, ask: AskText, told: (refusal: SmtpReply | null) => void): void {
+  check(sender: string, now: number, ask: AskText, told: (refusal: SmtpReply | null) => void): void {
     const ended = this.#ended
-    this.#checking = true
+    const finding = this.#watch?.end(Math.floor(now / 1000), sender) ?? { kind: 'unfit' }
+    this.#kept = true
     verifySignatures(finding, ask, (refusal) => {
       if (!ended || this.#ended !== ended) return // the client has gone
-      this.#checking = false
+      this.#kept = false
       if (refusal) ended.abandon()
       told(refusal)
-      this.#putAway()
+      this.letGo()
     })
   }
 
-  #putAway(): void {
+  /** What has ended was submitted, or its end was the end of it. */
+  letGo(): void {
     const ended = this.#ended
     this.inline = null
     this.#ended = null
@@ -153,8 +168,8 @@ export class Reception {
   /** Nobody wants the content any more. */
   drop(): void {
     this.#ended?.abandon()
-    this.#checking = false
-    this.#putAway()
+    this.#kept = false
+    this.letGo()
     if (!this.#content) return
     this.#content.abandon()
     this.#streams.closeStream(this.#content.stream)

@@ -29,6 +29,7 @@ export const replies = {
 
   queueLost: defineReply(451, '4.3.0', 'The queue cannot be reached, try again later'),
   resolverLost: defineReply(451, '4.4.3', 'The recipient cannot be looked up now, try again later'),
+  callerLost: defineReply(451, '4.3.0', 'You cannot be looked up now, try again later'),
   tooMuchMail: defineReply(450, '4.7.1', 'Too much mail from you, try again later'),
   intakeBusy: defineReply(451, '4.3.2', 'Too busy, try again later'),
   intakeFull: defineReply(452, '4.3.1', 'Short of resources, try again later'),
@@ -82,6 +83,9 @@ export const replies = {
   authNeedsTls: defineReply(538, '5.7.11', 'Logins need TLS: issue a STARTTLS command first'),
   // RFC 6531 section 3.5
   utf8NotAsked: defineReply(553, '5.6.7', 'An internationalized address needs SMTPUTF8 in MAIL'),
+  senderDenied: defineReply(550, '5.7.1', 'You may not send as that sender'),
+  authorDenied: defineReply(550, '5.7.1', 'You may not write as the author that From names'),
+  callerDenied: defineReply(550, '5.7.1', 'You may not send mail from here'),
   badSender: defineReply(553, '5.1.7', 'That sender is no address'),
   badRecipient: defineReply(553, '5.1.3', 'That recipient is no address'),
   foreignSender: defineReply(553, '5.7.1', 'That sender is not yours to use'),
@@ -95,6 +99,11 @@ export const replies = {
   bareNewline: defineReply(550, '5.6.11', 'The message has a bare CR or LF'),
   // RFC 1870 section 6.1
   tooLarge: defineReply(552, '5.3.4', 'The message is larger than we take'),
+  longHeader: defineReply(552, '5.3.4', 'The header is longer than we take'),
+  noneNamed: defineReply(554, '5.5.1', 'The header names no recipients'),
+  tooManyNamed: defineReply(554, '5.5.3', 'The header names too many recipients'),
+  badHeader: defineReply(554, '5.1.3', 'The header has a recipient that is no address'),
+  noSenderNamed: defineReply(554, '5.1.7', 'The header names no sender'),
   clientRefused: defineReply(554, '5.7.1', 'You may not connect here'),
   earlyTalker: defineReply(554, '5.7.1', 'You spoke before the greeting'),
   // RFC 5321 section 6.3

@@ -9,30 +9,17 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { BadLine } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { address, MOST_OWED, proceed, withNamed } from './addressing.ts'
 import { giveUp, respond, verified } from './auth.ts'
 import { commandFor, commands } from './commands.ts'
-import { eachFate, forEach } from './lmtp.ts'
+import { commit, handOver } from './handover.ts'
+import { eachFate } from './lmtp.ts'
 import { accepted, chunkTaken, greeting, replies } from './replies.ts'
-import type {
-  Effect,
-  Event,
-  Hello,
-  Moment,
-  Phase,
-  PhaseName,
-  Setting,
-  State,
-  Step,
-  Transaction,
-  Verdict,
-} from './state.ts'
-import { hangUp, lacksTls, move, say, stay } from './step.ts'
+import type { Event, Moment, Phase, PhaseName, Setting, State, Step, Verdict } from './state.ts'
+import { ended, finish, hangUp, lacksTls, move, say, stay } from './step.ts'
 import type { TlsFacts } from './tls-facts.ts'
-import { makeEnvelope, pay, settle } from './transaction.ts'
-import { waitFor, withFates } from './verdict.ts'
-
-/** RCPTs of one session that may wait for the resolver at the same time. */
-const MOST_OWED = 64
+import { pay, settle } from './transaction.ts'
+import { withFates } from './verdict.ts'
 
 /** @param tls what it has settled, where the connection began with it. */
 export function openSession(tls: TlsFacts | null): State {
@@ -56,6 +43,7 @@ export function mayTake(setting: Setting, state: State, text: string): boolean {
     case 'data':
     case 'chunk':
     case 'check':
+    case 'address':
     case 'commit':
     case 'verifying':
       return false
@@ -105,7 +93,7 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
     case 'resolved':
       return resolved(setting, state, event, now)
     case 'content':
-      return received(setting, state, event.verdict)
+      return received(setting, state, event.verdict, now)
     case 'chunk':
       return chunkTold(state, event)
     case 'checked':
@@ -205,14 +193,19 @@ type Resolved = Extract<Event, { kind: 'resolved' }>
 
 function resolved(setting: Setting, state: State, { n, answer }: Resolved, now: Moment): Step {
   const { phase } = state
-  if (phase.at !== 'mail') return stay(state)
-  const paid = pay(settle(phase.transaction, n, answer, { mayRelay: setting.mayRelay, isFull: now.isFull }))
+  if (phase.at !== 'mail' && phase.at !== 'address') return stay(state)
+  const rights = { mayRelay: setting.mayRelay, isFull: now.isFull }
+  const transaction = settle(phase.transaction, n, answer, rights)
+  if (phase.at === 'address') return proceed({ setting, state, now }, { ...phase, transaction })
+  const paid = pay(transaction)
   return move(state, { ...phase, transaction: paid.transaction }, ...paid.effects)
 }
 
 const verdicts: Readonly<Record<Exclude<Verdict['kind'], 'whole'>, SmtpReply>> = {
   'bare-newline': replies.bareNewline,
   'too-large': replies.tooLarge,
+  'long-header': replies.longHeader,
+  'author-refused': replies.authorDenied,
   looping: replies.looping,
   'queue-lost': replies.queueLost,
 }
@@ -228,31 +221,19 @@ function chunkTold(state: State, { octets, doom }: Extract<Event, { kind: 'chunk
   return move(state, next, say(refused), { kind: 'drop' }, ended(transaction, refused))
 }
 
-function received(setting: Setting, state: State, verdict: Verdict): Step {
+function received(setting: Setting, state: State, verdict: Verdict, now: Moment): Step {
   const { phase } = state
   if (phase.at !== 'data' && phase.at !== 'chunk') return stay(state)
   if (verdict.kind !== 'whole') return finish(state, phase, verdicts[verdict.kind])
-  const { hello, transaction } = phase
-  const { size } = verdict
-  if (transaction.signed) return move(state, { at: 'check', hello, transaction, size }, { kind: 'check' })
-  return commit(setting, state, phase, size)
+  if (phase.transaction.asksHeader && verdict.named)
+    return address({ setting, state, now }, phase, verdict.size, verdict.named)
+  return handOver(setting, state, { ...phase, size: verdict.size, fates: [] })
 }
 
 function checked(setting: Setting, state: State, refusal: SmtpReply | null): Step {
   const { phase } = state
   if (phase.at !== 'check') return stay(state)
-  return refusal ? finish(state, phase, refusal) : commit(setting, state, phase, phase.size)
-}
-
-function commit(
-  setting: Setting,
-  state: State,
-  { hello, transaction }: { hello: Hello; transaction: Transaction },
-  size: number,
-): Step {
-  const envelope = makeEnvelope(setting, hello, transaction, size)
-  const wait = waitFor(transaction)
-  return move(state, { at: 'commit', hello, transaction }, { kind: 'submit', envelope, ...wait })
+  return refusal ? finish(state, phase, refusal) : commit(setting, state, phase)
 }
 
 function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answer']): Step {
@@ -263,26 +244,15 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
   const braked = answer.brake === undefined ? state : { ...state, brakedUntil: answer.brake }
   const { transaction } = phase
   if (transaction.stands) return finish(braked, phase, plain, eachFate(transaction, plain, answer.fates))
-  return finish(braked, phase, answer.fates ? withFates(plain, answer.fates) : plain)
-}
-
-function finish(
-  state: State,
-  phase: Extract<Phase, { at: 'data' | 'chunk' | 'check' | 'commit' }>,
-  reply: SmtpReply,
-  said = forEach(phase.transaction, reply),
-): Step {
-  return move(state, { at: 'ready', hello: phase.hello }, ...said.map(say), ended(phase.transaction, reply))
-}
-
-function ended(transaction: Transaction, reply: SmtpReply): Effect {
-  return { kind: 'ended', transaction, reply }
+  const attempted = answer.fates ? withFates(plain, answer.fates) : plain
+  const reply = answer.kind === 'accepted' ? withNamed(attempted, phase.fates, !answer.fates) : attempted
+  return finish(braked, phase, reply)
 }
 
 /** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
 export function awaitsUs(phase: Phase): boolean {
   if (phase.at === 'mail') return phase.transaction.owed.length > 0
-  return ['connect', 'delay', 'check', 'commit', 'verifying'].includes(phase.at)
+  return ['connect', 'delay', 'address', 'check', 'commit', 'verifying'].includes(phase.at)
 }
 
 /** A transaction in hand is finished first. */
@@ -311,16 +281,20 @@ function gone(state: State): Step {
     phase.at === 'data' ||
     phase.at === 'chunk' ||
     phase.at === 'check' ||
+    phase.at === 'address' ||
     (phase.at === 'chunks' && phase.refused === null)
   return move(state, { at: 'closed' }, ...(lost ? [ended(phase.transaction, VANISHED)] : []))
 }
 
+/** What comes behind the error that is one too many is not said: it must not matter which replies leave together. */
 function countErrors(setting: Setting, next: Step): Step {
   let { errors } = next.state
-  for (const effect of next.effects) if (effect.kind === 'reply' && effect.reply.code >= 500) errors++
+  const last = next.effects.findIndex(
+    (effect) => effect.kind === 'reply' && effect.reply.code >= 500 && ++errors >= setting.errorLimit,
+  )
   if (errors === next.state.errors) return next
   const state = { ...next.state, errors }
-  if (errors < setting.errorLimit || state.phase.at === 'closed') return { state, effects: next.effects }
+  if (last < 0 || state.phase.at === 'closed') return { state, effects: next.effects }
   const end = hangUp(state, replies.tooManyErrors)
-  return { state: end.state, effects: [...next.effects, ...end.effects] }
+  return { state: end.state, effects: [...next.effects.slice(0, last + 1), ...end.effects] }
 }

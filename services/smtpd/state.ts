@@ -11,7 +11,9 @@ import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Doom, Framing } from './content.ts'
 import type { Body, RcptParameters } from './parameters.ts'
+import type { Judge, Rights } from './rights.ts'
 import type { Challenge, Check, Claim, Failure, Verdict as SaslVerdict } from './sasl-step.ts'
+import type { Author, Named } from './submission.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
 /** What holds for a whole session. */
@@ -25,6 +27,10 @@ export interface Setting {
   client: string
   /** Kernel-proven uid of a local caller. */
   uid: number | undefined
+  /** The person behind a local caller; null where nobody has proved who he is. */
+  author: Author | null
+  rights: Rights
+  judge: Judge
   /** May send to zones that are not ours. */
   mayRelay: boolean
   /** Who has logged in. */
@@ -56,6 +62,8 @@ export interface AuthSetting {
   /** Another server speaks it. */
   relays: (mechanism: string) => boolean
   maySend: (user: string, sender: string) => boolean
+  /** The setting of a session whose client has logged in. */
+  asUser: (setting: Setting, user: string) => Setting
 }
 
 /** What qmgr says of new mail; 'down' while there is no qmgr. */
@@ -122,6 +130,12 @@ export interface Transaction {
   deliverBy?: DeliverBy
   priority?: number
   requireTls?: boolean
+  /** RCPTHDR: the header names recipients, and the sender where that is null. */
+  asksHeader: boolean
+  /** XASIS, from one who may: the header stays as it is. */
+  asIs: boolean
+  /** XNAME: the author's name, where the caller gives one. */
+  authorName?: string
   /** RCPT commands so far. */
   asked: number
   /** RCPT commands that were accepted. */
@@ -142,6 +156,21 @@ export interface Transaction {
   signed: boolean
 }
 
+/** What became of a recipient that the header names. */
+export interface NamedFate {
+  address: string
+  reply: SmtpReply
+}
+
+export interface Addressing {
+  /** Octets of the content. */
+  size: number
+  named: readonly string[]
+  /** How many of them have been asked for. */
+  asked: number
+  fates: readonly NamedFate[]
+}
+
 export type Phase =
   | { at: 'connect' }
   | { at: 'delay' }
@@ -153,9 +182,11 @@ export type Phase =
   | { at: 'chunks'; hello: Hello; transaction: Transaction; refused: SmtpReply | null }
   /** A chunk is on its way. */
   | { at: 'chunk'; hello: Hello; transaction: Transaction }
+  /** The recipients that the header names are being looked up. */
+  | ({ at: 'address'; hello: Hello; transaction: Transaction } & Addressing)
   /** The content is there, its signatures are looked into. */
-  | { at: 'check'; hello: Hello; transaction: Transaction; size: number }
-  | { at: 'commit'; hello: Hello; transaction: Transaction }
+  | { at: 'check'; hello: Hello; transaction: Transaction; size: number; fates: readonly NamedFate[] }
+  | { at: 'commit'; hello: Hello; transaction: Transaction; fates: readonly NamedFate[] }
   /** AUTH: the client has been asked something. */
   | { at: 'auth'; hello: Hello; mechanism: string; challenge: Challenge }
   /** AUTH: what the client claims is being looked into. */
@@ -180,8 +211,8 @@ export interface State {
 
 /** What became of the content, once its end was seen. */
 export type Verdict =
-  | { kind: 'whole'; size: number }
-  | { kind: 'bare-newline' | 'too-large' | 'looping' | 'queue-lost' }
+  | { kind: 'whole'; size: number; named?: Named }
+  | { kind: 'long-header' | 'author-refused' | 'bare-newline' | 'too-large' | 'looping' | 'queue-lost' }
 
 export type Event =
   | { kind: 'opened'; answer: Answer<'session-open'> }
@@ -224,12 +255,14 @@ export type Effect =
   /** What has come of the content is not wanted any more. */
   | { kind: 'drop' }
   /** Look into the signatures of what has come. */
-  | { kind: 'check' }
+  | { kind: 'check'; sender: string }
   | { kind: 'submit'; envelope: Envelope; cutThrough: number; verdict: boolean }
   /** A transaction is over, for the log. */
   | { kind: 'ended'; transaction: Transaction; reply: SmtpReply }
   /** A recipient was turned away, for the log. */
   | { kind: 'turned-away'; address: string; sender: string; reply: SmtpReply }
+  /** The content is wanted still, after its end. */
+  | { kind: 'hold' }
   | { kind: 'close' }
 
 export interface Step {

@@ -3,7 +3,8 @@
  * place where a phase changes; the shell traces `old -> new`.
  */
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import type { Effect, Phase, Setting, State, Step } from './state.ts'
+import { forEach } from './lmtp.ts'
+import type { Effect, Phase, Setting, State, Step, Transaction } from './state.ts'
 
 export function move(state: State, phase: Phase, ...effects: Effect[]): Step {
   return { state: { ...state, phase }, effects }
@@ -28,4 +29,18 @@ export function hangUp(state: State, reply?: SmtpReply): Step {
 /** The listener demands TLS, and there is none yet. */
 export function lacksTls({ starttls }: Setting, state: State): boolean {
   return !state.secure && (starttls === 'required' || starttls === 'broken')
+}
+
+/** The transaction is over, with this reply to the end of its content. */
+export function finish(
+  state: State,
+  phase: Extract<Phase, { at: 'data' | 'chunk' | 'address' | 'check' | 'commit' }>,
+  reply: SmtpReply,
+  said = forEach(phase.transaction, reply),
+): Step {
+  return move(state, { at: 'ready', hello: phase.hello }, ...said.map(say), ended(phase.transaction, reply))
+}
+
+export function ended(transaction: Transaction, reply: SmtpReply): Effect {
+  return { kind: 'ended', transaction, reply }
 }

@@ -30,6 +30,9 @@ export function openTransaction(
     ...(parameters.ret && { ret: parameters.ret }),
     ...(parameters.envid !== undefined && { envid: parameters.envid }),
     ...wishesOf(parameters, startedAt),
+    asksHeader: parameters.asksHeader === true,
+    asIs: parameters.asIs === true,
+    ...(parameters.authorName !== undefined && { authorName: parameters.authorName }),
     asked: 0,
     agreed: 0,
     first: '',
@@ -201,8 +204,7 @@ export function makeEnvelope(
       session: setting.session,
       client: setting.client,
       helo: hello.name,
-      ...(setting.uid === undefined ? {} : { uid: setting.uid }),
-      ...(setting.user === undefined ? {} : { user: setting.user }),
+      ...whoOf(setting),
     },
   }
 }
@@ -216,6 +218,16 @@ function wishesOf({ holdUntil, deliverBy, priority, requireTls }: Wishes, now: n
     ...(deliverBy && { deliverBy }),
     ...(priority && { priority }),
     ...(requireTls && { requireTls }),
+  }
+}
+
+/** Whose limits count. */
+export function whoOf({ uid, user, rights }: Setting): Pick<Envelope['origin'], 'uid' | 'user' | 'policy'> {
+  const account = rights.account ?? user
+  return {
+    ...(uid !== undefined && { uid }),
+    ...(account !== undefined && { user: account }),
+    ...(rights.policy !== '' && { policy: rights.policy }),
   }
 }
 

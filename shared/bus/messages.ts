@@ -22,7 +22,6 @@ import {
   oneOf,
   optional,
   record,
-  type Shape,
   string,
   struct,
   union,
@@ -31,36 +30,11 @@ import { connectionTermsShape } from '../message/connection-terms.ts'
 import { deliverByShape, envelopeShape } from '../message/envelope.ts'
 import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape, targetShape } from '../message/route.ts'
+import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
 import { queueStatusShape, serverStatusShape } from './status.ts'
 
-export type Role = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'command'
-
-type Fields = Record<string, Shape<unknown>>
-
-interface EventMessage<F extends Fields> {
-  from: readonly Role[]
-  to: readonly Role[]
-  fields: F
-}
-interface RequestMessage<F extends Fields, A> extends EventMessage<F> {
-  answer: Shape<A>
-  /** Milliseconds until the sender gives up; 0: as long as the connection lives. */
-  deadline: number
-}
-
-function event<F extends Fields>(from: readonly Role[], to: readonly Role[], fields: F): EventMessage<F> {
-  return { from, to, fields }
-}
-function request<F extends Fields, A>(
-  from: readonly Role[],
-  to: readonly Role[],
-  fields: F,
-  answer: Shape<A>,
-  deadline: number,
-): RequestMessage<F, A> {
-  return { from, to, fields, answer, deadline }
-}
+export type { Role } from './declare.ts'
 
 const SECOND = 1000
 /** found: an empty list where there are none; later: DNS did not say. */
@@ -81,7 +55,14 @@ export const busMessages = {
   'session-open': request(
     ['smtpd'],
     ['qmgr'],
-    { session: string, listener: string, client: string, uid: optional(integer) },
+    {
+      session: string,
+      listener: string,
+      client: string,
+      uid: optional(integer),
+      user: optional(string),
+      policy: optional(string),
+    },
     /** While a resource is short it takes as long as `throttle longest-wait` says. */
     union({ go: {}, refused: { reply: replyShape } }),
     300 * SECOND,
@@ -175,6 +156,15 @@ export const busMessages = {
 
   /** TXT records of a name, each with its strings put together; for the keys of signatures. */
   'look-up-text': request(['smtpd'], ['resolver'], { name: string }, textsShape, 60 * SECOND),
+
+  /** Who a local caller is, by the kernel's word: asked once for each session on the local socket. */
+  caller: request(
+    ['smtpd'],
+    ['resolver'],
+    { uid: integer, gid: integer },
+    union({ known: { name: string, fullName: string, groups: list(string) }, unknown: {} }),
+    10 * SECOND,
+  ),
 
   // --- delivery: qmgr -> smtpc, lda
   deliver: request(

@@ -49,6 +49,7 @@ export const fileBlock = {
     tls: many(section(o.tlsBlock), about),
     auth: many(section(o.authBlock), about),
     listener: many(section(o.listenerBlock), about),
+    policy: many(section(o.policyBlock), about),
     zone: many(section(o.zoneBlock), about),
     server: many(section(o.serverBlock), about),
     'retry-class': many(section(o.retryClassBlock), about),

@@ -1,5 +1,6 @@
 /** The load slice of qmgr: marks as they are, limits of each kind of client in one list, lists made flat. */
 import { flatten, type MatchContext } from './match-list.ts'
+import { buildPolicyLimits } from './policies.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import type { BlockType } from './section.ts'
 import type { LimitsSlice, LoadSlice, Quota, ThrottleSlice } from './slices.ts'
@@ -8,6 +9,8 @@ import { formatDuration } from './units.ts'
 
 /** As many as Postfix takes from one client. */
 const USUAL_CLIENT: Quota[] = [{ measure: 'connections', count: 50, period: null }]
+/** More than any program has a use for at one time, and a fraction of what there is for all. */
+const USUAL_UID: Quota[] = [{ measure: 'connections', count: 100, period: null }]
 
 /** @param uidOf none: there is no such user, which was reported. */
 export function buildLoad(
@@ -22,7 +25,7 @@ export function buildLoad(
     limits: {
       client: limits.where.has('client') ? flat(client, 'client', limits, match) : USUAL_CLIENT,
       network: flat(network, 'network', limits, match),
-      uid: flat(uid, 'uid', limits, match),
+      uid: limits.where.has('uid') ? flat(uid, 'uid', limits, match) : USUAL_UID,
       user: flat(user, 'user', limits, match),
       loginFailures: {
         client: limits.values['client-login-failures'],
@@ -30,6 +33,7 @@ export function buildLoad(
       },
       exempt: flatten(limits.values.exempt, match),
       exemptUids: limits.values['exempt-users'].flatMap((one) => uidOf(one, placeOf(limits, 'exempt-users'))),
+      policies: buildPolicyLimits(config),
       tableSize: limits.values['table-size'],
     },
     localReserve: qmgr.values['local-reserve'],

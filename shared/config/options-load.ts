@@ -84,7 +84,8 @@ export const limitsBlock = block(
       readers: ['qmgr'],
     }),
     uid: many(quotas('connections', 'messages', 'recipients', 'octets'), {
-      doc: 'One local user on the socket of a `local` listener.',
+      doc: 'One local user on the socket of a `local` listener; a `policy` with a `limit` stands in its place.',
+      usual: '`connections 100`',
       readers: ['qmgr'],
     }),
     user: many(quotas('messages', 'recipients', 'octets'), {

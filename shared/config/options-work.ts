@@ -280,7 +280,7 @@ export const resolverBlock = block('resolver', null, 'Name service and addresses
   }),
   'recipient-delimiter': one(recipientDelimiter(), '+', {
     doc: 'Separates user and detail in local addresses, `user+detail`; empty for none.',
-    readers: ['resolver'],
+    readers: ['resolver', 'smtpd'],
   }),
 })
 

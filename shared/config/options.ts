@@ -2,13 +2,14 @@
  * The option table, whole: every statement and option of posthorn.conf, its type, default, range, readers and meaning.
  *
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
- * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`,
+ * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`, `options-policy.ts`,
  * `options-servers.ts`, `options-work.ts` and `options-load.ts`. To add an option: a row there, its way into a slice in
  * `slice.ts`, and `config/options.md` written anew.
  */
 import * as load from './options-load.ts'
 import * as login from './options-login.ts'
 import * as mail from './options-mail.ts'
+import * as policy from './options-policy.ts'
 import * as servers from './options-servers.ts'
 import * as work from './options-work.ts'
 import type { BlockType } from './section.ts'
@@ -16,6 +17,7 @@ import type { BlockType } from './section.ts'
 export * from './options-load.ts'
 export * from './options-login.ts'
 export * from './options-mail.ts'
+export * from './options-policy.ts'
 export * from './options-servers.ts'
 export * from './options-work.ts'
 
@@ -25,6 +27,7 @@ export const allBlocks: readonly BlockType[] = [
   login.tlsBlock,
   login.authBlock,
   mail.listenerBlock,
+  policy.policyBlock,
   mail.zoneBlock,
   servers.serverBlock,
   servers.retryClassBlock,

@@ -34,6 +34,7 @@ export interface Config {
   tls: Section<typeof o.tlsBlock>[]
   auth: Section<typeof o.authBlock>[]
   listener: Section<typeof o.listenerBlock>[]
+  policy: Section<typeof o.policyBlock>[]
   zone: Section<typeof o.zoneBlock>[]
   server: Section<typeof o.serverBlock>[]
   'retry-class': Section<typeof o.retryClassBlock>[]
@@ -72,6 +73,7 @@ const listed = [
   o.tlsBlock,
   o.authBlock,
   o.listenerBlock,
+  o.policyBlock,
   o.zoneBlock,
   o.serverBlock,
   o.retryClassBlock,
@@ -131,6 +133,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     tls: all(o.tlsBlock, raws('tls')),
     auth: all(o.authBlock, raws('auth')),
     listener: all(o.listenerBlock, raws('listener')),
+    policy: all(o.policyBlock, raws('policy')),
     zone: all(o.zoneBlock, raws('zone')),
     server: all(o.serverBlock, raws('server')),
     'retry-class': all(o.retryClassBlock, raws('retry-class')),

@@ -10,6 +10,7 @@ import { type Facts, staysCaller } from './facts.ts'
 import { buildListeners, MAX_SOCKET_PATH } from './listeners.ts'
 import { buildLoad } from './load.ts'
 import { flatten, type MatchContext } from './match-list.ts'
+import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
@@ -54,12 +55,18 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
   const busUids = staysCaller(facts) ? null : lookUpUsers(config, facts, problems)
   const common: Common = { config, facts, problems, hostname, paths, listeners, busUids, match }
   const qualifyDomain = config.options.values['qualify-domain'] ?? hostname
-  const site = { hostname, qualifyDomain, inlineLimit: config.qmgr.values['inline-limit'] }
+  const site = {
+    hostname,
+    qualifyDomain,
+    inlineLimit: config.qmgr.values['inline-limit'],
+    recipientDelimiter: config.resolver.values['recipient-delimiter'],
+  }
+  const policies = buildPolicies(config, facts, problems)
   return {
     mcp: mcpSlice(common),
     qmgr: qmgrSlice(common),
-    smtpd: { ...site, listeners: listeners.filter(({ kind }) => !isSubmission(kind)) },
-    submission: { ...site, listeners: listeners.filter(({ kind }) => isSubmission(kind)) },
+    smtpd: { ...site, policies: [], listeners: listeners.filter(({ kind }) => !isSubmission(kind)) },
+    submission: { ...site, policies, listeners: listeners.filter(({ kind }) => isSubmission(kind)) },
     smtpc: smtpcSlice(common),
     resolver: resolverSlice(common),
     lda: { hostname, idle: config.lda.values['idle-timeout'] },

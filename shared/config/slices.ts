@@ -4,6 +4,11 @@
  * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
  */
 
+import type { PolicySlice } from './policy-slice.ts'
+import type { ThrottleSlice } from './throttle-slice.ts'
+
+export type { Marks, ThrottleSlice } from './throttle-slice.ts'
+
 /** An address match list, BIND's: the first element that matches decides; `negated` turns it into a no. */
 export interface AddressMatch {
   negated: boolean
@@ -99,6 +104,9 @@ export interface SmtpdSlice {
   listeners: ListenerSlice[]
   /** Completes unqualified addresses on submission and local listeners. */
   qualifyDomain: string
+  policies: PolicySlice[]
+  /** Separates user and detail (`+`), or '' for none. */
+  recipientDelimiter: string
 }
 
 /** Where a zone, a server or a class of replies changes the retry schedule; null: it does not. */
@@ -137,27 +145,6 @@ export interface RetryClassSlice {
   suspend: number | null
 }
 
-/** Marks of a resource: where sessions wait, where mail is refused, where all is as before. */
-export interface Marks {
-  wait: number
-  refuse: number
-  relief: number
-}
-
-/** Shares are ratios: of the option in `qmgr` of the like name. */
-export interface ThrottleSlice {
-  activeEntries: Marks
-  activeSize: Marks
-  sessions: Marks
-  /** Messages in a second. */
-  intakeRate: Marks
-  memory: Marks
-  diskSpace: Marks
-  inodes: Marks
-  lag: Marks
-  longestWait: number
-}
-
 /** So much in a time; `period` null: connections at one time. */
 export interface Quota {
   measure: 'connections' | 'messages' | 'recipients' | 'octets'
@@ -180,6 +167,8 @@ export interface LimitsSlice {
   /** Addresses without limits of client and network. */
   exempt: AddressMatchList
   exemptUids: number[]
+  /** By a policy's name: in place of `uid`. */
+  policies: Record<string, Quota[]>
   tableSize: number
 }
 

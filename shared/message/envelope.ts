@@ -31,8 +31,10 @@ export const originShape = struct({
   helo: optional(string),
   /** Kernel-proven uid of a local caller. */
   uid: optional(integer),
-  /** Authenticated user. */
+  /** Whom it is counted with: the authenticated user, or the account that a policy names. */
   user: optional(string),
+  /** The policy that decided about the client. */
+  policy: optional(string),
 })
 export type Origin = Infer<typeof originShape>
 

@@ -3,7 +3,8 @@
  * that are given in memory on the other. What the shell does, in few lines and at once.
  */
 
-import type { Framing } from '../../services/smtpd/content.ts'
+import { planOf } from '../../services/smtpd/content-plan.ts'
+import { unknownClient } from '../../services/smtpd/identity.ts'
 import { Input, type Owner } from '../../services/smtpd/input.ts'
 import { Reception } from '../../services/smtpd/reception.ts'
 import type { Claim, Verdict } from '../../services/smtpd/sasl-step.ts'
@@ -37,6 +38,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     session: 'S1',
     client: '127.0.0.1',
     uid: undefined,
+    ...unknownClient,
     mayRelay: slice.relay.length > 0,
     auth: slice.auth && authSettingOf(slice.auth),
     starttls: 'none',
@@ -60,6 +62,7 @@ function authSettingOf({ required, withoutTls }: NonNullable<ListenerSlice['auth
     mechanisms: () => ['PLAIN', 'LOGIN'],
     relays: () => false,
     maySend: () => true,
+    asUser: (setting) => setting,
   }
 }
 
@@ -155,11 +158,13 @@ export class Player implements Owner {
         })
         return
       case 'receive':
-        return this.#open(effect.transaction.id, effect.framing)
+        return this.#open(effect)
       case 'expect':
         return this.#reception.expect(effect.octets, effect.last)
       case 'skip':
         return this.#reception.skip(effect.octets, 0)
+      case 'hold':
+        return this.#reception.hold()
       case 'drop':
         return this.#reception.drop()
       case 'submit':
@@ -173,24 +178,24 @@ export class Player implements Owner {
     }
   }
 
-  #open(stream: number, framing: Framing): void {
+  #open({ framing, hello, transaction }: Extract<Effect, { kind: 'receive' }>): void {
     this.#streamed = []
-    const { messageSizeLimit: sizeLimit, bareNewline } = this.#slice
-    const submission =
-      this.#slice.kind === 'mx'
-        ? null
-        : { id: stream, hostname: 'mx.example.org', sender: 'a@example.org', startedAt: 0 }
-    const inlineLimit = 128 << 10
-    this.#reception.open(
-      { stream, sizeLimit, bareNewline, inlineLimit, framing, received: '', submission, watch: null },
-      0,
+    const { bareNewline } = this.#slice
+    const plan = planOf(
+      { bareNewline, inlineLimit: 128 << 10 },
+      this.#setting,
+      hello,
+      transaction,
+      this.state,
     )
+    this.#reception.open({ ...plan, framing, received: '' }, 0)
   }
 
   #submit(envelope: Envelope): void {
     const { inline } = this.#reception
     const content = inline ? Buffer.from(inline) : Buffer.concat(this.#streamed)
     this.messages.push({ envelope, content })
+    this.#reception.letGo()
     const answer: Answer<'submit'> = { kind: 'accepted' }
     this.#answers.push({ kind: 'settled', answer })
   }

@@ -294,7 +294,7 @@ test('the local socket: uid by the kernel, rights by the list, path left alone',
   assert.match(text, new RegExp(`^Received: from localhost \\(uid ${process.getuid?.()}\\)\r\n`))
   assert.match(
     text,
-    /\r\nFrom: <me@example\.org>\r\nDate: .*\r\nMessage-ID: <.*>\r\nSubject: x\r\n\r\nbare\r\nline\r\n$/,
+    /\r\nFrom: Ann Bee <me@example\.org>\r\n(Sender: <ann@example\.org>\r\n)?Date: .*\r\nMessage-ID: <.*>\r\nSubject: x\r\n\r\nbare\r\nline\r\n$/,
   )
   await client.quit()
   await stage.worker.drain()

@@ -27,6 +27,7 @@ export interface Answers {
   ) => Answer<'session-open'> | Promise<Answer<'session-open'>>
   'login-try': (who: Payload<'login-try'>) => Answer<'login-try'> | Promise<Answer<'login-try'>>
   resolve: (question: Payload<'resolve'>) => Answer<'resolve'> | Promise<Answer<'resolve'>>
+  caller: (question: Payload<'caller'>) => Answer<'caller'>
   submit: (message: Payload<'submit'>) => Answer<'submit'> | Promise<Answer<'submit'>>
   /** How much credit a chunk gives back. */
   credit: (chunk: Payload<'content-chunk'>) => number
@@ -110,6 +111,14 @@ function bind(path: string): { fd: number; port: number } {
 /** A handle that is collected closes its descriptor. */
 const kept: BoundHandle[] = []
 
+const SITE = {
+  hostname: 'mx.example.org',
+  qualifyDomain: 'example.org',
+  inlineLimit: 128 << 10,
+  policies: [],
+  recipientDelimiter: '+',
+}
+
 export async function openStage(
   change: Partial<ListenerSlice> = {},
   site: Partial<SmtpdSlice> = {},
@@ -119,6 +128,7 @@ export async function openStage(
     'session-open': () => ({ kind: 'go' }),
     'login-try': () => ({ kind: 'go' }),
     resolve: resolveByName,
+    caller: () => ({ kind: 'known', name: 'ann', fullName: 'Ann Bee', groups: ['staff'] }),
     submit: () => ({ kind: 'accepted' }),
     credit: (chunk) => chunk.data.length,
   }
@@ -160,6 +170,7 @@ export async function openStage(
   let qmgr = await playQmgr(1)
   const resolver = await playHub('resolver', rig.buses.resolver, {
     resolve: (question) => answers.resolve(question),
+    caller: (question) => answers.caller(question),
   })
   const slice = listenerSlice(change)
   const path = slice.endpoint.kind === 'unix' ? `${rig.directory}/submit.sock` : ''
@@ -167,9 +178,7 @@ export async function openStage(
   const worker = await startWorker(
     'smtpd',
     {
-      hostname: 'mx.example.org',
-      qualifyDomain: 'example.org',
-      inlineLimit: 128 << 10,
+      ...SITE,
       ...site,
       listeners: [slice],
     },

@@ -21,6 +21,7 @@ const auth: AuthSetting = {
   mechanisms: () => ALL,
   relays: () => false,
   maySend: () => true,
+  asUser: (setting) => setting,
 }
 const TLS: TlsFacts = {
   version: 'TLSv1.3',
@@ -40,7 +41,7 @@ test('mechanisms are offered where they can work, and passwords only over TLS', 
 
 const HOUR = 3_600_000
 const limits: LimitsSlice = {
-  ...{ client: [], network: [], uid: [], user: [], exempt: [], exemptUids: [], tableSize: 100 },
+  ...{ client: [], network: [], uid: [], user: [], exempt: [], exemptUids: [], policies: {}, tableSize: 100 },
   loginFailures: { client: { count: 3, period: HOUR }, account: { count: 5, period: HOUR } },
 }
 

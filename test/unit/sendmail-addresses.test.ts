@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { readAddresses } from '../../commands/sendmail/address-list.ts'
+import { readAddresses } from '../../shared/message/address-list.ts'
 
 const good: readonly (readonly [string, readonly string[]])[] = [
   ['', []],

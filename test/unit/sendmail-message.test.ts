@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { readAddresses } from '../../commands/sendmail/address-list.ts'
-import { headerRecipients, renderHeader, renderPhrase, splitHeader } from '../../commands/sendmail/header.ts'
 import { LineInput } from '../../commands/sendmail/input.ts'
+import { renderHeader } from '../../commands/sendmail/outgoing-header.ts'
+import { readAddresses } from '../../shared/message/address-list.ts'
+import { headerRecipients, splitHeader } from '../../shared/message/header.ts'
+import { renderPhrase } from '../../shared/message/phrase.ts'
 
 function read(text: string, ignoreDots: boolean, cuts: readonly number[] = []): string {
   const input = new LineInput(ignoreDots)
@@ -99,7 +101,16 @@ test('of a message sent on, -t takes the newest Resent- block only', () => {
 })
 
 test('an address is never guessed', () => {
-  for (const text of ['ann+"x"@x.org', 'two words', 'ann@(x)', '"Ann Bee" <>x', 'a@b@c <'])
+  for (const text of [
+    'ann+"x"@x.org',
+    'two words',
+    'ann@(x)',
+    '"x',
+    'a (b',
+    'a@b: c',
+    '"Ann Bee" <>x',
+    'a@b@c <',
+  ])
     assert.equal(readAddresses(text).kind, 'bad', text)
   assert.deepEqual(readAddresses('<>'), { kind: 'good', list: [] })
   assert.deepEqual(readAddresses('a@x.org, root'), { kind: 'good', list: ['a@x.org', 'root'] })

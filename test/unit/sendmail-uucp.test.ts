@@ -1,8 +1,8 @@
 /** Senders out of `From ` lines. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { splitHeader } from '../../commands/sendmail/header.ts'
 import { senderOfEnvelopeLines } from '../../commands/sendmail/uucp.ts'
+import { splitHeader } from '../../shared/message/header.ts'
 
 test('who and from where', () => {
   const date = 'Thu Jan  1 00:00:00 1998'

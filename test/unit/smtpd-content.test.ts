@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Content, type ContentPlan } from '../../services/smtpd/content.ts'
+import type { Submission } from '../../services/smtpd/submission.ts'
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
 
 const END = Buffer.from('\r\n.\r\n')
@@ -153,7 +154,18 @@ test('a client that vanishes has its stream given up', () => {
   assert.equal(outlet.aborts, 1)
 })
 
-const submission = { id: 268435457, hostname: 'mx.example.org', sender: 'a@example.org', startedAt: 0 }
+const submission: Submission = {
+  id: 268435457,
+  hostname: 'mx.example.org',
+  qualifyDomain: '',
+  sender: 'a@example.org',
+  startedAt: 0,
+  author: null,
+  owns: () => false,
+  mayWrite: () => true,
+  asksHeader: false,
+  asIs: false,
+}
 
 test('a submission gets the fields it lacks, behind the trace header', () => {
   const { content } = open({ submission })

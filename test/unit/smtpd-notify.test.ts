@@ -10,7 +10,7 @@ import { decodeXtext, encodeUtf8Address, parseTypedAddress } from '../../shared/
 import { Player, settingOf } from '../dialogue/player.ts'
 import { listenerSlice } from '../system/smtpd-stage.ts'
 
-const OFFERS = { longestHold: 0, submission: false, requireTls: false }
+const OFFERS = { longestHold: 0, submission: false, local: false, requireTls: false }
 const lines = (...all: string[]) => Buffer.from(`${all.join('\r\n')}\r\n`)
 
 /** Each RCPT with the addresses that it stands for. */

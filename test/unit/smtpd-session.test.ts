@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { commands } from '../../services/smtpd/commands.ts'
+import { unknownClient } from '../../services/smtpd/identity.ts'
 import { replies } from '../../services/smtpd/replies.ts'
 import { endsGroup, mayTake, openSession, step } from '../../services/smtpd/session.ts'
 import type { Effect, Event, Intake, Setting, State } from '../../services/smtpd/state.ts'
@@ -19,6 +20,7 @@ const setting: Setting = {
   session: 'S1',
   client: '192.0.2.1',
   uid: undefined,
+  ...unknownClient,
   mayRelay: false,
   auth: null,
   starttls: 'none',

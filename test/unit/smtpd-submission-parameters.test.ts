@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { type MailOffers, readMailParameters } from '../../services/smtpd/parameters.ts'
 
 const NOW = Date.UTC(2030, 0, 1)
-const OFFERS: MailOffers = { longestHold: 3_600_000, submission: true, requireTls: true }
+const OFFERS: MailOffers = { longestHold: 3_600_000, submission: true, local: true, requireTls: true }
 
 function read(rest: string, offers: Partial<MailOffers> = {}): unknown {
   const found = readMailParameters(` ${rest}`, { ...OFFERS, ...offers }, NOW)

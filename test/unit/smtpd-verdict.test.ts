@@ -22,7 +22,7 @@ test('one line for each recipient, and none that could end early', () => {
   )
 })
 
-const OFFERS = { longestHold: 0, submission: true, requireTls: false }
+const OFFERS = { longestHold: 0, submission: true, local: true, requireTls: false }
 
 test('seconds from 1 to the limit', () => {
   for (const bad of ['', '=0', `=${VERDICT_LIMIT + 1}`, '=x', '=1.5', '=-1']) {

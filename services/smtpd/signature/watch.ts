@@ -68,10 +68,13 @@ export class SignatureWatch {
     for (const hash of this.#hashes.values()) hash.push(chunk, body, to)
   }
 
-  /** After the last octet; once only. @param now seconds since 1970. */
-  end(now: number): Finding {
+  /**
+   * After the last octet; once only. @param now seconds since 1970.
+   * @param sender the reverse-path that the header gave, where there was none before; it must be an author's.
+   */
+  end(now: number, sender = this.#sender): Finding {
     if (!this.#inBody) this.#endHeader()
-    if (this.#domains === null) return { kind: 'unfit' }
+    if (this.#domains === null || !this.#speaksFor(sender)) return { kind: 'unfit' }
     const bodies = new Map([...this.#hashes].map(([how, hash]) => [how, hash.end()] as const))
     const candidates = this.#signatures.map((signature): Candidate => {
       const data = signedHeader(this.#fields, signature.names, signature.field, signature.header)
@@ -82,6 +85,11 @@ export class SignatureWatch {
       return { signature, data, state: unfit ? 'unfit' : fits ? 'good' : 'broken' }
     })
     return { kind: 'found', domains: this.#domains, candidates }
+  }
+
+  #speaksFor(sender: string): boolean {
+    const domain = sender.slice(sender.lastIndexOf('@') + 1)
+    return sender === this.#sender || this.#domains?.includes(domain) === true
   }
 
   #endHeader(): void {

@@ -5,9 +5,19 @@
  * What cannot be read is reported with its text, never guessed: of `ann+"x"@example.org` a lenient parser makes
  * somebody else's address. A display name may be as odd as it likes, an address may not. Quoting that an address
  * does not need is taken away (RFC 5321 section 4.1.2). Unqualified names (`root`) pass: the server completes them.
- * One pass, linear in the text.
+ * One pass, linear in the text. `readMailboxes` also says where each address ends, so that one without a domain can
+ * be completed where it stands.
  */
 export type Addresses = { kind: 'good'; list: string[] } | { kind: 'bad'; what: string }
+export type Mailboxes = { kind: 'good'; list: Mailbox[] } | { kind: 'bad'; what: string }
+
+export interface Mailbox {
+  address: string
+  /** It has a domain. */
+  qualified: boolean
+  /** Where its last word ends in the text. */
+  end: number
+}
 
 /** What a line of words before `<`, `@`, `,` or the end is made of. */
 interface Word {
@@ -27,8 +37,13 @@ const DOT_STRING = /^[^\s"(),.:;<>@[\]\\]+(\.[^\s"(),.:;<>@[\]\\]+)*$/u
 
 class Unreadable extends Error {}
 
-/** @param text one line: unfolded, without CR and LF. */
+/** @param text characters, folded or not. */
 export function readAddresses(text: string): Addresses {
+  const read = readMailboxes(text)
+  return read.kind === 'good' ? { kind: 'good', list: read.list.map(({ address }) => address) } : read
+}
+
+export function readMailboxes(text: string): Mailboxes {
   const reader = new Reader(text)
   try {
     return { kind: 'good', list: reader.list() }
@@ -40,8 +55,10 @@ export function readAddresses(text: string): Addresses {
 
 class Reader {
   readonly #text: string
-  readonly #found: string[] = []
+  readonly #found: Mailbox[] = []
   #at = 0
+  /** Where the last word ended. */
+  #last = 0
   #entry = 0
   #inGroup = false
 
@@ -49,7 +66,7 @@ class Reader {
     this.#text = text
   }
 
-  list(): string[] {
+  list(): Mailbox[] {
     while (this.#blank() || this.#at < this.#text.length) {
       this.#entry = this.#at
       this.#one()
@@ -118,11 +135,11 @@ class Reader {
   }
 
   /** From behind the words of its local part. */
-  #address(words: readonly Word[]): string {
+  #address(words: readonly Word[]): Mailbox {
     const local = localPart(words)
-    if (this.#text.charAt(this.#at) !== '@') return local
+    if (this.#text.charAt(this.#at) !== '@') return { address: local, qualified: false, end: this.#last }
     this.#at++
-    return `${local}@${this.#domain()}`
+    return { address: `${local}@${this.#domain()}`, qualified: true, end: this.#last }
   }
 
   #domain(): string {
@@ -138,9 +155,9 @@ class Reader {
     return joined(words)
   }
 
-  #keep(address: string): void {
-    if (address.length > LONGEST_ADDRESS) throw new Unreadable()
-    this.#found.push(address)
+  #keep(mailbox: Mailbox): void {
+    if (mailbox.address.length > LONGEST_ADDRESS) throw new Unreadable()
+    this.#found.push(mailbox)
   }
 
   /** All words up to what is none; comments and blanks between them are gone. */
@@ -157,7 +174,7 @@ class Reader {
       if (next === '"') words.push({ kind: 'quoted', text: this.#quoted() })
       else if (next !== '' && '.[]\\'.includes(next)) {
         words.push({ kind: next === '.' ? 'dot' : 'odd', text: next })
-        this.#at++
+        this.#last = ++this.#at
       } else return words
     }
   }
@@ -191,7 +208,9 @@ class Reader {
   #match(pattern: RegExp): RegExpExecArray | null {
     pattern.lastIndex = this.#at
     const found = pattern.exec(this.#text)
-    if (found) this.#at = pattern.lastIndex
+    if (!found) return null
+    this.#at = pattern.lastIndex
+    if (pattern !== BLANKS) this.#last = this.#at
     return found
   }
 }

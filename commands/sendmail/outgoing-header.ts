@@ -1,0 +1,24 @@
+/**
+ * The header as sendmail hands it on to a server that does not look into it itself: rid of Bcc, and with the From
+ * that -F makes where there is none. Text is latin1; see `shared/message/header.ts`.
+ */
+import type { Field } from '../../shared/message/header.ts'
+import { renderPhrase } from '../../shared/message/phrase.ts'
+
+export interface Author {
+  fullName: string | null
+  /** The reverse-path, or the caller's name where that is null. */
+  address: string
+}
+
+/** With the blank line. */
+export function renderHeader(fields: readonly Field[], author: Author): string {
+  const kept = fields.filter(({ name }) => name !== 'bcc' && name !== 'resent-bcc')
+  const from = author.fullName && !fields.some(({ name }) => name === 'from') ? renderFrom(author) : ''
+  return `${from}${kept.map(({ raw }) => raw).join('')}\r\n`
+}
+
+function renderFrom({ fullName, address }: Author): string {
+  const line = `From: ${renderPhrase(fullName ?? '')} <${address}>\r\n`
+  return Buffer.from(line, 'utf8').toString('latin1')
+}

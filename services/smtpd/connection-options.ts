@@ -1,0 +1,22 @@
+/** What a connection is made of: its listener's things, and who is at the other end as far as that is known. */
+import type { Log } from '../../shared/base/log.ts'
+import type { SmtpdSlice } from '../../shared/config/slices.ts'
+import type { PeerCredentials } from '../../shared/system/credentials.ts'
+import type { LoginAttempts } from './authenticator.ts'
+import type { Listener } from './listener.ts'
+import type { QueueBus } from './queue-bus.ts'
+import type { Setting } from './state.ts'
+
+export interface ConnectionOptions {
+  listener: Listener
+  bus: QueueBus
+  log: Log
+  setting: Setting
+  site: SmtpdSlice
+  /** By the kernel's word, of a local caller; null where it has none. */
+  peer: PeerCredentials | null
+  commandTimeout: number
+  bareNewline: 'refuse' | 'normalise'
+  inlineLimit: number
+  logins: LoginAttempts | null
+}

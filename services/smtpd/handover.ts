@@ -1,0 +1,30 @@
+/**
+ * The last steps of a transaction whose content and recipients are all known: its signatures are looked into where
+ * they are demanded, then it is submitted. Pure.
+ */
+import type { Hello, NamedFate, Phase, Setting, State, Step, Transaction } from './state.ts'
+import { move } from './step.ts'
+import { makeEnvelope } from './transaction.ts'
+import { waitFor } from './verdict.ts'
+
+/** A message that is whole. */
+interface Whole {
+  hello: Hello
+  transaction: Transaction
+  size: number
+  /** Of recipients that the header names. */
+  fates: readonly NamedFate[]
+}
+
+export function handOver(setting: Setting, state: State, whole: Whole): Step {
+  const { hello, transaction, size, fates } = whole
+  if (!transaction.signed) return commit(setting, state, whole)
+  const phase: Phase = { at: 'check', hello, transaction, size, fates }
+  return move(state, phase, { kind: 'check', sender: transaction.sender })
+}
+
+export function commit(setting: Setting, state: State, { hello, transaction, size, fates }: Whole): Step {
+  const envelope = makeEnvelope(setting, hello, transaction, size)
+  const phase: Phase = { at: 'commit', hello, transaction, fates }
+  return move(state, phase, { kind: 'submit', envelope, ...waitFor(transaction) })
+}
