@@ -40,24 +40,19 @@ test('a torn log and orphaned content: what got 250 is there, once, and nothing 
   writeFileSync(join(content, 'zzzzzz'), randomBytes(50_000))
   writeFileSync(join(content, 'zzzzzy'), '')
 
-  sink.setAnswer(() => null)
-  const second = await startPosthorn({ config, directory: first.paths.directory })
+  const soon = (paths: Paths) => testConfig(paths, { relayPort: sink.port, qmgr: 'retry 1s;' })
+  const second = await startPosthorn({ config: soon, directory: first.paths.directory })
   try {
     assert.deepEqual(readdirSync(content), [kept], 'swept before anybody was greeted')
     await second.logged(/"swept":2.*recovered/)
+    sink.setAnswer(() => null)
     await second.command('queue', 'flush')
     await sink.received(specimens.length)
     await second.queueEmpty()
     const marks = sink.mails.flatMap(({ octets, content }) =>
       octets < 100_000 ? [readSpecimen(content)] : [],
     )
-    assert.deepEqual(
-      marks.toSorted(),
-      specimens
-        .slice(0, 30)
-        .map(({ mark }) => mark)
-        .toSorted(),
-    )
+    assert.deepEqual(new Set(marks), new Set(specimens.slice(0, 30).map(({ mark }) => mark)))
     assert.equal(sink.mails.length, specimens.length, 'each once')
     assert.ok(sink.mails.some(({ octets }) => octets > 400_000))
     assert.deepEqual(readdirSync(content), [])
