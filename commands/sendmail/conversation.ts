@@ -31,6 +31,8 @@ export interface Job {
   lmtp: boolean
   /** -a, for the agent. */
   account: string | null
+  /** -G: the header is to stay as it is, which the server does for trusted users. */
+  asIs: boolean
 }
 
 export interface Verdict {
@@ -180,6 +182,7 @@ function mailCommand(job: Job, offers: ReadonlyMap<string, string>): string {
   if (offers.has('DSN') && job.envid) parameters.push(`ENVID=${xtext(job.envid)}`)
   const seconds = job.wait && secondsToAsk(offers.get('VERDICT') ?? '', job.wait.patience)
   if (seconds) parameters.push(`VERDICT=${seconds}`)
+  if (offers.has('XASIS') && job.asIs) parameters.push('XASIS')
   if (job.account !== null) parameters.push(`XACCOUNT=${xtext(job.account)}`)
   return parameters.join(' ')
 }

@@ -37,7 +37,8 @@ export async function deliver(options: Options, uucp: boolean): Promise<End> {
     (process.env['GOSENDMAIL_SENDER'] || null) ??
     (uucp ? senderOfEnvelopeLines(message.envelopeLines) : null) ??
     user
-  const header = renderHeader(message.fields, { fullName: options.fullName, address: sender || user })
+  const fullName = options.fullName ?? process.env['NAME'] ?? null
+  const header = renderHeader(message.fields, { fullName, address: sender || user })
   const { body, whole } = message
   const job: Job = {
     ...jobFor(options, sender, recipients),
@@ -59,10 +60,10 @@ export async function verify(options: Options): Promise<End> {
 }
 
 function jobFor(options: Options, sender: string, recipients: readonly string[]): Job {
-  const { body, notify, ret, envid, wait, patience, account } = options
+  const { body, notify, ret, envid, wait, patience, account, asIs } = options
   return {
     hello: 'localhost',
-    ...{ sender, recipients, body, notify, ret, envid, account },
+    ...{ sender, recipients, body, notify, ret, envid, account, asIs },
     lmtp: directionOf(options, process.env).kind === 'agent',
     size: null,
     eightBit: false,

@@ -76,6 +76,10 @@ export function setSender(options: Options, value: string): string | undefined {
   return undefined
 }
 
+export function setAsIs(options: Options): undefined {
+  options.asIs = true
+}
+
 export function setFullName(options: Options, value: string): string | undefined {
   options.fullName = value
   return undefined

@@ -10,6 +10,7 @@
  */
 import {
   type Effect,
+  setAsIs,
   setBody,
   setEnvid,
   setErrorMode,
@@ -41,6 +42,8 @@ export interface Options {
   /** -f, -r: null when not given, '' for the null reverse-path. */
   sender: string | null
   fullName: string | null
+  /** -G: the message comes from elsewhere, so its header is to stay as it is. */
+  asIs: boolean
   body: '7BIT' | '8BITMIME' | null
   notify: string | null
   ret: 'FULL' | 'HDRS' | null
@@ -84,7 +87,7 @@ const letters: Readonly<Record<string, Letter>> = {
   D: swallowedWord,
   E: swallowedWord,
   F: { takes: 'word', effect: setFullName },
-  G: swallowed,
+  G: { takes: 'nothing', effect: setAsIs },
   I: { takes: 'nothing', effect: setMode('newaliases') },
   J: swallowedWord,
   L: swallowedWord,
@@ -135,6 +138,7 @@ export function parseOptions(argv: readonly string[]): Parsed {
     ignoreDots: false,
     sender: null,
     fullName: null,
+    asIs: false,
     body: null,
     notify: null,
     ret: null,

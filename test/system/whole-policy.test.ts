@@ -200,3 +200,13 @@ test(`${IDLE} idle sockets of one user keep nobody out`, { skip, timeout }, asyn
     async () => (await speak(accountOf('sys'), 'NOOP'))[0]?.startsWith('220') === true,
   )
 })
+
+test('sendmail: -G of root, and the full name of -F', { skip, timeout }, async () => {
+  const given = await posthorn.sendmail('Subject: as it is\n\nx\n', '-G', 'anna')
+  assert.deepEqual(given, { code: 0, stdout: '', stderr: '' })
+  assert.equal((await posthorn.sendmail('Subject: by name\n\nx\n', '-F', 'Bee, Ann', 'anna')).code, 0)
+  const texts = (await mailsIn(posthorn.maildir('anna'), 3)).map(({ content }) => String(content))
+  const find = (pattern: RegExp) => texts.find((text) => pattern.test(text)) ?? ''
+  assert.doesNotMatch(find(/as it is/), /^(From|Date|Message-ID):/m)
+  assert.match(find(/by name/), /^From: "Bee, Ann" <root@local\.example>/m)
+})

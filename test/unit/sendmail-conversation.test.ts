@@ -15,6 +15,7 @@ import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 const job: Job = {
   lmtp: false,
   account: null,
+  asIs: false,
   hello: 'localhost',
   sender: 'ann@x.org',
   recipients: ['bob@y.org', 'cyd@y.org'],
@@ -55,6 +56,13 @@ function play(replies: readonly string[], changes: Partial<Job> = {}): Played {
 
 const PIPELINED = ['220 x', '250-x|250-PIPELINING|250-SIZE 1000|250 8BITMIME']
 const fine = '250 2.1.0 fine'
+
+test('-G is told where the server knows it', () => {
+  const greeted = (keyword: string) => ['220 x', `250-x|250-PIPELINING|250-${keyword}|250 8BITMIME`]
+  assert.match(play(greeted('XASIS'), { asIs: true }).said[1] ?? '', /^MAIL FROM:<.*> .*XASIS/)
+  assert.doesNotMatch(play(greeted('XASIS')).said[1] ?? '', /XASIS/)
+  assert.doesNotMatch(play(greeted('DSN'), { asIs: true }).said[1] ?? '', /XASIS/)
+})
 
 test('a good conversation, pipelined', () => {
   const { said, verdict } = play([...PIPELINED, fine, fine, fine, '354 go', '250 2.0.0 T1 queued'])
