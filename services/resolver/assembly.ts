@@ -13,6 +13,7 @@ import { type HostsFile, parseHosts } from './hosts-file.ts'
 import { LocalZones } from './local-zones.ts'
 import { NextHops } from './next-hops.ts'
 import { type Question, type Resolution, Resolver } from './resolver.ts'
+import { type ScreenAnswer, Screener, type ScreenQuestion } from './screener.ts'
 import { lookUpText, type TextAnswer, type TextQuestion } from './texts.ts'
 import { WatchedFile } from './watched-file.ts'
 
@@ -21,6 +22,7 @@ const BUDGET_MS = 25_000
 
 export interface Assembled {
   resolve(question: Question): Resolution | Promise<Resolution>
+  screen(question: ScreenQuestion): Promise<ScreenAnswer>
   lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
   caller(question: Payload<'caller'>): Answer<'caller'>
   figures(): Record<string, number>
@@ -35,9 +37,11 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const local = new LocalZones({ slice, log, passwdFile: '/etc/passwd' })
   const callers = new Callers({ passwd: '/etc/passwd', group: '/etc/group' }, log, now)
   const resolver = new Resolver({ slice, log, local, nextHops, now })
+  const screener = new Screener({ slice, dns, log, now })
   local.look(now())
   return {
     resolve: (question) => resolver.resolve(question),
+    screen: (question) => screener.screen(question),
     lookUpText: (question) => lookUpText(dns, question),
     caller: (question) => callers.find(question),
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),

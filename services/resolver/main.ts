@@ -50,6 +50,7 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
         const answer = resolver.resolve({ ...question, queued: peer.identity?.role === 'qmgr' })
         return answer instanceof Promise ? hold(answer) : answer
       },
+      screen: (question) => hold(resolver.screen(question)),
       'look-up-text': (question) => {
         const answer = resolver.lookUpText(question)
         return answer instanceof Promise ? hold(answer) : answer

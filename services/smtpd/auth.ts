@@ -124,7 +124,7 @@ function go(setting: Setting, state: State, hello: Hello, mechanism: string, nex
 }
 
 function loggedIn(setting: Setting, state: State, hello: Hello, mechanism: string, user: string): Step {
-  const own = { ...setting, user, mayRelay: true }
+  const own = { ...setting, user, mayRelay: true, screening: null }
   const login = { user, setting: setting.auth?.asUser(own, user) ?? own }
   return move({ ...state, login }, { at: 'ready', hello }, say(replies.authenticated), {
     kind: 'logged-in',

@@ -13,6 +13,7 @@ import { mailOffers, offered } from './extensions.ts'
 import { readAddress, whyDenied } from './mailbox.ts'
 import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
 import { hello, help, replies, withReason } from './replies.ts'
+import { askAbout, mustAsk, whyNotTo } from './screening.ts'
 import type {
   AskedRecipient,
   Hello,
@@ -25,7 +26,15 @@ import type {
   Transaction,
 } from './state.ts'
 import { hangUp, move, say, stay } from './step.ts'
-import { answerAtOnce, askFor, fateOf, openTransaction, type Paid, refusal } from './transaction.ts'
+import {
+  answerAtOnce,
+  answerLater,
+  askFor,
+  fateOf,
+  openTransaction,
+  type Paid,
+  refusal,
+} from './transaction.ts'
 
 export interface Scene {
   setting: Setting
@@ -93,7 +102,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     ),
   ],
   ['MAIL', on(['ready'], MAIL_SYNTAX, mail)],
-  ['RCPT', on(['mail'], RCPT_SYNTAX, rcpt, { overlaps: true })],
+  ['RCPT', on(['mail'], RCPT_SYNTAX, screenFirst, { overlaps: true })],
   ['DATA', on(['mail'], 'DATA', data, { last: true })],
   ['BDAT', on(ANY, 'BDAT octets [LAST]', bdat, { beforeTls: true })],
   ['RSET', on(ANY, 'RSET', reset, { beforeTls: true })],
@@ -177,13 +186,28 @@ function rcpt({ setting, state, now }: Scene, phase: In<'mail'>, argument: strin
   const asked = readRecipient(setting, transaction, argument)
   if ('code' in asked) return agree(state, phase, answerAtOnce(transaction, NOBODY, refusal(asked)))
   const { address } = asked
+  const unwanted = whyNotTo(address, setting, state)
+  if (unwanted) return agree(state, phase, answerAtOnce(transaction, asked, refusal(unwanted)))
   const known = now.knownAnswer({ address, mayRelay })
   if (known) {
     const fate = fateOf(asked, known, { mayRelay, isFull: now.isFull })
-    return agree(state, phase, answerAtOnce(transaction, asked, fate))
+    const answer = state.standing === 'asked' ? answerLater : answerAtOnce
+    return agree(state, phase, answer(transaction, asked, fate))
   }
   const next = askFor(transaction, asked)
   return move(state, { ...phase, transaction: next }, { kind: 'resolve', n: transaction.asked, address })
+}
+
+/** The first RCPT is when a client is looked at; it waits for that, and those behind it. */
+function screenFirst(scene: Scene, phase: In<'mail'>, argument: string): Step {
+  const { setting, state } = scene
+  if (!mustAsk(setting, state, phase.hello)) return rcpt(scene, phase, argument)
+  const asking: State = { ...state, standing: 'asked' }
+  const next = rcpt({ ...scene, state: asking }, phase, argument)
+  const owes = next.state.phase.at === 'mail' && next.state.phase.transaction.owed.length > 0
+  // a RCPT that was no good on its own is no reason to look
+  if (!owes) return { ...next, state: { ...next.state, standing: state.standing } }
+  return { state: next.state, effects: [askAbout(setting, phase.hello), ...next.effects] }
 }
 
 const NOBODY: AskedRecipient = { address: '', parameters: {} }

@@ -20,6 +20,7 @@ import type { Framing } from './content.ts'
 import { planOf } from './content-plan.ts'
 import { identify } from './identity.ts'
 import { Input, type Owner } from './input.ts'
+import { inquire } from './inquiries.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { Reception } from './reception.ts'
 import { awaitsUs, endsGroup, mayTake, openSession, step } from './session.ts'
@@ -111,7 +112,7 @@ export class Connection extends SMTPConnection implements Owner {
 
   // --- events
 
-  #feed(event: Event): void {
+  readonly #feed = (event: Event): void => {
     this.#take(event)
     this.#flush()
     this.#input.resume()
@@ -237,7 +238,10 @@ export class Connection extends SMTPConnection implements Owner {
         this.#out += renderReply(effect.reply)
         return
       case 'resolve':
-        return this.#resolve(effect.n, effect.address)
+      case 'screen':
+        return inquire(effect, this.#bus, this.#state.login?.setting ?? this.#setting, this.#feed)
+      case 'judged':
+        return this.#log.judged(effect.standing)
       case 'receive':
         return this.#receive(effect.hello, effect.transaction, effect.framing)
       case 'expect':
@@ -288,11 +292,6 @@ export class Connection extends SMTPConnection implements Owner {
     if (this._upgrading || socket.destroyed || !socket.writable) return
     if (!this.#reception.receiving) this.#deadline = this.#bus.time + this.#options.commandTimeout
     if (!socket.write(text, 'latin1')) socket.once('drain', this.#input.resume)
-  }
-
-  #resolve(n: number, address: string): void {
-    const { mayRelay } = this.#state.login?.setting ?? this.#setting
-    this.#bus.resolve({ address, mayRelay }, (answer) => this.#feed({ kind: 'resolved', n, answer }))
   }
 
   #receive(hello: Hello, transaction: Transaction, framing: Framing): void {

@@ -5,6 +5,7 @@
 import { isSubmission } from '../../shared/config/slices.ts'
 import type { ContentPlan } from './content.ts'
 import { receivedHeader } from './received.ts'
+import { scoreHeader } from './screening.ts'
 import { SignatureWatch } from './signature/watch.ts'
 import type { Hello, Setting, State, Transaction } from './state.ts'
 import { submissionOf } from './submission.ts'
@@ -14,7 +15,7 @@ export function planOf(
   setting: Setting,
   hello: Hello,
   transaction: Transaction,
-  state: Pick<State, 'tls' | 'login'>,
+  state: Pick<State, 'tls' | 'login' | 'standing'>,
 ): Omit<ContentPlan, 'framing'> {
   const { sender, signed, asksHeader } = transaction
   const own = state.login?.setting ?? setting
@@ -23,7 +24,7 @@ export function planOf(
     sizeLimit: own.messageSizeLimit,
     bareNewline,
     inlineLimit,
-    received: receivedHeader(setting, hello, transaction, state),
+    received: scoreHeader(state) + receivedHeader(setting, hello, transaction, state),
     // with RCPTHDR a recipient's zone may still ask for a signature
     watch: signed || asksHeader ? new SignatureWatch(sender) : null,
     submission: isSubmission(setting.kind) ? submissionOf(own, transaction) : null,

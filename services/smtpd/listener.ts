@@ -36,6 +36,7 @@ export class Listener extends SMTPServer {
   #slice: ListenerSlice
   #allow: AddressMatcher
   #relay: AddressMatcher
+  #exempt: AddressMatcher
   #tls: TlsSource[] = []
   /** By the name of its section, for clients that ask for a name. */
   readonly #named = new Map<string, Certified>()
@@ -61,6 +62,7 @@ export class Listener extends SMTPServer {
     this.#slice = slice
     this.#allow = compileMatch(slice.allow)
     this.#relay = compileMatch(slice.relay)
+    this.#exempt = compileMatch(slice.screening?.exempt ?? [])
     this.on('error', (error) =>
       this.#log.debug({ listener: slice.name, why: String(error) }, 'socket failed'),
     )
@@ -91,6 +93,7 @@ export class Listener extends SMTPServer {
     this.#slice = slice
     this.#allow = compileMatch(slice.allow)
     this.#relay = compileMatch(slice.relay)
+    this.#exempt = compileMatch(slice.screening?.exempt ?? [])
     this.options.socketTimeout = slice.commandTimeout
     this.#watchTls()
     this.#watchLogins()
@@ -155,6 +158,7 @@ export class Listener extends SMTPServer {
   #settingFor(peer: PeerCredentials | null, client: string, session: string): Setting {
     const slice = this.#slice
     const hasContext = this.secureContext.has('*')
+    const mayRelay = this.#relay(client)
     return {
       hostname: this.#site.hostname,
       listener: slice.name,
@@ -164,7 +168,7 @@ export class Listener extends SMTPServer {
       // a server in front of us is not the user whose mail it brings
       uid: slice.kind === 'local' && peer?.uid !== OVERFLOW_UID ? peer?.uid : undefined,
       ...unknownClient,
-      mayRelay: this.#relay(client),
+      mayRelay,
       auth: this.#authSetting(),
       starttls: starttlsOf(slice.tls.mode, hasContext),
       greetingDelay: slice.greetingDelay,
@@ -175,6 +179,7 @@ export class Listener extends SMTPServer {
       cutThrough: slice.cutThrough,
       holdLimit: slice.holdLimit,
       requireSignature: slice.requireSignature,
+      screening: mayRelay || this.#exempt(client) ? null : slice.screening,
     }
   }
 

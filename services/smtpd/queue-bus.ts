@@ -129,6 +129,10 @@ export class QueueBus implements Moment, Outlet {
     this.#ask(this.#resolver, 'caller', question, answered)
   }
 
+  screen(question: Payload<'screen'>, answered: (answer: Answer<'screen'> | null) => void): void {
+    this.#ask(this.#resolver, 'screen', question, answered)
+  }
+
   submit(message: Payload<'submit'>, answered: (answer: Answer<'submit'> | null) => void): void {
     this.#ask(this.#qmgr, 'submit', message, answered)
   }

@@ -25,11 +25,13 @@ export const replies = {
   idleTooLong: defineReply(421, '4.4.2', 'Waited too long for you'),
   tooManyErrors: defineReply(421, '4.7.0', 'Too many errors'),
   endlessLine: defineReply(421, '4.7.0', 'Lines end at some point'),
+  clientUnwantedNow: defineReply(421, '4.7.1', 'Your address is not welcome now, try again later'),
   notHttp: defineReply(421, '4.7.0', 'This is a mail server'),
 
   queueLost: defineReply(451, '4.3.0', 'The queue cannot be reached, try again later'),
   resolverLost: defineReply(451, '4.4.3', 'The recipient cannot be looked up now, try again later'),
   callerLost: defineReply(451, '4.3.0', 'You cannot be looked up now, try again later'),
+  mailUnwantedNow: defineReply(450, '4.7.1', 'Your address is not welcome now, try again later'),
   tooMuchMail: defineReply(450, '4.7.1', 'Too much mail from you, try again later'),
   intakeBusy: defineReply(451, '4.3.2', 'Too busy, try again later'),
   intakeFull: defineReply(452, '4.3.1', 'Short of resources, try again later'),
@@ -96,6 +98,7 @@ export const replies = {
   signatureBroken: defineReply(550, '5.7.20', 'The DKIM signature does not verify'),
   signatureUnfit: defineReply(550, '5.7.21', 'The DKIM signature is too old, or leaves a part open'),
   signatureMissing: defineReply(550, '5.7.22', "No DKIM signature of the sender's domain"),
+  mailUnwanted: defineReply(550, '5.7.1', 'Your address is not welcome here'),
   bareNewline: defineReply(550, '5.6.11', 'The message has a bare CR or LF'),
   // RFC 1870 section 6.1
   tooLarge: defineReply(552, '5.3.4', 'The message is larger than we take'),
@@ -104,6 +107,7 @@ export const replies = {
   tooManyNamed: defineReply(554, '5.5.3', 'The header names too many recipients'),
   badHeader: defineReply(554, '5.1.3', 'The header has a recipient that is no address'),
   noSenderNamed: defineReply(554, '5.1.7', 'The header names no sender'),
+  clientUnwanted: defineReply(554, '5.7.1', 'Your address is not welcome here'),
   clientRefused: defineReply(554, '5.7.1', 'You may not connect here'),
   earlyTalker: defineReply(554, '5.7.1', 'You spoke before the greeting'),
   // RFC 5321 section 6.3

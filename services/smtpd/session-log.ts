@@ -5,7 +5,7 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import type { Effect, PhaseName, Setting, Transaction } from './state.ts'
+import type { Effect, PhaseName, Setting, Standing, Transaction } from './state.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
 export class SessionLog {
@@ -42,6 +42,13 @@ export class SessionLog {
     const { session, client } = this.#setting
     const { code, enhanced, text } = reply
     this.#log.info({ session, client, sender, recipient: address, code, enhanced, text }, 'recipient refused')
+  }
+
+  judged({ score, signs, verdict }: Standing): void {
+    if (signs.length === 0) return
+    const { session, client } = this.#setting
+    const found = signs.map((one) => `${one.name} ${one.score}`)
+    this.#log.info({ session, client, score, signs: found, verdict }, 'client screened')
   }
 
   moved(from: PhaseName, to: PhaseName): void {

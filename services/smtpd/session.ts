@@ -14,11 +14,13 @@ import { giveUp, respond, verified } from './auth.ts'
 import { commandFor, commands } from './commands.ts'
 import { commit, handOver } from './handover.ts'
 import { eachFate } from './lmtp.ts'
-import { accepted, chunkTaken, greeting, replies } from './replies.ts'
+import { begin, screened } from './opening.ts'
+import { accepted, chunkTaken, replies } from './replies.ts'
+import { payOwed } from './screening.ts'
 import type { Event, Moment, Phase, PhaseName, Setting, State, Step, Verdict } from './state.ts'
 import { ended, finish, hangUp, lacksTls, move, say, stay } from './step.ts'
 import type { TlsFacts } from './tls-facts.ts'
-import { pay, settle } from './transaction.ts'
+import { settle } from './transaction.ts'
 import { withFates } from './verdict.ts'
 
 /** @param tls what it has settled, where the connection began with it. */
@@ -28,6 +30,7 @@ export function openSession(tls: TlsFacts | null): State {
     secure: tls !== null,
     tls,
     login: null,
+    standing: null,
     errors: 0,
     brakedUntil: 0,
     draining: false,
@@ -92,6 +95,8 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return obey(setting, state, event.text, now)
     case 'resolved':
       return resolved(setting, state, event, now)
+    case 'screened':
+      return screened(setting, state, event.answer)
     case 'content':
       return received(setting, state, event.verdict, now)
     case 'chunk':
@@ -120,28 +125,6 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return drain(state)
     case 'gone':
       return gone(state)
-    default:
-      return event satisfies never
-  }
-}
-
-type Opening = Extract<Event, { kind: 'opened' | 'unavailable' | 'delay-over' | 'early' }>
-
-function begin(setting: Setting, state: State, event: Opening): Step {
-  const { at } = state.phase
-  if (at !== 'connect' && at !== 'delay') return stay(state)
-  switch (event.kind) {
-    case 'unavailable':
-      return hangUp(state, replies.notWorking)
-    // RFC 5321 section 4.3.1: a client must wait for the greeting
-    case 'early':
-      return setting.greetingDelay > 0 ? hangUp(state, replies.earlyTalker) : stay(state)
-    case 'opened':
-      if (event.answer.kind === 'refused') return hangUp(state, event.answer.reply)
-      if (setting.greetingDelay > 0) return move(state, { at: 'delay' }, { kind: 'delay' })
-      return move(state, { at: 'start' }, say(greeting(setting)))
-    case 'delay-over':
-      return move(state, { at: 'start' }, say(greeting(setting)))
     default:
       return event satisfies never
   }
@@ -197,8 +180,7 @@ function resolved(setting: Setting, state: State, { n, answer }: Resolved, now: 
   const rights = { mayRelay: setting.mayRelay, isFull: now.isFull }
   const transaction = settle(phase.transaction, n, answer, rights)
   if (phase.at === 'address') return proceed({ setting, state, now }, { ...phase, transaction })
-  const paid = pay(transaction)
-  return move(state, { ...phase, transaction: paid.transaction }, ...paid.effects)
+  return payOwed(setting, state, phase, transaction)
 }
 
 const verdicts: Readonly<Record<Exclude<Verdict['kind'], 'whole'>, SmtpReply>> = {

@@ -5,7 +5,7 @@
  * decides, `connection.ts` feeds events in and carries effects out.
  */
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
-import type { ListenerKind } from '../../shared/config/slices.ts'
+import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts'
 import type { DeliverBy, Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
@@ -51,6 +51,21 @@ export interface Setting {
   holdLimit: number
   /** Mail is taken only with a valid signature of its sender. */
   requireSignature: boolean
+  /** How this client is looked at; null: not at all. */
+  screening: Screening | null
+}
+
+export type Screening = Omit<ScreeningSlice, 'exempt'>
+
+/** What was found out about a client, and what comes of it. */
+export interface Standing {
+  /** What EHLO had said by then; null: it was not looked at. */
+  helo: string | null
+  score: number
+  signs: Answer<'screen'>['signs']
+  verdict: 'go' | 'defer' | 'reject'
+  /** Its mail is marked. */
+  tag: boolean
 }
 
 export interface AuthSetting {
@@ -173,7 +188,8 @@ export interface Addressing {
 
 export type Phase =
   | { at: 'connect' }
-  | { at: 'delay' }
+  /** Before the greeting; what is true is still awaited. */
+  | { at: 'delay'; timer: boolean; screen: boolean }
   | { at: 'start' }
   | { at: 'ready'; hello: Hello }
   | { at: 'mail'; hello: Hello; transaction: Transaction }
@@ -202,6 +218,8 @@ export interface State {
   tls: TlsFacts | null
   /** Who has logged in, and what holds from then on. */
   login: { user: string; setting: Setting } | null
+  /** Null: nothing is known of the client; asked: it is being found out. */
+  standing: Standing | 'asked' | null
   /** Commands answered with 5xx. */
   errors: number
   /** A limit of this client is reached until then. */
@@ -224,6 +242,8 @@ export type Event =
   | Line
   /** null: the resolver could not be asked. */
   | { kind: 'resolved'; n: number; answer: Answer<'resolve'> | null }
+  /** What is known of the client; null: the resolver could not be asked. */
+  | { kind: 'screened'; answer: Answer<'screen'> | null }
   | { kind: 'secured'; tls: TlsFacts }
   | { kind: 'verified'; verdict: SaslVerdict }
   | { kind: 'content'; verdict: Verdict }
@@ -241,6 +261,9 @@ export type Effect =
   | { kind: 'reply'; reply: SmtpReply }
   | { kind: 'delay' }
   | { kind: 'resolve'; n: number; address: string }
+  | { kind: 'screen'; screening: string; helo: string | null }
+  /** The client has a standing, for the log. */
+  | { kind: 'judged'; standing: Standing }
   | { kind: 'secure' }
   /** Find out whether it is true; `verified` follows. */
   | { kind: 'verify'; claim: Claim }

@@ -55,6 +55,11 @@ export function askFor(transaction: Transaction, asked: AskedRecipient): Transac
 export function answerAtOnce(transaction: Transaction, asked: AskedRecipient, fate: Fate): Paid {
   // where nobody waits this is all there is to do, and a long list comes here for nearly each of its recipients
   if (transaction.owed.length === 0) return payOne(transaction, asked.address, fate)
+  return answerLater(transaction, asked, fate)
+}
+
+/** Its fate is known, and something else is still to be found out. */
+export function answerLater(transaction: Transaction, asked: AskedRecipient, fate: Fate): Paid {
   return { transaction: owe(transaction, { ...asked, n: transaction.asked, fate }), effects: [] }
 }
 

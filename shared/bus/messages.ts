@@ -32,13 +32,12 @@ import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape, targetShape } from '../message/route.ts'
 import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
+import { screenAnswer, screenQuestion, textsShape } from './screening.ts'
 import { queueStatusShape, serverStatusShape } from './status.ts'
 
 export type { Role } from './declare.ts'
 
 const SECOND = 1000
-/** found: an empty list where there are none; later: DNS did not say. */
-const textsShape = union({ found: { texts: list(string, 64) }, later: {} })
 
 export const busMessages = {
   /** First message on every connection, and the only one accepted before its answer. */
@@ -156,6 +155,8 @@ export const busMessages = {
 
   /** TXT records of a name, each with its strings put together; for the keys of signatures. */
   'look-up-text': request(['smtpd'], ['resolver'], { name: string }, textsShape, 60 * SECOND),
+  /** What is known of a client; always answered, at the latest after its screening's `timeout`. */
+  screen: request(['smtpd'], ['resolver'], screenQuestion, screenAnswer, 90 * SECOND),
 
   /** Who a local caller is, by the kernel's word: asked once for each session on the local socket. */
   caller: request(

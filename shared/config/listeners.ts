@@ -15,6 +15,7 @@ import { listenerBlock } from './options.ts'
 import type { Problems } from './problem.ts'
 import { checkFile, checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
+import { screeningOf } from './screening.ts'
 import { type AddressMatchList, isSubmission, type ListenerKind, type ListenerSlice } from './slices.ts'
 import { formatPlace } from './source.ts'
 
@@ -79,6 +80,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
   const relay = relayOf(listener, kind, context)
   const allow = flatten(listener.values.allow, context.match)
   const tls = tlsOf(listener, context.config, context.problems)
+  const screening = screeningOf(listener, context.config, context.match)
   const auth = kind === 'submission' ? authOf(listener, tls, context.config, context.problems) : null
   checkFile(
     listener.values['sender-login'],
@@ -107,6 +109,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       cutThrough: listener.values['cut-through'] === 'yes' ? listener.values['cut-through-deadline'] : 0,
       holdLimit: isSubmission(kind) ? listener.values['hold-limit'] : 0,
       requireSignature: listener.values['require-signature'] === 'yes',
+      screening,
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
     },
   }))

@@ -144,6 +144,12 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     doc: 'Take only mail that the domains in From and of the reverse-path have signed (DKIM), all of it; a stolen relay cannot originate.',
     readers: ['mcp', 'smtpd'],
   }),
+  screening: maybe(v.reference, {
+    doc: 'The `screening` section by which clients are looked at.',
+    usual: 'none',
+    readers: ['mcp', 'resolver', 'smtpd'],
+    only: ['mx'],
+  }),
   'bare-newline': maybe(t.oneOf('refuse', 'normalise'), {
     doc: 'A CR or LF alone in the content: refused with 550 5.6.11, or made CRLF.',
     usual: '`refuse`; `local`: `normalise`',

@@ -3,9 +3,10 @@
  *
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
  * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`, `options-policy.ts`,
- * `options-servers.ts`, `options-work.ts` and `options-load.ts`. To add an option: a row there, its way into a slice in
- * `slice.ts`, and `config/options.md` written anew.
+ * `options-clients.ts`, `options-servers.ts`, `options-work.ts` and `options-load.ts`. To add an option: a row there, its
+ * way into a slice in `slice.ts`, and `config/options.md` written anew.
  */
+import * as clients from './options-clients.ts'
 import * as load from './options-load.ts'
 import * as login from './options-login.ts'
 import * as mail from './options-mail.ts'
@@ -14,6 +15,7 @@ import * as servers from './options-servers.ts'
 import * as work from './options-work.ts'
 import type { BlockType } from './section.ts'
 
+export * from './options-clients.ts'
 export * from './options-load.ts'
 export * from './options-login.ts'
 export * from './options-mail.ts'
@@ -28,6 +30,9 @@ export const allBlocks: readonly BlockType[] = [
   login.authBlock,
   mail.listenerBlock,
   policy.policyBlock,
+  clients.screeningBlock,
+  clients.dnsblBlock,
+  clients.dnswlBlock,
   mail.zoneBlock,
   servers.serverBlock,
   servers.retryClassBlock,

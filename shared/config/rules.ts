@@ -8,6 +8,7 @@ import * as o from './options.ts'
 import type { Problems } from './problem.ts'
 import { checkSchedule, checkServers } from './schedules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
+import { checkScreening } from './screening.ts'
 import type { BlockType } from './section.ts'
 import { formatPlace, type Span } from './source.ts'
 import { suggestion } from './suggest.ts'
@@ -44,6 +45,9 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
   checkNames(config.acl, 'acl', problems)
   checkNames(config.tls, 'tls section', problems)
   checkNames(config.auth, 'auth section', problems)
+  checkNames(config.screening, 'screening', problems)
+  checkNames([...config.dnsbl, ...config.dnswl], 'list', problems)
+  checkScreening(config, problems)
   checkNames(config.server, 'server', problems)
   checkNames(config['retry-class'], 'retry-class', problems)
   checkNames(config.channel, 'channel', problems)

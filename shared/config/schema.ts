@@ -35,6 +35,9 @@ export interface Config {
   auth: Section<typeof o.authBlock>[]
   listener: Section<typeof o.listenerBlock>[]
   policy: Section<typeof o.policyBlock>[]
+  screening: Section<typeof o.screeningBlock>[]
+  dnsbl: Section<typeof o.dnsblBlock>[]
+  dnswl: Section<typeof o.dnswlBlock>[]
   zone: Section<typeof o.zoneBlock>[]
   server: Section<typeof o.serverBlock>[]
   'retry-class': Section<typeof o.retryClassBlock>[]
@@ -74,6 +77,9 @@ const listed = [
   o.authBlock,
   o.listenerBlock,
   o.policyBlock,
+  o.screeningBlock,
+  o.dnsblBlock,
+  o.dnswlBlock,
   o.zoneBlock,
   o.serverBlock,
   o.retryClassBlock,
@@ -134,6 +140,9 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     auth: all(o.authBlock, raws('auth')),
     listener: all(o.listenerBlock, raws('listener')),
     policy: all(o.policyBlock, raws('policy')),
+    screening: all(o.screeningBlock, raws('screening')),
+    dnsbl: all(o.dnsblBlock, raws('dnsbl')),
+    dnswl: all(o.dnswlBlock, raws('dnswl')),
     zone: all(o.zoneBlock, raws('zone')),
     server: all(o.serverBlock, raws('server')),
     'retry-class': all(o.retryClassBlock, raws('retry-class')),

@@ -14,6 +14,7 @@ import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
+import { buildScreenings } from './screening.ts'
 import { buildServers } from './servers.ts'
 import {
   isSubmission,
@@ -291,6 +292,7 @@ function resolverSlice({ busUids, config, facts, hostname, problems }: Common): 
   return {
     hostname,
     zones: buildZones(config, facts, problems),
+    screenings: buildScreenings(config, problems),
     nameservers: values.nameservers,
     dnsTimeout: values.timeout,
     dnsAttempts: values.attempts,

@@ -3,10 +3,12 @@
  * `configure`. `shared/config/slice.ts` makes them from the checked config tree; the option table says which
  * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
  */
+import type { ScreeningFacts, ScreeningSlice } from './client-slices.ts'
 
 import type { PolicySlice } from './policy-slice.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 
+export type * from './client-slices.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
 
 /** An address match list, BIND's: the first element that matches decides; `negated` turns it into a no. */
@@ -95,6 +97,8 @@ export interface ListenerSlice {
   holdLimit: number
   /** Take only mail with a valid DKIM signature of its sender. */
   requireSignature: boolean
+  /** How strangers are looked at; null: not at all. */
+  screening: ScreeningSlice | null
 }
 
 export interface SmtpdSlice {
@@ -265,6 +269,7 @@ export interface ZoneSlice {
 export interface ResolverSlice {
   hostname: string
   zones: ZoneSlice[]
+  screenings: ScreeningFacts[]
   /** Addresses with ports (`127.0.0.1:53`, `[::1]:53`); empty: from `/etc/resolv.conf`. */
   nameservers: string[]
   dnsTimeout: number

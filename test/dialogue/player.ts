@@ -50,6 +50,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     cutThrough: slice.cutThrough,
     holdLimit: slice.holdLimit,
     requireSignature: slice.requireSignature,
+    screening: slice.screening,
     ...change,
   }
 }

@@ -40,6 +40,7 @@ const TYPE_NAMES = new Map<number, string>([
   [1, 'A'],
   [5, 'CNAME'],
   [6, 'SOA'],
+  [12, 'PTR'],
   [15, 'MX'],
   [16, 'TXT'],
   [28, 'AAAA'],
@@ -57,6 +58,7 @@ export const record = {
     return { name, type: 16, class: 1, ttl, data }
   },
   cname: (name: string, domain: string, ttl = 300): Data => ({ name, type: 5, class: 1, ttl, domain }),
+  ptr: (name: string, domain: string, ttl = 300): Data => ({ name, type: 12, class: 1, ttl, domain }),
   soa: (name: string, minimum = 60): Data => {
     const numbers = { serial: 1, refresh: 3600, retry: 600, expiration: 86400, minimum }
     return { name, type: 6, class: 1, ttl: 3600, primary: `ns.${name}`, admin: `root.${name}`, ...numbers }

@@ -89,6 +89,7 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
       zone('lost.example', 'relay', { hosts: [{ host: 'gone.relay.test', port: 25, protocol: 'smtp' }] }),
       zone('.', 'remote'),
     ],
+    screenings: [],
     nameservers: [names.address],
     dnsTimeout: 2000,
     dnsAttempts: 1,

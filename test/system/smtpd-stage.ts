@@ -75,6 +75,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     cutThrough: 0,
     holdLimit: 0,
     requireSignature: false,
+    screening: null,
     ...change,
   }
 }

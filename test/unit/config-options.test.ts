@@ -30,7 +30,14 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   tls: (inside) => `listener "x" { type mx; port 26; tls "x"; }; tls "x" { ${inside} }; ${others}`,
   auth: (inside) =>
     `listener "x" { type submission; port 26; tls "t"; auth "x"; }; auth "x" { ${inside} }; ${tls} ${others}`,
-  listener: (inside) => `listener "x" { ${inside} }; auth "a" { passwords "/p"; }; ${tls} ${others}`,
+  listener: (inside) =>
+    `listener "x" { ${inside} }; screening "s" { }; auth "a" { passwords "/p"; }; ${tls} ${others}`,
+  screening: (inside) =>
+    `listener "x" { port 25; screening "x"; }; screening "x" { ${inside} }; ${lists} ${zone}`,
+  dnsbl: (inside) =>
+    `listener "x" { port 25; screening "x"; }; screening "x" { }; dnsbl "bl.example" { ${inside} }; ${zone}`,
+  dnswl: (inside) =>
+    `listener "x" { port 25; screening "x"; }; screening "x" { }; dnswl "wl.example" { ${inside} }; ${zone}`,
   policy: (inside) => `policy "x" { ${inside} }; ${others}`,
   zone: (inside) => `zone "x.example" { ${inside} }; ${others}`,
   server: (inside) => `server "x" { ${inside} }; ${others}`,
@@ -39,7 +46,9 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   logging: (inside) => `logging { ${inside} channel "x" { stderr; }; }; ${others}`,
 }
 const tls = 'tls "t" { certificate "/c"; key "/k"; };'
-const others = 'listener "mx" { port 25; }; zone "example.org" { type local; };'
+const zone = 'zone "example.org" { type local; };'
+const others = `listener "mx" { port 25; }; ${zone}`
+const lists = 'dnsbl "bl.example" { }; dnswl "wl.example" { };'
 
 const pair = 'certificate "/c"; key "/k";'
 const jwks = 'oauth-jwks "https://id.example.org/keys"; oauth-issuer "i"; oauth-audience "a";'
@@ -80,6 +89,25 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'listener auth': [`${user}`, `${user} auth "a";`],
   'listener auth-without-tls': [`${user} auth "a";`, `${user} auth "a"; auth-without-tls yes;`],
   'listener sender-login': [`${user} auth "a";`, `${user} auth "a"; sender-login "/m";`],
+  'listener screening': ['type mx; port 26;', 'type mx; port 26; screening "s";'],
+  'screening when': ['', 'when connect;'],
+  'screening exempt': ['', 'exempt { none; };'],
+  'screening lists': ['', 'lists "wl.example";'],
+  'screening timeout': ['', 'timeout 1s;'],
+  'screening no-reverse-name': ['', 'no-reverse-name 1;'],
+  'screening unconfirmed-reverse-name': ['', 'unconfirmed-reverse-name 1;'],
+  'screening helo-invalid': ['helo-unknown 1;', 'helo-unknown 1; helo-invalid 1;'],
+  'screening helo-own-name': ['helo-unknown 1;', 'helo-unknown 1; helo-own-name 1;'],
+  'screening helo-other-address': ['helo-unknown 1;', 'helo-unknown 1; helo-other-address 1;'],
+  'screening helo-unknown': ['helo-invalid 1;', 'helo-invalid 1; helo-unknown 1;'],
+  'screening helo-unconfirmed': ['helo-unknown 1;', 'helo-unknown 1; helo-unconfirmed 1;'],
+  'screening tag-score': ['', 'tag-score 1;'],
+  'screening defer-score': ['', 'defer-score 1;'],
+  'screening reject-score': ['', 'reject-score 1;'],
+  'dnsbl score': ['', 'score 3;'],
+  'dnsbl reply': ['', 'reply 127.0.0.2 127.0.0.4-127.0.0.7;'],
+  'dnswl score': ['', 'score 3;'],
+  'dnswl reply': ['', 'reply 127.0.1.2;'],
   'limits client-login-failures': ['', 'client-login-failures 3/m;'],
   'limits account-login-failures': ['', 'account-login-failures 3/m;'],
   'listener type': ['type mx; port 26;', 'type submission; port 26;'],

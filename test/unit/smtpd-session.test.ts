@@ -32,6 +32,7 @@ const setting: Setting = {
   cutThrough: 0,
   holdLimit: 0,
   requireSignature: false,
+  screening: null,
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }
 const found = (address: string): Answer<'resolve'> => ({

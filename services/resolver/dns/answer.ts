@@ -43,6 +43,7 @@ function isWanted(record: DnsRecord, name: string, { type }: Question): boolean 
   if (record.name !== name) return false
   if (record.kind === 'mx') return type === 'MX'
   if (record.kind === 'txt') return type === 'TXT'
+  if (record.kind === 'ptr') return type === 'PTR'
   return record.kind === 'address' && record.type === type && isIP(record.address) === (type === 'A' ? 4 : 6)
 }
 

@@ -21,7 +21,7 @@ export interface Layout {
   records: RecordPlace[]
 }
 
-export const TYPE = { A: 1, CNAME: 5, SOA: 6, MX: 15, TXT: 16, AAAA: 28, OPT: 41 } as const
+export const TYPE = { A: 1, CNAME: 5, SOA: 6, PTR: 12, MX: 15, TXT: 16, AAAA: 28, OPT: 41 } as const
 
 const HEADER_OCTETS = 12
 const MOST_RECORDS = 500
@@ -63,6 +63,7 @@ function isWellFormed(message: Buffer, type: number, data: number, end: number):
     case TYPE.AAAA:
       return end - data === 16
     case TYPE.CNAME:
+    case TYPE.PTR:
       return skipName(message, data) === end
     case TYPE.MX:
       return end - data > 2 && skipName(message, data + 2) === end

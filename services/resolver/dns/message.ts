@@ -9,7 +9,7 @@ import type { Packet } from 'dns2'
 import { layOut, type RecordPlace, readStrings, TYPE } from './layout.ts'
 
 export { TYPE }
-export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT'
+export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT' | 'PTR'
 
 export interface Question {
   name: string
@@ -21,6 +21,7 @@ export type DnsRecord =
   | { kind: 'mx'; name: string; ttl: number; preference: number; exchange: string }
   /** Its strings put together, latin1. */
   | { kind: 'txt'; name: string; ttl: number; text: string }
+  | { kind: 'ptr'; name: string; ttl: number; target: string }
   | { kind: 'cname'; name: string; ttl: number; target: string }
 
 export interface DnsReply {
@@ -84,7 +85,7 @@ function readRecord(codec: Codec, message: Buffer, place: RecordPlace): Resource
   return codec.Resource.parse(new codec.Reader(message, place.start * 8))
 }
 
-const WANTED: readonly number[] = [TYPE.A, TYPE.AAAA, TYPE.MX, TYPE.TXT, TYPE.CNAME]
+const WANTED: readonly number[] = [TYPE.A, TYPE.AAAA, TYPE.MX, TYPE.TXT, TYPE.PTR, TYPE.CNAME]
 
 function readAnswer(codec: Codec, message: Buffer, place: RecordPlace): DnsRecord[] {
   const { type, section } = place
@@ -95,6 +96,7 @@ function readAnswer(codec: Codec, message: Buffer, place: RecordPlace): DnsRecor
   const { ttl } = record
   if (type === TYPE.TXT)
     return [{ kind: 'txt', name, ttl, text: readStrings(message, place.data, place.end) ?? '' }]
+  if (type === TYPE.PTR) return [{ kind: 'ptr', name, ttl, target: normal(record.domain ?? '') }]
   if (type === TYPE.CNAME) return [{ kind: 'cname', name, ttl, target: normal(record.domain ?? '') }]
   if (type === TYPE.MX) {
     const exchange = normal(record.exchange ?? '')

@@ -1,0 +1,30 @@
+/**
+ * What a session asks the resolver: effects become questions on the bus, and each answer the event that tells of it.
+ * A question without an answer is told as null.
+ */
+import type { QueueBus } from './queue-bus.ts'
+import type { Effect, Event, Setting } from './state.ts'
+
+export type Inquiry = Extract<Effect, { kind: 'resolve' | 'screen' }>
+
+/** @param setting what holds now; a login may have changed it. */
+export function inquire(
+  inquiry: Inquiry,
+  bus: Pick<QueueBus, 'resolve' | 'screen'>,
+  { mayRelay, client }: Setting,
+  tell: (event: Event) => void,
+): void {
+  switch (inquiry.kind) {
+    case 'resolve': {
+      const { n, address } = inquiry
+      return bus.resolve({ address, mayRelay }, (answer) => tell({ kind: 'resolved', n, answer }))
+    }
+    case 'screen': {
+      const { screening, helo } = inquiry
+      const question = { screening, client, ...(helo !== null && { helo }) }
+      return bus.screen(question, (answer) => tell({ kind: 'screened', answer }))
+    }
+    default:
+      return inquiry satisfies never
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Slices, continued: what strangers are asked about before they are believed. See `slices.ts`, which exports these.
+ * Scores are whole numbers; a bad sign adds, a good one takes away.
+ */
+import type { AddressMatchList } from './slices.ts'
+
+/** What smtpd makes of a client's score. */
+export interface ScreeningSlice {
+  name: string
+  /** Before the greeting, or at the first recipient. */
+  when: 'connect' | 'recipient'
+  /** Clients that are not looked at. */
+  exempt: AddressMatchList
+  /** From this score on; null: never. */
+  tagScore: number | null
+  deferScore: number | null
+  rejectScore: number | null
+  /** Whether what it says of itself in EHLO is looked at. */
+  helo: boolean
+}
+
+/** A DNS list (RFC 5782). */
+export interface DnsListSlice {
+  /** A-labels, lower case. */
+  zone: string
+  /** Negative for lists of the good. */
+  score: number
+  /** The addresses that mean it is listed, IPv4 as numbers, both ends within. */
+  replies: { from: number; to: number }[]
+}
+
+export type SignName =
+  | 'no-reverse-name'
+  | 'unconfirmed-reverse-name'
+  | 'helo-invalid'
+  | 'helo-own-name'
+  | 'helo-other-address'
+  | 'helo-unknown'
+  | 'helo-unconfirmed'
+
+/** Where the resolver looks. */
+export interface ScreeningFacts {
+  name: string
+  lists: DnsListSlice[]
+  /** Milliseconds; what is not known by then counts nothing. */
+  timeout: number
+  scores: Record<SignName, number>
+}
