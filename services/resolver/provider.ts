@@ -4,9 +4,10 @@
  *
  * It is the registrable domain of the exchangers that are tried first, by the public suffix list; a backup elsewhere
  * does not count. Names below a private suffix (`*.compute.amazonaws.com`) belong to different owners. A name without
- * a public suffix above it stands for itself.
+ * a public suffix above it stands for itself. The list takes 11 MiB, so it is loaded when it is first asked: who only
+ * relays to named hosts never does.
  */
-import { getDomain } from 'tldts'
+import { createRequire } from 'node:module'
 import type { Exchanger } from './mail-exchangers.ts'
 
 /** Null where the provider is no more than the exchangers themselves. */
@@ -18,6 +19,10 @@ export function providerOf(exchangers: readonly Exchanger[]): string | null {
   return exchangers.length === 1 && provider === exchangers[0]?.host ? null : provider
 }
 
+const load = createRequire(import.meta.url)
+let suffixes: typeof import('tldts') | null = null
+
 function ownerOf(host: string): string {
-  return getDomain(host, { allowPrivateDomains: true }) ?? host
+  suffixes ??= load('tldts') as typeof import('tldts')
+  return suffixes.getDomain(host, { allowPrivateDomains: true }) ?? host
 }
