@@ -6,7 +6,6 @@
  * before AUTH.
  */
 
-import { LINE_LIMIT } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { challenge, replies } from './replies.ts'
 import { mechanisms, relayed } from './sasl.ts'
@@ -18,8 +17,8 @@ import { move, say, stay } from './step.ts'
 const LONGEST_RESPONSE = 12_288
 
 /** Octets of a command line. */
-export function longestLine({ auth: rules }: Pick<Setting, 'auth'>): number {
-  return rules ? LONGEST_RESPONSE : LINE_LIMIT
+export function longestLine({ auth: rules, bounds }: Pick<Setting, 'auth' | 'bounds'>): number {
+  return rules ? Math.max(LONGEST_RESPONSE, bounds.commandLength) : bounds.commandLength
 }
 
 type AuthPhase = Extract<Phase, { at: 'auth' | 'verifying' }>

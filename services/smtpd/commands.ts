@@ -142,6 +142,7 @@ function greet({ setting, state, now }: Scene, argument: string, extended: boole
 }
 
 function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: string): Step {
+  if (state.transactions >= setting.bounds.transactions) return hangUp(state, replies.tooManyTransactions)
   const asked = splitArgument(argument, 'FROM')
   if (!asked) return stay(state, say(replies.mailSyntax))
   const parameters = readMailParameters(asked.rest, mailOffers(setting, state), now.time)
@@ -162,7 +163,8 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   // who is not trusted has the header seen to like anybody
   const asIs = parameters.asIs === true && setting.rights.trusted
   const transaction = openTransaction(id, sender, { ...parameters, asIs }, now.time, setting)
-  return move(state, { at: 'mail', hello: phase.hello, transaction }, say(replies.senderOk))
+  const counted = { ...state, transactions: state.transactions + 1 }
+  return move(counted, { at: 'mail', hello: phase.hello, transaction }, say(replies.senderOk))
 }
 
 function whyNotNow({ intake }: Moment): SmtpReply | null {

@@ -24,6 +24,8 @@ export function planOf(
     sizeLimit: own.messageSizeLimit,
     bareNewline,
     inlineLimit,
+    bounds: own.bounds,
+    utf8: transaction.smtputf8,
     received: scoreHeader(state) + receivedHeader(setting, hello, transaction, state),
     // with RCPTHDR a recipient's zone may still ask for a signature
     watch: signed || asksHeader ? new SignatureWatch(sender) : null,

@@ -4,16 +4,17 @@
  * Up to `inlineLimit` octets are gathered and travel inside `submit`. Beyond that the content goes out in chunks
  * while it comes in, at most CONTENT_WINDOW octets ahead of qmgr's credit; `blocked` tells the reader to pause.
  * Content that will be refused (too large, bare newlines, too many hops, no qmgr left) is read to its end and
- * dropped. The header is looked at once, in what is gathered: hops are counted, and a submission's header is made
- * what it should be. For that it is gathered whole, HEADER_LIMIT octets at most.
+ * dropped. The header is looked at once, in what is gathered: it is held against the listener's bounds, and a
+ * submission's is made what it should be. For that it is gathered whole, `headerSize` octets at most.
  *
  * The gathering buffers go round: what `finish` returns is good until `release`.
  */
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
+import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import { splitHeader } from '../../shared/message/header.ts'
 import { DataParser, type Sink } from '../../shared/smtp/data-parser.ts'
 import { ChunkParser } from './chunk-parser.ts'
-import { countHops, MOST_HOPS } from './received.ts'
+import { headerText, LineMeter, whyNotHeader } from './header-bounds.ts'
 import type { SignatureWatch } from './signature/watch.ts'
 import type { Verdict } from './state.ts'
 import { completeHeader, type Named, type Submission } from './submission.ts'
@@ -22,7 +23,6 @@ const FIRST_BUFFER = 16 * 1024
 const MOST_SPARE = 64
 /** Less is gathered: every piece costs a message of its own. */
 const LEAST_PIECE = CONTENT_CHUNK / 4
-const HEADER_LIMIT = 256 * 1024
 /** One read from a socket is at most a chunk, at most doubled by making newlines whole, and a chunk is pending. */
 const LEAST_CREDIT = 4 * CONTENT_CHUNK
 
@@ -41,6 +41,9 @@ export interface ContentPlan {
   inlineLimit: number
   bareNewline: 'refuse' | 'normalise'
   framing: Framing
+  bounds: BoundsSlice
+  /** SMTPUTF8 was asked for. */
+  utf8: boolean
   /** Put in front, as it is. */
   received: string
   /** Only for submissions: completes the header. */
@@ -52,7 +55,6 @@ export interface ContentPlan {
 export type Doom = Exclude<Verdict['kind'], 'whole'>
 
 const spare: Buffer[] = []
-const HEADER_END = Buffer.from('\r\n\r\n')
 
 export class Content {
   readonly stream: number
@@ -74,6 +76,7 @@ export class Content {
   /** Octets that are gathered before a stream is begun. */
   #limit: number
   #named: Named | null = null
+  readonly #meter: LineMeter | null
 
   constructor(plan: ContentPlan, outlet: Outlet) {
     this.stream = plan.stream
@@ -83,6 +86,7 @@ export class Content {
     this.#used = this.#buffer.write(plan.received)
     this.#header = this.#used
     this.#limit = plan.inlineLimit
+    this.#meter = plan.bounds.line > 0 && plan.framing !== 'octets' ? new LineMeter(plan.bounds.line) : null
     const normalise = plan.bareNewline === 'normalise'
     const sink: Sink = (chunk, from, to) => this.#take(chunk, from, to)
     this.#dots = plan.framing === 'dots' ? new DataParser(normalise, sink) : null
@@ -131,7 +135,7 @@ export class Content {
   finish(): { verdict: Verdict; inline: Buffer | null } {
     this.#lines?.end()
     this.#judgeLines()
-    if (!this.#streaming && this.#doom === null) this.#inspect()
+    if (!this.#streaming && this.#doom === null) this.#inspect(false)
     if (this.#doom !== null) return { verdict: { kind: this.#doom }, inline: null }
     const whole = {
       kind: 'whole',
@@ -160,6 +164,7 @@ export class Content {
   #take(chunk: Buffer, from: number, to: number, fresh = to - from): void {
     this.#octets += fresh
     if (this.#octets > this.#plan.sizeLimit) this.#fail('too-large')
+    if (this.#meter && fresh > 0) this.#measure(this.#meter, chunk, from, to)
     if (this.#doom !== null) return
     this.#plan.watch?.push(chunk, from, to)
     if (this.#streaming) return this.#forward(chunk, from, to)
@@ -171,10 +176,15 @@ export class Content {
     if (this.#streaming) this.#forward(chunk, fits, to)
   }
 
-  /** A submission's header has not ended, and may be longer. */
+  #measure(meter: LineMeter, chunk: Buffer, from: number, to: number): void {
+    meter.push(chunk, from, to)
+    if (meter.tooLong) this.#fail('long-line')
+  }
+
+  /** The header has not ended, and may be longer. */
   #wantsMore(): boolean {
-    const most = this.#header + HEADER_LIMIT
-    if (!this.#plan.submission || this.#limit >= most) return false
+    const most = this.#header + this.#plan.bounds.headerSize
+    if (this.#limit >= most) return false
     if (splitHeader(this.#buffer.toString('latin1', this.#header, this.#used), false)) return false
     this.#limit = most
     return true
@@ -199,7 +209,7 @@ export class Content {
   }
 
   #startStream(): void {
-    this.#inspect()
+    this.#inspect(true)
     if (this.#doom !== null) return
     this.#streaming = true
     const gathered = this.#buffer
@@ -244,15 +254,16 @@ export class Content {
     this.release()
   }
 
-  /** Looks at the header while it is all here. */
-  #inspect(): void {
+  /** Looks at the header while it is all here. @param more content is still to come. */
+  #inspect(more: boolean): void {
+    const { bounds, framing, submission, utf8 } = this.#plan
     const start = this.#header
     const header = headerText(this.#buffer.subarray(start, this.#used))
-    if (countHops(header) > MOST_HOPS) return this.#fail('looping')
-    if (!this.#plan.submission) return
-    const completed = completeHeader(header, this.#plan.submission)
+    const fault = whyNotHeader(header, more, { bounds, utf8, binary: framing === 'octets' })
+    if (fault) return this.#fail(fault)
+    if (!submission) return
+    const completed = completeHeader(header.text, submission)
     if (completed.kind === 'refused') return this.#fail('author-refused')
-    if (completed.length > HEADER_LIMIT) return this.#fail('long-header')
     this.#named = completed.named
     if (completed.header !== null)
       this.#replace(start, completed.length, Buffer.from(completed.header, 'latin1'))
@@ -268,11 +279,3 @@ export class Content {
 }
 
 const NONE = Buffer.alloc(0)
-
-/** With the blank line behind it; where there is none, all there is. */
-function headerText(content: Buffer): string {
-  // a message may begin with the empty line that ends its header
-  if (content[0] === 13 && content[1] === 10) return '\r\n'
-  const found = content.indexOf(HEADER_END)
-  return content.toString('latin1', 0, found < 0 ? content.length : found + HEADER_END.length)
-}

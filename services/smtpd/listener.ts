@@ -175,6 +175,7 @@ export class Listener extends SMTPServer {
       messageSizeLimit: slice.messageSizeLimit,
       recipientLimit: slice.recipientLimit,
       errorLimit: slice.errorLimit,
+      bounds: slice.bounds,
       qualifyDomain: isSubmission(slice.kind) ? this.#site.qualifyDomain : '',
       cutThrough: slice.cutThrough,
       holdLimit: slice.holdLimit,

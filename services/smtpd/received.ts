@@ -44,11 +44,9 @@ function protocolName(
   return `${name}${secure ? 'S' : ''}${known ? 'A' : ''}`
 }
 
-/** RFC 5321 section 6.3: a message that has come this far is going round in circles. */
-export const MOST_HOPS = 100
-
 const RECEIVED = /^received[ \t]*:/gim
 
+/** RFC 5321 section 6.3: how far a message has come. */
 export function countHops(header: string): number {
   RECEIVED.lastIndex = 0
   let hops = 0

@@ -24,6 +24,7 @@ export const replies = {
   tooManySessions: defineReply(421, '4.7.0', 'Too many sessions, try again later'),
   idleTooLong: defineReply(421, '4.4.2', 'Waited too long for you'),
   tooManyErrors: defineReply(421, '4.7.0', 'Too many errors'),
+  tooManyTransactions: defineReply(421, '4.7.0', 'Enough messages for one session, connect again'),
   endlessLine: defineReply(421, '4.7.0', 'Lines end at some point'),
   clientUnwantedNow: defineReply(421, '4.7.1', 'Your address is not welcome now, try again later'),
   notHttp: defineReply(421, '4.7.0', 'This is a mail server'),
@@ -103,6 +104,11 @@ export const replies = {
   // RFC 1870 section 6.1
   tooLarge: defineReply(552, '5.3.4', 'The message is larger than we take'),
   longHeader: defineReply(552, '5.3.4', 'The header is longer than we take'),
+  manyFields: defineReply(552, '5.3.4', 'The header has more fields than we take'),
+  longLine: defineReply(554, '5.6.0', 'A line is longer than we take'),
+  nulInHeader: defineReply(554, '5.6.0', 'The header has a NUL'),
+  // RFC 6531 section 3.7.4.2 has the enhanced code
+  eightBitHeader: defineReply(550, '5.6.9', 'The header has octets beyond ASCII, which needs SMTPUTF8'),
   noneNamed: defineReply(554, '5.5.1', 'The header names no recipients'),
   tooManyNamed: defineReply(554, '5.5.3', 'The header names too many recipients'),
   badHeader: defineReply(554, '5.1.3', 'The header has a recipient that is no address'),

@@ -32,6 +32,7 @@ export function openSession(tls: TlsFacts | null): State {
     login: null,
     standing: null,
     errors: 0,
+    transactions: 0,
     brakedUntil: 0,
     draining: false,
   }
@@ -187,6 +188,10 @@ const verdicts: Readonly<Record<Exclude<Verdict['kind'], 'whole'>, SmtpReply>> =
   'bare-newline': replies.bareNewline,
   'too-large': replies.tooLarge,
   'long-header': replies.longHeader,
+  'many-fields': replies.manyFields,
+  'long-line': replies.longLine,
+  'nul-in-header': replies.nulInHeader,
+  'eight-bit-header': replies.eightBitHeader,
   'author-refused': replies.authorDenied,
   looping: replies.looping,
   'queue-lost': replies.queueLost,

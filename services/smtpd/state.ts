@@ -5,11 +5,13 @@
  * decides, `connection.ts` feeds events in and carries effects out.
  */
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
+import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts'
 import type { DeliverBy, Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Doom, Framing } from './content.ts'
+import type { HeaderFault } from './header-bounds.ts'
 import type { Body, RcptParameters } from './parameters.ts'
 import type { Judge, Rights } from './rights.ts'
 import type { Challenge, Check, Claim, Failure, Verdict as SaslVerdict } from './sasl-step.ts'
@@ -43,6 +45,7 @@ export interface Setting {
   messageSizeLimit: number
   recipientLimit: number
   errorLimit: number
+  bounds: BoundsSlice
   /** Completes unqualified senders and recipients; '' where they are refused. */
   qualifyDomain: string
   /** Milliseconds to deliver in while a client waits; 0: queue first. */
@@ -222,6 +225,8 @@ export interface State {
   standing: Standing | 'asked' | null
   /** Commands answered with 5xx. */
   errors: number
+  /** MAIL commands that were taken. */
+  transactions: number
   /** A limit of this client is reached until then. */
   brakedUntil: number
   draining: boolean
@@ -230,7 +235,7 @@ export interface State {
 /** What became of the content, once its end was seen. */
 export type Verdict =
   | { kind: 'whole'; size: number; named?: Named }
-  | { kind: 'long-header' | 'author-refused' | 'bare-newline' | 'too-large' | 'looping' | 'queue-lost' }
+  | { kind: HeaderFault | 'author-refused' | 'too-large' | 'queue-lost' }
 
 export type Event =
   | { kind: 'opened'; answer: Answer<'session-open'> }

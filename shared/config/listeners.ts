@@ -7,6 +7,7 @@
  */
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
+import { boundsOf } from './bounds.ts'
 import type { Facts } from './facts.ts'
 import { authOf, tlsOf } from './logins.ts'
 import { flatten, type MatchContext } from './match-list.ts'
@@ -88,6 +89,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
     context.facts,
     context.problems,
   )
+  const bounds = boundsOf(listener, context.problems)
   return endpointsOf(listener, kind, context).map((endpoint, index) => ({
     listener,
     slice: {
@@ -111,6 +113,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       requireSignature: listener.values['require-signature'] === 'yes',
       screening,
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
+      bounds,
     },
   }))
 }

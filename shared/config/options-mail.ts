@@ -4,6 +4,7 @@
 import { block, everyone, many, maybe, needed, one, sectionName } from './blocks.ts'
 import { authUse } from './login-values.ts'
 import { allOf, matchList } from './match-list.ts'
+import { bounds } from './options-bounds.ts'
 import { schedule } from './options-servers.ts'
 import * as t from './types.ts'
 import { day, G, hour, K, M, minute } from './units.ts'
@@ -155,6 +156,7 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     usual: '`refuse`; `local`: `normalise`',
     readers: ['mcp', 'smtpd'],
   }),
+  ...bounds,
 })
 
 export const zoneBlock = block(

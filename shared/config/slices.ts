@@ -3,8 +3,9 @@
  * `configure`. `shared/config/slice.ts` makes them from the checked config tree; the option table says which
  * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
  */
-import type { ScreeningFacts, ScreeningSlice } from './client-slices.ts'
 
+import type { BoundsSlice } from './bounds.ts'
+import type { ScreeningFacts, ScreeningSlice } from './client-slices.ts'
 import type { PolicySlice } from './policy-slice.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 
@@ -91,6 +92,7 @@ export interface ListenerSlice {
   commandTimeout: number
   /** Bare CR or LF in content: refuse with 550 5.6.11, or make it CRLF. */
   bareNewline: 'refuse' | 'normalise'
+  bounds: BoundsSlice
   /** Deliver while the client waits, at most so long; 0: queue first. */
   cutThrough: number
   /** How long a message may wait for its release (RFC 4865); 0: FUTURERELEASE is not offered. */

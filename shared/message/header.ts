@@ -24,7 +24,9 @@ export interface Split {
   body: string
 }
 
-const FIELD = /^([\x21-\x39\x3b-\x7e]+)[ \t]*:/
+/** RFC 5322 section 2.1.1: no line is longer than 998, so no name is. */
+const LONGEST_NAME = 998
+const FIELD = /^([\x21-\x39\x3b-\x7e]{1,998})[ \t]*:/
 
 /** @param whole nothing follows `text`: then a header without a blank line ends with it. */
 export function splitHeader(text: string, whole: boolean): Split | null {
@@ -33,7 +35,7 @@ export function splitHeader(text: string, whole: boolean): Split | null {
   let from = 0
   while (from < text.length) {
     const end = text.indexOf('\r\n', from) + 2
-    if (end === 1 && !whole) return null
+    if (end === 1 && !whole && mayBeField(text, from)) return null
     const line = end === 1 ? text.slice(from) : text.slice(from, end)
     const next = from + line.length
     if (line === '\r\n') return { fields, envelopeLines, body: text.slice(next) }
@@ -42,6 +44,12 @@ export function splitHeader(text: string, whole: boolean): Split | null {
     from = next
   }
   return whole ? { fields, envelopeLines, body: '' } : null
+}
+
+/** A line that has not ended: what is long and without a colon belongs to no header. */
+function mayBeField(text: string, from: number): boolean {
+  if (text.length - from <= LONGEST_NAME) return true
+  return /^[ \t]/.test(text.charAt(from)) || FIELD.test(text.slice(from, from + LONGEST_NAME + 2))
 }
 
 /** `From ` on the very top, and the older ones that each host on the way has quoted. */

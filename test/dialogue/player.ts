@@ -3,6 +3,7 @@
  * that are given in memory on the other. What the shell does, in few lines and at once.
  */
 
+import { longestLine } from '../../services/smtpd/auth.ts'
 import { planOf } from '../../services/smtpd/content-plan.ts'
 import { unknownClient } from '../../services/smtpd/identity.ts'
 import { Input, type Owner } from '../../services/smtpd/input.ts'
@@ -46,6 +47,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     messageSizeLimit: slice.messageSizeLimit,
     recipientLimit: slice.recipientLimit,
     errorLimit: slice.errorLimit,
+    bounds: slice.bounds,
     qualifyDomain: slice.kind === 'mx' ? '' : 'example.org',
     cutThrough: slice.cutThrough,
     holdLimit: slice.holdLimit,
@@ -90,7 +92,7 @@ export class Player implements Owner {
     this.#slice = listenerSlice(change)
     this.#setting = settingOf(this.#slice, setting)
     this.state = openSession(null)
-    this.#input.attach(this)
+    this.#input.attach(this, longestLine(this.#setting))
     const streams = {
       chunk: (_: number, data: Uint8Array) => void this.#streamed.push(Buffer.from(data)),
       abort: () => undefined,

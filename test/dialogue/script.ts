@@ -1,7 +1,7 @@
 /**
  * Dialogue files: what a client says and what the server must answer, line by line.
  *
- *   # a comment              set NAME VALUE   an option of the listener, at the top of the file
+ *   # a comment              set NAME VALUE   an option of the listener, at the top of the file; `bounds.hops` too
  *   C: a line of the client, CRLF added; lines that follow each other leave in one write
  *   R: octets of the client as they are, \r \n \0 \\ \xHH
  *   S: a line of the server; `*` stands for anything
@@ -10,7 +10,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { AuthSlice, ListenerSlice } from '../../shared/config/slices.ts'
-import { STAGE_PASSWORDS } from '../system/smtpd-stage.ts'
+import { STAGE_PASSWORDS, stageBounds } from '../system/smtpd-stage.ts'
 
 export type Turn = { who: 'client'; octets: Buffer } | { who: 'server'; lines: string[] }
 
@@ -36,7 +36,7 @@ function parseScript(name: string, text: string): Script {
   const script: Script = { name, options: {}, turns: [] }
   text.split('\n').forEach((line, n) => {
     if (line === '' || line.startsWith('#')) return
-    if (line.startsWith('set ')) Object.assign(script.options, option(line))
+    if (line.startsWith('set ')) Object.assign(script.options, option(line, script.options))
     else if (/^C:( |$)/.test(line)) client(script, Buffer.from(`${line.slice(3)}\r\n`))
     else if (line.startsWith('R: ')) client(script, octetsOf(line.slice(3)))
     else if (line.startsWith('S: ')) server(script, line.slice(3))
@@ -51,11 +51,14 @@ const PASSWORDS: AuthSlice = {
   passwords: { kind: 'file', path: STAGE_PASSWORDS },
 }
 
-function option(line: string): Partial<ListenerSlice> {
+function option(line: string, before: Partial<ListenerSlice>): Partial<ListenerSlice> {
   const [, name = '', value = ''] = line.split(' ')
   if (name === 'auth') return { auth: { use: PASSWORDS, required: true, withoutTls: value === 'required' } }
   if (name === 'relay') return { relay: [{ negated: false, network: value }] }
-  return { [name]: /^\d+$/.test(value) ? Number(value) : value } as Partial<ListenerSlice>
+  const read = /^\d+$/.test(value) ? Number(value) : value
+  const bound = /^bounds\.(\w+)$/.exec(name)?.[1]
+  if (bound !== undefined) return { bounds: { ...(before.bounds ?? stageBounds), [bound]: read } }
+  return { [name]: read } as Partial<ListenerSlice>
 }
 
 function octetsOf(text: string): Buffer {

@@ -9,6 +9,7 @@ import net from 'node:net'
 import { resolve } from 'node:path'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Peer } from '../../shared/bus/peer.ts'
+import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import { makeRig, playHub, type Rig, startWorker, type TestWorker } from '../support/worker.ts'
@@ -55,6 +56,19 @@ export interface Stage {
   close: () => Promise<void>
 }
 
+/** As when nothing is configured. */
+export const stageBounds: BoundsSlice = {
+  commandLength: 2048,
+  transactions: 100_000,
+  hops: 100,
+  headerSize: 256 << 10,
+  headerFields: 1000,
+  headerLine: 64 << 10,
+  line: 0,
+  headerNul: 'refuse',
+  header8bit: 'pass',
+}
+
 export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlice {
   return {
     name: 'mx',
@@ -72,6 +86,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     errorLimit: 20,
     commandTimeout: 300_000,
     bareNewline: 'refuse',
+    bounds: stageBounds,
     cutThrough: 0,
     holdLimit: 0,
     requireSignature: false,

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { Content, type ContentPlan } from '../../services/smtpd/content.ts'
 import type { Submission } from '../../services/smtpd/submission.ts'
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
+import { stageBounds } from '../system/smtpd-stage.ts'
 
 const END = Buffer.from('\r\n.\r\n')
 const TRACE = 'Received: from x\r\n'
@@ -35,6 +36,8 @@ function open(change: Partial<ContentPlan> = {}): { content: Content; outlet: Ou
     bareNewline: 'refuse',
     framing: 'dots',
     inlineLimit: INLINE_LIMIT,
+    bounds: stageBounds,
+    utf8: false,
     received: TRACE,
     submission: null,
     watch: null,

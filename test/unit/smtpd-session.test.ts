@@ -12,6 +12,7 @@ import type { Effect, Event, Intake, Setting, State } from '../../services/smtpd
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { Route } from '../../shared/message/route.ts'
 import { renderReply } from '../../shared/smtp/reply.ts'
+import { stageBounds } from '../system/smtpd-stage.ts'
 
 const setting: Setting = {
   hostname: 'mx.example.org',
@@ -28,6 +29,7 @@ const setting: Setting = {
   messageSizeLimit: 1000,
   recipientLimit: 100,
   errorLimit: 20,
+  bounds: { ...stageBounds, transactions: 5 },
   qualifyDomain: '',
   cutThrough: 0,
   holdLimit: 0,
