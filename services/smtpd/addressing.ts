@@ -6,6 +6,7 @@
  * refused for good are named in the reply, the others get the message. Pure.
  */
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { whyNotSender } from './auth.ts'
 import { handOver } from './handover.ts'
 import { readAddress, whyDenied } from './mailbox.ts'
 import { replies, withReason } from './replies.ts'
@@ -56,7 +57,8 @@ function senderOf(setting: Setting, { sender }: Transaction, named: Named): stri
   const found = named.sender ?? setting.author?.address
   if (found === undefined) return replies.noSenderNamed
   const whole = readAddress(setting, `<${found}>`, true, true)
-  return typeof whole === 'string' ? (whyDenied(setting, whole) ?? whole) : whole
+  if (typeof whole !== 'string') return whole
+  return whyNotSender(setting, whole) ?? whyDenied(setting, whole) ?? whole
 }
 
 /** Asks for more recipients, takes the answers that are there, and ends when all are. */

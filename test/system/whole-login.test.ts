@@ -118,6 +118,30 @@ test('each mechanism logs in, and who has logged in may relay; Received and the 
   assert.match(posthorn.log(), /"client":"127.0.0.1","user":"anna","sender":"anna@local.example"/)
 })
 
+test('RCPTHDR: who has logged in has the server read the header', { timeout }, async () => {
+  const client = await openSecure(port('users'))
+  assert.equal((await plain(client, 'anna', 'Grüße')).code, 235)
+  assert.match((await client.say('EHLO client.example')).text, /^RCPTHDR$/m)
+  const before = sink.mails.length
+  await client.say('MAIL FROM:<anna@local.example> RCPTHDR')
+  assert.equal((await client.say('DATA')).code, 354)
+  client.write('To: one@far.example, nobody@local.example\r\nBcc: two@far.example\r\n\r\nx\r\n.\r\n')
+  const { lines } = await client.reply()
+  assert.deepEqual(
+    lines.slice(1).map((line) => /<\S+> \w+/.exec(line)?.[0]),
+    ['<nobody@local.example> refused', '<one@far.example> taken', '<two@far.example> taken'],
+  )
+  const mail = (await sink.received(before + 1)).at(-1)
+  assert.deepEqual(mail?.to.toSorted(), ['one@far.example', 'two@far.example'])
+  assert.doesNotMatch(String(mail?.content), /^Bcc/m)
+  // whom the header names as sender must be theirs
+  await client.say('MAIL FROM:<> RCPTHDR')
+  await client.say('DATA')
+  const refused = await client.say('From: bert@local.example\r\nTo: one@far.example\r\n\r\nx\r\n.')
+  assert.equal(refused.code, 553, refused.text)
+  await client.quit()
+})
+
 test('EXTERNAL: a certificate that our authority has signed is a login', { timeout }, async () => {
   const known = readPair(authority.sign('anna', 'email:anna@local.example'))
   const client = await openSecure(port('users'), known)
