@@ -21,12 +21,21 @@ const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find(isExecutable)
 export const hasSetpriv = SETPRIV !== undefined
 
 /**
- * MiB of V8's young generation: under load 16, its default, cost 80 MiB more over all workers than 8 and saved no
- * time that could be measured; 4 saved 40 MiB more and cost a tenth of the CPU. And how far the old one may grow
- * before it is looked at: buffers count there, and a heap of 8 MiB was searched for each fourth message of 1 MiB,
- * which took a quarter of the CPU.
+ * MiB of V8's young generation. Under load 16, its default, cost 80 MiB more over all workers than 8 and saved no
+ * time that could be measured; 4 saved 40 MiB more and cost a tenth of the CPU.
  */
-const NODE_OPTIONS = ['--max-semi-space-size=8', '--initial-old-space-size=64']
+const YOUNG = '--max-semi-space-size=8'
+/**
+ * MiB that the old one may grow to before it is searched, where content passes through: buffers count in it, and a
+ * heap of 8 MiB was searched for each fourth message of 1 MiB, which took a quarter of the CPU. With 64 a process
+ * takes 15 MiB more under load.
+ */
+const OLD = '--initial-old-space-size=32'
+
+function nodeOptions(role: WorkerRole): string[] {
+  return role === 'smtpd' || role === 'smtpc' ? [YOUNG, OLD] : [YOUNG]
+}
+
 /** Nothing else of our environment is a worker's business. */
 const ENVIRONMENT = ['TZ', 'UV_THREADPOOL_SIZE']
 
@@ -51,7 +60,7 @@ export class WorkerProcess {
   #gone = false
 
   constructor(options: ForkOptions) {
-    const command = [...NODE_OPTIONS, options.script]
+    const command = [...nodeOptions(options.role), options.script]
     const handed = options.pipe ? (['pipe'] as const) : options.descriptors
     const child = spawn(
       SETPRIV ?? process.execPath,

@@ -33,6 +33,9 @@ export interface StoreOpening {
 }
 export const LOADED = 'loaded'
 
+/** The thread's young generation, MiB: a batch is garbage as soon as it is committed. */
+const YOUNG_MIB = 6
+
 let spare: Worker | null = null
 
 /** Makes the thread before qmgr gives up root: its code may be out of reach afterwards. It opens nothing yet. */
@@ -43,7 +46,8 @@ export async function loadStoreThread(): Promise<void> {
 }
 
 function newThread(): Worker {
-  return new Worker(new URL('./store-thread.js', import.meta.url))
+  const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MIB }
+  return new Worker(new URL('./store-thread.js', import.meta.url), { resourceLimits })
 }
 
 /** @param syncDelay milliseconds that every batch takes longer; for tests of a slow disk. */
