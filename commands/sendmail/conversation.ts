@@ -8,13 +8,17 @@
  * Recipients refused for good are named, the others get the message.
  */
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { type Addressed, addressedBy, failedIn, type HeaderSource, moreOf } from './addressed.ts'
 import { type ExitCode, exitCodeOf, exitCodes, replyLine } from './exit-code.ts'
 import { type RefusedRecipient as Failure, refusedIn, secondsToAsk } from './verdict.ts'
 
 export interface Job {
   hello: string
   sender: string
+  /** All of them, where nobody but us looks into the header. */
   recipients: readonly string[]
+  /** -t: what a server makes of it that looks into the header itself. */
+  header: HeaderSource | null
   /** Null when the end is not known yet. */
   size: number | null
   eightBit: boolean
@@ -44,6 +48,7 @@ export interface Verdict {
 }
 
 interface Envelope {
+  to: Addressed
   commands: string[]
   sent: number
   answered: number
@@ -56,15 +61,16 @@ export type State =
   | { phase: 'greeting' }
   | { phase: 'ehlo' }
   | ({ phase: 'envelope' } & Envelope)
-  | { phase: 'data'; failures: readonly Failure[]; limit: number }
+  | { phase: 'data'; to: Addressed; failures: readonly Failure[]; limit: number }
   /** `awaited`: the recipients whose replies are still to come after the dot; in SMTP there is one reply for all. */
-  | { phase: 'content'; failures: readonly Failure[]; awaited: readonly string[] }
+  | { phase: 'content'; to: Addressed; failures: readonly Failure[]; awaited: readonly string[] }
   | { phase: 'done' }
 export type Phase = State['phase']
 
 export type Effect =
   | { kind: 'write'; line: string }
-  | { kind: 'send-content'; limit: number }
+  /** `whole`: with its Bcc, which the server takes out. */
+  | { kind: 'send-content'; limit: number; whole: boolean }
   /** For standard output. */
   | { kind: 'tell'; line: string }
   | { kind: 'verdict'; verdict: Verdict }
@@ -102,11 +108,11 @@ export function onReply(job: Job, state: State, reply: SmtpReply): Step {
     case 'data':
       if (reply.code !== 354) return refused(reply, 'DATA refused', false)
       return {
-        state: { phase: 'content', failures: state.failures, awaited: takenBy(job, state.failures) },
-        effects: [{ kind: 'send-content', limit: state.limit }],
+        state: { phase: 'content', to: state.to, failures: state.failures, awaited: takenBy(state) },
+        effects: [{ kind: 'send-content', limit: state.limit, whole: state.to.byHeader }],
       }
     case 'content':
-      return job.lmtp ? settledOne(state, reply) : settled(state.failures, reply)
+      return job.lmtp ? settledOne(state, reply) : settled(state, reply)
     case 'done':
       return { state, effects: [] }
     default:
@@ -129,16 +135,19 @@ export function onTrouble(state: State, trouble: 'timeout' | 'lost' | 'garbage')
 function startEnvelope(job: Job, reply: SmtpReply): Step {
   const offers = readOffers(reply)
   const limit = Number(offers.get('SIZE') ?? 0) || 0
-  const wrong = whyImpossible(job, offers, limit)
+  const to = addressedBy(job, offers)
+  const wrong = whyImpossible(job, to, offers, limit)
   if (wrong) return done({ exit: exitCodes.data, lines: [wrong], again: false })
+  if (to.recipients.length === 0 && !to.byHeader)
+    return done({ exit: exitCodes.usage, lines: ['no recipients are left'], again: false })
   const commands = [
-    mailCommand(job, offers),
-    ...job.recipients.map((recipient) => rcptCommand(job, offers, recipient)),
+    mailCommand(job, to, offers),
+    ...to.recipients.map((recipient) => rcptCommand(job, offers, recipient)),
   ]
   const pipelining = offers.has('PIPELINING')
   const sent = pipelining ? commands.length : 1
   return {
-    state: { phase: 'envelope', commands, sent, answered: 0, pipelining, failures: [], limit },
+    state: { phase: 'envelope', to, commands, sent, answered: 0, pipelining, failures: [], limit },
     effects: commands.slice(0, sent).map((line) => ({ kind: 'write', line })),
   }
 }
@@ -154,9 +163,9 @@ function readOffers(reply: SmtpReply): ReadonlyMap<string, string> {
   )
 }
 
-function whyImpossible(job: Job, offers: ReadonlyMap<string, string>, limit: number): string {
+function whyImpossible(job: Job, to: Addressed, offers: ReadonlyMap<string, string>, limit: number): string {
   if (limit > 0 && job.size !== null && job.size > limit) return tooLarge(limit)
-  if (needsUtf8(job) && !offers.has('SMTPUTF8')) return 'the server takes no addresses beyond ASCII'
+  if (needsUtf8(job, to) && !offers.has('SMTPUTF8')) return 'the server takes no addresses beyond ASCII'
   return ''
 }
 
@@ -168,20 +177,21 @@ export function tooLarge(limit: number): string {
  * RFC 6531 asks for it when header fields are UTF-8, too. We ask only for addresses: a raw 8-bit Subject, which
  * scripts have always sent, must not make mail bounce at a host that lacks the extension.
  */
-function needsUtf8({ sender, recipients }: Job): boolean {
+function needsUtf8({ sender }: Job, { recipients }: Addressed): boolean {
   return [sender, ...recipients].some((address) => /[^\0-\x7f]/.test(address))
 }
 
-function mailCommand(job: Job, offers: ReadonlyMap<string, string>): string {
+function mailCommand(job: Job, to: Addressed, offers: ReadonlyMap<string, string>): string {
   const parameters = [`MAIL FROM:<${job.sender}>`]
-  if (offers.has('SIZE') && job.size !== null) parameters.push(`SIZE=${job.size}`)
+  if (offers.has('SIZE') && to.size !== null) parameters.push(`SIZE=${to.size}`)
   const body = job.eightBit ? '8BITMIME' : job.body
   if (offers.has('8BITMIME') && body) parameters.push(`BODY=${body}`)
-  if (needsUtf8(job)) parameters.push('SMTPUTF8')
+  if (needsUtf8(job, to)) parameters.push('SMTPUTF8')
   if (offers.has('DSN') && job.ret) parameters.push(`RET=${job.ret}`)
   if (offers.has('DSN') && job.envid) parameters.push(`ENVID=${xtext(job.envid)}`)
   const seconds = job.wait && secondsToAsk(offers.get('VERDICT') ?? '', job.wait.patience)
   if (seconds) parameters.push(`VERDICT=${seconds}`)
+  if (to.byHeader) parameters.push('RCPTHDR')
   if (offers.has('XASIS') && job.asIs) parameters.push('XASIS')
   if (job.account !== null) parameters.push(`XACCOUNT=${xtext(job.account)}`)
   return parameters.join(' ')
@@ -201,7 +211,7 @@ function xtext(text: string): string {
 function onEnvelopeReply(job: Job, state: { phase: 'envelope' } & Envelope, reply: SmtpReply): Step {
   if (reply.code === 421) return refused(reply, 'the server is going away', false)
   if (state.answered === 0 && reply.code !== 250) return refused(reply, `sender <${job.sender}>`, true)
-  const recipient = job.recipients[state.answered - 1] ?? ''
+  const recipient = state.to.recipients[state.answered - 1] ?? ''
   const failed = Math.floor(reply.code / 100) !== 2
   const failures = failed ? [...state.failures, { recipient, reply }] : state.failures
   const answered = state.answered + 1
@@ -209,7 +219,7 @@ function onEnvelopeReply(job: Job, state: { phase: 'envelope' } & Envelope, repl
     job.verify && state.answered > 0 && !failed
       ? [{ kind: 'tell', line: `<${recipient}>: ${replyLine(reply)}` }]
       : []
-  if (answered === state.commands.length) return withEffects(told, endEnvelope(job, failures, state.limit))
+  if (answered === state.commands.length) return withEffects(told, endEnvelope(job, { ...state, failures }))
   const next = state.commands[state.sent]
   if (state.pipelining || next === undefined)
     return { state: { ...state, answered, failures }, effects: told }
@@ -223,21 +233,31 @@ function withEffects(before: readonly Effect[], { state, effects }: Step): Step 
   return { state, effects: [...before, ...effects] }
 }
 
-function endEnvelope(job: Job, failures: readonly Failure[], limit: number): Step {
+function endEnvelope(job: Job, { to, failures, limit }: Envelope): Step {
   const putOff = failures.some(({ reply }) => reply.code < 500)
-  if (job.verify || putOff || failures.length === job.recipients.length) return done(judge(failures))
-  return { state: { phase: 'data', failures, limit }, effects: [{ kind: 'write', line: 'DATA' }] }
+  const nobody = failures.length === to.recipients.length && to.named.length === 0
+  if (job.verify || putOff || nobody) return done(judge(failures))
+  return { state: { phase: 'data', to, failures, limit }, effects: [{ kind: 'write', line: 'DATA' }] }
 }
 
-function settled(failures: readonly Failure[], reply: SmtpReply): Step {
-  const fates = refusedIn(reply)
-  const accepted = Math.floor(reply.code / 100) === 2
-  if (!accepted && (fates.length === 0 || reply.code < 500)) return refused(reply, 'message', false)
-  return done(judge([...failures, ...fates]))
+function settled({ to, failures }: State & { phase: 'content' }, reply: SmtpReply): Step {
+  const fates = [...(to.byHeader ? failedIn(reply) : []), ...refusedIn(reply)]
+  const kind = Math.floor(reply.code / 100)
+  // of a message that was put off as a whole only RCPTHDR tells who is the reason
+  const telling = kind === 2 || fates.some((fate) => Math.floor(fate.reply.code / 100) === kind)
+  if (!telling)
+    return refused(reply, 'message', false, to.byHeader && nobodyNamed(reply) ? exitCodes.usage : null)
+  const { exit, lines, again } = judge([...failures, ...fates])
+  return done({ exit, lines: to.byHeader ? [...lines, ...moreOf(reply)] : lines, again })
 }
 
-function takenBy({ recipients }: Job, failures: readonly Failure[]): string[] {
-  return recipients.filter((recipient) => !failures.some((failure) => failure.recipient === recipient))
+/** What the server answers when the header names nobody, or nobody is left of it. */
+function nobodyNamed({ code, enhanced }: SmtpReply): boolean {
+  return code === 554 && enhanced === '5.5.1'
+}
+
+function takenBy({ to, failures }: { to: Addressed; failures: readonly Failure[] }): string[] {
+  return to.recipients.filter((recipient) => !failures.some((failure) => failure.recipient === recipient))
 }
 
 /** RFC 2033 section 4.2: one reply for each recipient that was taken, in their order. */
@@ -257,8 +277,8 @@ function judge(failures: readonly Failure[]): Verdict {
   return { exit: gravest ? exitOfFailure(gravest.reply) : exitCodes.ok, lines, again: false }
 }
 
-function refused(reply: SmtpReply, what: string, early: boolean): Step {
-  const exit = exitOfFailure(reply)
+function refused(reply: SmtpReply, what: string, early: boolean, by: ExitCode | null = null): Step {
+  const exit = by ?? exitOfFailure(reply)
   const again = early && exit === exitCodes.temporary
   return done({ exit, lines: [`${what}: ${replyLine(reply)}`], again })
 }

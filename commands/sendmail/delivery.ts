@@ -29,7 +29,8 @@ export async function deliver(options: Options, uucp: boolean): Promise<End> {
   )
   if (given.length === 0 && !options.fromHeader) throw new Stop(exitCodes.usage, ['no recipients given'])
   const message = await readMessage(standardInput(), options.ignoreDots || uucp)
-  const recipients = [...new Set([...given, ...(options.fromHeader ? readHeader(message) : [])])]
+  const named = options.fromHeader ? readHeader(message) : []
+  const recipients = [...new Set([...given, ...named])]
   if (recipients.length === 0) throw new Stop(exitCodes.usage, ['no recipients in the header'])
   const user = callerName()
   const sender =
@@ -38,17 +39,21 @@ export async function deliver(options: Options, uucp: boolean): Promise<End> {
     (uucp ? senderOfEnvelopeLines(message.envelopeLines) : null) ??
     user
   const fullName = options.fullName ?? process.env['NAME'] ?? null
-  const header = renderHeader(message.fields, { fullName, address: sender || user })
+  const author = { fullName, address: sender || user }
+  const header = renderHeader(message.fields, author)
+  const asked = options.fromHeader ? renderHeader(message.fields, author, true) : header
   const { body, whole } = message
+  const sizeWith = (text: string) => (whole ? text.length + body.length : null)
   const job: Job = {
     ...jobFor(options, sender, recipients),
-    size: whole ? header.length + body.length : null,
-    eightBit: !whole || isEightBit(header) || isEightBit(body),
+    header: options.fromHeader ? { given: [...new Set(given)], named, size: sizeWith(asked) } : null,
+    size: sizeWith(header),
+    eightBit: !whole || isEightBit(asked) || isEightBit(body),
   }
   const direction = directionOf(options, process.env)
-  const content = contentOf(header, message)
+  const content = (withBcc: boolean) => contentOf(withBcc ? asked : header, message)
   if (direction.kind !== 'sandbox') return handOver(await wayOf(options), job, content)
-  await writeToSandbox(direction.directory, job, content)
+  await writeToSandbox(direction.directory, job, content(false))
   return { exit: exitCodes.ok, lines: [] }
 }
 
@@ -56,7 +61,7 @@ export async function verify(options: Options): Promise<End> {
   const recipients = readRecipients(options.recipients)
   if (recipients.length === 0) throw new Stop(exitCodes.usage, ['no addresses given'])
   const job = jobFor(options, options.sender ?? callerName(), recipients)
-  return handOver(await wayOf(options), { ...job, verify: true }, nothing())
+  return handOver(await wayOf(options), { ...job, verify: true }, nothing)
 }
 
 function jobFor(options: Options, sender: string, recipients: readonly string[]): Job {
@@ -65,6 +70,7 @@ function jobFor(options: Options, sender: string, recipients: readonly string[])
     hello: 'localhost',
     ...{ sender, recipients, body, notify, ret, envid, account, asIs },
     lmtp: directionOf(options, process.env).kind === 'agent',
+    header: null,
     size: null,
     eightBit: false,
     verify: false,

@@ -1,5 +1,5 @@
 /**
- * The header as sendmail hands it on to a server that does not look into it itself: rid of Bcc, and with the From
+ * The header as sendmail hands it on: rid of Bcc unless the server asks the header for recipients (RCPTHDR), and with the From
  * that -F makes where there is none. Text is latin1; see `shared/message/header.ts`.
  */
 import type { Field } from '../../shared/message/header.ts'
@@ -11,9 +11,9 @@ export interface Author {
   address: string
 }
 
-/** With the blank line. */
-export function renderHeader(fields: readonly Field[], author: Author): string {
-  const kept = fields.filter(({ name }) => name !== 'bcc' && name !== 'resent-bcc')
+/** With the blank line. @param whole with Bcc, for a server that looks for recipients there and takes it out. */
+export function renderHeader(fields: readonly Field[], author: Author, whole = false): string {
+  const kept = whole ? fields : fields.filter(({ name }) => name !== 'bcc' && name !== 'resent-bcc')
   const from = author.fullName && !fields.some(({ name }) => name === 'from') ? renderFrom(author) : ''
   return `${from}${kept.map(({ raw }) => raw).join('')}\r\n`
 }

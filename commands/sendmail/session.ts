@@ -40,7 +40,10 @@ export interface Way {
   tell?: (line: string) => void
 }
 
-export async function handOver(way: Way, job: Job, content: AsyncIterable<Buffer>): Promise<Verdict> {
+/** @param whole with its Bcc, for a server that reads the header itself and takes it out. To be called once. */
+export type Content = (whole: boolean) => AsyncIterable<Buffer>
+
+export async function handOver(way: Way, job: Job, content: Content): Promise<Verdict> {
   return insist<Verdict>(way, () => attempt(way, job, content))
 }
 
@@ -63,7 +66,7 @@ function isVerdict(result: object): result is Verdict {
   return 'exit' in result
 }
 
-async function attempt(way: Way, job: Job, content: AsyncIterable<Buffer>): Promise<Verdict> {
+async function attempt(way: Way, job: Job, content: Content): Promise<Verdict> {
   const socket = await open(way)
   return isVerdict(socket) ? socket : new Session(socket, way, job, content).run()
 }
@@ -90,7 +93,7 @@ class Session {
   readonly #socket: Socket
   readonly #way: Way
   readonly #job: Job
-  readonly #content: AsyncIterable<Buffer>
+  readonly #content: Content
   readonly #replies = new ReplyReader()
   #state: State = begin
   #timer: NodeJS.Timeout | null = null
@@ -98,7 +101,7 @@ class Session {
   #end: (verdict: Verdict) => void = () => undefined
   #fail: (error: unknown) => void = () => undefined
 
-  constructor(socket: Socket, way: Way, job: Job, content: AsyncIterable<Buffer>) {
+  constructor(socket: Socket, way: Way, job: Job, content: Content) {
     this.#socket = socket
     this.#way = way
     this.#job = job
@@ -140,14 +143,14 @@ class Session {
       if (effect.kind === 'write') this.#way.trace?.(`>>> ${effect.line}`)
       if (effect.kind === 'tell') this.#way.tell?.(effect.line)
       if (effect.kind === 'verdict') this.#end(effect.verdict)
-      if (effect.kind === 'send-content') void this.#send(effect.limit).catch(this.#fail)
+      if (effect.kind === 'send-content') void this.#send(effect).catch(this.#fail)
     }
   }
 
-  async #send(limit: number): Promise<void> {
+  async #send({ limit, whole }: Extract<Effect, { kind: 'send-content' }>): Promise<void> {
     const dots = new DotStuffer()
     let octets = 0
-    for await (const piece of this.#content) {
+    for await (const piece of this.#content(whole)) {
       if (this.#state.phase !== 'content') return
       octets += piece.length
       if (limit > 0 && octets > limit)

@@ -31,7 +31,7 @@ export function address(scene: Scene, phase: In<'data' | 'chunk'>, size: number,
   const { recipients } = named
   const refuse = (reply: SmtpReply) => dropped(finish(state, phase, reply))
   if (recipients.kind === 'bad') return refuse(withReason(replies.badHeader, recipients.what))
-  const list = [...new Set(recipients.list)]
+  const list = withoutThose(setting, phase.transaction, [...new Set(recipients.list)])
   const { agreed } = phase.transaction
   if (agreed + list.length === 0) return refuse(replies.noneNamed)
   if (agreed + list.length > setting.recipientLimit) return refuse(replies.tooManyNamed)
@@ -47,6 +47,16 @@ export function address(scene: Scene, phase: In<'data' | 'chunk'>, size: number,
     named: list,
     asked: 0,
     fates: [],
+  })
+}
+
+/** An Exim that takes the arguments away does so before the aliases and behind them; so does `conclude`. */
+function withoutThose(setting: Setting, { without }: Transaction, list: string[]): string[] {
+  if (!without) return list
+  const away = new Set(without)
+  return list.filter((one) => {
+    const address = readAddress(setting, `<${one}>`, true, false)
+    return typeof address !== 'string' || !away.has(address)
   })
 }
 
@@ -112,7 +122,11 @@ function conclude(setting: Setting, state: State, phase: In<'address'>): Step {
     const nobody = { code, enhanced, text: 'The message goes to nobody' }
     return dropped(finish(state, phase, withNamed(nobody, fates, true)))
   }
-  return handOver(setting, state, phase)
+  if (!transaction.without) return handOver(setting, state, phase)
+  const away = new Set(transaction.without)
+  const recipients = transaction.recipients.filter(({ address }) => !away.has(address))
+  if (recipients.length === 0) return dropped(finish(state, phase, replies.noneNamed))
+  return handOver(setting, state, { ...phase, transaction: { ...transaction, recipients } })
 }
 
 /** The content is of no use any more. */

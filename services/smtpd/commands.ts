@@ -188,6 +188,7 @@ function rcpt({ setting, state, now }: Scene, phase: In<'mail'>, argument: strin
   const asked = readRecipient(setting, transaction, argument)
   if ('code' in asked) return agree(state, phase, answerAtOnce(transaction, NOBODY, refusal(asked)))
   const { address } = asked
+  if (transaction.without) return takeAway(state, phase, transaction.without, address)
   const unwanted = whyNotTo(address, setting, state)
   if (unwanted) return agree(state, phase, answerAtOnce(transaction, asked, refusal(unwanted)))
   const known = now.knownAnswer({ address, mayRelay })
@@ -212,6 +213,12 @@ function screenFirst(scene: Scene, phase: In<'mail'>, argument: string): Step {
   return { state: next.state, effects: [askAbout(setting, phase.hello), ...next.effects] }
 }
 
+/** It need not exist. */
+function takeAway(state: State, phase: In<'mail'>, before: readonly string[], address: string): Step {
+  const transaction = { ...phase.transaction, without: before.concat(address) }
+  return move(state, { ...phase, transaction }, say(replies.recipientTakenAway))
+}
+
 const NOBODY: AskedRecipient = { address: '', parameters: {} }
 
 function agree(state: State, phase: In<'mail'>, { transaction, effects }: Paid): Step {
@@ -228,7 +235,8 @@ function readRecipient(
   const parameters = readRcptParameters(asked.rest, transaction.smtputf8)
   if ('code' in parameters) return parameters
   // RFC 5321 section 4.5.3.1.10: 452, and what was accepted stays so
-  if (transaction.agreed >= setting.recipientLimit) return replies.tooManyRecipients
+  const taken = transaction.without?.length ?? transaction.agreed
+  if (taken >= setting.recipientLimit) return replies.tooManyRecipients
   const address = readAddress(setting, asked.path, transaction.smtputf8, false)
   return typeof address === 'string' ? { address, parameters } : address
 }

@@ -179,6 +179,7 @@ export class Listener extends SMTPServer {
       qualifyDomain: isSubmission(slice.kind) ? this.#site.qualifyDomain : '',
       cutThrough: slice.cutThrough,
       holdLimit: slice.holdLimit,
+      removesArguments: slice.removesArguments,
       requireSignature: slice.requireSignature,
       screening: mayRelay || this.#exempt(client) ? null : slice.screening,
     }

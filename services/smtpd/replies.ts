@@ -15,6 +15,7 @@ export const replies = {
   ok: defineReply(250, '2.0.0', 'Ok'),
   senderOk: defineReply(250, '2.1.0', 'Sender ok'),
   recipientOk: defineReply(250, '2.1.5', 'Recipient ok'),
+  recipientTakenAway: defineReply(250, '2.1.5', 'Will not get it'),
   // RFC 5321 section 3.5.3: we neither confirm nor deny
   cannotVerify: defineReply(252, '2.5.0', 'Send some mail, and we shall see'),
   sendContent: defineReply(354, '', 'End with <CRLF>.<CRLF>'),

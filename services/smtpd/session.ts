@@ -232,7 +232,9 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
   const { transaction } = phase
   if (transaction.stands) return finish(braked, phase, plain, eachFate(transaction, plain, answer.fates))
   const attempted = answer.fates ? withFates(plain, answer.fates) : plain
-  const reply = answer.kind === 'accepted' ? withNamed(attempted, phase.fates, !answer.fates) : attempted
+  // with verdicts of the first attempt, those who were refused before it are named beside them
+  const named = answer.kind === 'accepted' || answer.fates !== undefined
+  const reply = named ? withNamed(attempted, phase.fates, !answer.fates) : attempted
   return finish(braked, phase, reply)
 }
 

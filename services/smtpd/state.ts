@@ -52,6 +52,8 @@ export interface Setting {
   cutThrough: number
   /** Milliseconds that a message may wait for its release (RFC 4865); 0: not offered. */
   holdLimit: number
+  /** RCPTHDR: those whom RCPT names do not get the message. */
+  removesArguments: boolean
   /** Mail is taken only with a valid signature of its sender. */
   requireSignature: boolean
   /** How this client is looked at; null: not at all. */
@@ -154,6 +156,8 @@ export interface Transaction {
   asIs: boolean
   /** XNAME: the author's name, where the caller gives one. */
   authorName?: string
+  /** RCPTHDR where RCPT takes away: who does not get the message, however he is named; null: RCPT adds. */
+  without: readonly string[] | null
   /** RCPT commands so far. */
   asked: number
   /** RCPT commands that were accepted. */

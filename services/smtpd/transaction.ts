@@ -18,8 +18,9 @@ export function openTransaction(
   sender: string,
   parameters: MailParameters,
   startedAt: number,
-  { cutThrough, requireSignature, kind }: Pick<Setting, 'cutThrough' | 'requireSignature' | 'kind'>,
+  setting: Pick<Setting, 'cutThrough' | 'requireSignature' | 'kind' | 'removesArguments'>,
 ): Transaction {
+  const { cutThrough, requireSignature, kind, removesArguments } = setting
   return {
     id,
     startedAt,
@@ -33,6 +34,7 @@ export function openTransaction(
     asksHeader: parameters.asksHeader === true,
     asIs: parameters.asIs === true,
     ...(parameters.authorName !== undefined && { authorName: parameters.authorName }),
+    without: removesArguments && parameters.asksHeader === true ? [] : null,
     asked: 0,
     agreed: 0,
     first: '',

@@ -110,6 +110,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       commandTimeout: listener.values['command-timeout'],
       cutThrough: listener.values['cut-through'] === 'yes' ? listener.values['cut-through-deadline'] : 0,
       holdLimit: isSubmission(kind) ? listener.values['hold-limit'] : 0,
+      removesArguments: listener.values['t-arguments'] === 'remove',
       requireSignature: listener.values['require-signature'] === 'yes',
       screening,
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),

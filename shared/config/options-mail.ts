@@ -141,6 +141,11 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'smtpd'],
     only: ['submission', 'local'],
   }),
+  't-arguments': one(t.oneOf('add', 'remove'), 'add', {
+    doc: 'With `sendmail -t`, those on the command line get the message beside those in the header, or do not get it (as with Exim).',
+    readers: ['mcp', 'smtpd'],
+    only: ['local'],
+  }),
   'require-signature': one(t.oneOf('yes', 'no'), 'no', {
     doc: 'Take only mail that the domains in From and of the reverse-path have signed (DKIM), all of it; a stolen relay cannot originate.',
     readers: ['mcp', 'smtpd'],

@@ -97,6 +97,8 @@ export interface ListenerSlice {
   cutThrough: number
   /** How long a message may wait for its release (RFC 4865); 0: FUTURERELEASE is not offered. */
   holdLimit: number
+  /** RCPTHDR: those whom RCPT names are taken away from those of the header, in place of added. */
+  removesArguments: boolean
   /** Take only mail with a valid DKIM signature of its sender. */
   requireSignature: boolean
   /** How strangers are looked at; null: not at all. */

@@ -51,6 +51,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     qualifyDomain: slice.kind === 'mx' ? '' : 'example.org',
     cutThrough: slice.cutThrough,
     holdLimit: slice.holdLimit,
+    removesArguments: slice.removesArguments,
     requireSignature: slice.requireSignature,
     screening: slice.screening,
     ...change,

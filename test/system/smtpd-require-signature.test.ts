@@ -34,6 +34,7 @@ before(
           relayPort: sink.port,
           more: `
 listener "strict" { type mx; address 127.0.0.1; port 0; require-signature yes; relay { localhost; }; };
+listener "users" { type submission; address 127.0.0.1; port 0; require-signature yes; relay { localhost; }; };
 zone "strict.example" { type relay; require-signature yes; hosts { "127.0.0.1" port ${sink.port}; }; };
 resolver { nameservers { 127.0.0.1 port ${names.port}; }; timeout 3s; attempts 1; };`,
         }),
@@ -130,6 +131,34 @@ test('a zone that wants signatures gets no other mail, whatever else is among th
   assert.deepEqual((await sink.received(before + 1)).at(-1)?.to, ['far@strict.example'])
   assert.equal((await mailsIn(posthorn.maildir('anna'), 1)).length, 1)
   assert.equal((await sendMail(mx, { ...envelope, content: plain })).code, 250, 'other zones are as before')
+})
+
+test('with RCPTHDR, on the listener and on a zone that the header names', { timeout }, async () => {
+  const whole = 'Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <1@client.example>\r\n'
+  const send = async (listener: string, content: string, from = 'sam@client.example') => {
+    const session = await openSession(posthorn.ports[listener] ?? 0)
+    await session.say(`MAIL FROM:<${from}> RCPTHDR`)
+    assert.equal((await session.say('DATA')).code, 354)
+    const reply = await session.say(`${content}.`)
+    await session.quit()
+    return reply
+  }
+  const to = (address: string) => `${whole}${HEADER.replace('far@relay.example', address)}`
+  const before = sink.mails.length
+  for (const [listener, address] of [
+    ['users', 'far@relay.example'],
+    ['submission', 'far@strict.example'],
+  ] as const) {
+    const header = to(address)
+    const plain = await send(listener, `${header}\r\nx\r\n`)
+    assert.deepEqual([plain.code, plain.enhanced, listener], [550, '5.7.22', listener])
+    assert.equal((await send(listener, sign(header, 'x\r\n'))).code, 250)
+    assert.equal((await send(listener, sign(header, 'y\r\n'), '')).code, 250)
+  }
+  const open = await send('submission', `${to('far@relay.example')}\r\nx\r\n`)
+  assert.equal(open.code, 250, 'where nobody asks for it')
+  await sink.received(before + 5)
+  await noContentLeft()
 })
 
 test('a client that leaves while its key is looked up loses nothing but its message', {

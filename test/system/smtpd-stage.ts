@@ -89,6 +89,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     bounds: stageBounds,
     cutThrough: 0,
     holdLimit: 0,
+    removesArguments: false,
     requireSignature: false,
     screening: null,
     ...change,

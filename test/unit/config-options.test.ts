@@ -139,6 +139,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'listener header-nul': ['type mx; port 26;', 'type mx; port 26; header-nul pass;'],
   'listener header-8bit': ['type mx; port 26;', 'type mx; port 26; header-8bit refuse;'],
   'listener hold-limit': ['type submission; port 26;', 'type submission; port 26; hold-limit 1d;'],
+  'listener t-arguments': ['socket "a.sock";', 'socket "a.sock"; t-arguments remove;'],
   'listener require-signature': ['type mx; port 26;', 'type mx; port 26; require-signature yes;'],
   'zone require-signature': ['type local;', 'type local; require-signature yes;'],
   'policy users': ['', 'users { 7; };'],

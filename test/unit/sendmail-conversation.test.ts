@@ -19,6 +19,7 @@ const job: Job = {
   hello: 'localhost',
   sender: 'ann@x.org',
   recipients: ['bob@y.org', 'cyd@y.org'],
+  header: null,
   size: 100,
   eightBit: true,
   body: null,
@@ -46,7 +47,8 @@ function play(replies: readonly string[], changes: Partial<Job> = {}): Played {
       played.state = state
       for (const effect of effects) {
         if (effect.kind === 'write') played.said.push(effect.line)
-        if (effect.kind === 'send-content') played.said.push('<content>')
+        if (effect.kind === 'send-content')
+          played.said.push(effect.whole ? '<content with Bcc>' : '<content>')
         if (effect.kind === 'tell') played.said.push(`* ${effect.line}`)
         if (effect.kind === 'verdict') played.verdict = effect.verdict
       }
@@ -154,6 +156,64 @@ test('the verdict names who was refused; who waits is in good hands', () => {
   assert.deepEqual([refused?.exit, refused?.lines[1]], [77, '<cyd@y.org>: 550 go away'])
   const disk = '451-4.3.0 disk|451 4.3.0 <bob@y.org> never: 550 5.1.1 no'
   assert.equal(play([...envelope, disk], asked).verdict?.exit, 75)
+})
+
+const HEADED = ['220 x', '250-x|250-PIPELINING|250-SIZE 1000|250-VERDICT 240|250 RCPTHDR']
+const header = { given: ['bob@y.org'], named: ['cyd@y.org'], size: 120 }
+
+test('-t where the server reads the header: it has all of it, and RCPT names the command line', () => {
+  const { said, verdict } = play(
+    [...HEADED, fine, fine, '354 go', '250-2.0.0 T1|250 2.0.0 <cyd@y.org> taken: 250 ok'],
+    { header },
+  )
+  assert.deepEqual(said.slice(1), [
+    'MAIL FROM:<ann@x.org> SIZE=120 RCPTHDR',
+    'RCPT TO:<bob@y.org>',
+    'DATA',
+    '<content with Bcc>',
+    'QUIT',
+  ])
+  assert.deepEqual(verdict, { exit: 0, lines: [], again: false })
+})
+
+test('-t: fates of the header in the reply are those of RCPT', () => {
+  const end = (reply: string, changes: Partial<Job> = {}) => {
+    const { exit, lines } =
+      play([...HEADED, fine, fine, '354 go', reply], { header, ...changes }).verdict ?? {}
+    return [exit, lines]
+  }
+  assert.deepEqual(end('250-2.0.0 T1|250 2.0.0 <cyd@y.org> refused: 550 5.1.1 none'), [
+    67,
+    ['<cyd@y.org>: 550 5.1.1 none'],
+  ])
+  assert.deepEqual(
+    end(
+      '451-4.4.3 to nobody|451-4.4.3 <cyd@y.org> refused: 550 5.1.1 none|451 4.4.3 <e@y.org> later: 451 4.4.3 DNS',
+    ),
+    [75, ['<cyd@y.org>: 550 5.1.1 none', '<e@y.org>: 451 4.4.3 DNS']],
+  )
+  const verdict =
+    '250-2.0.0 T1|250-2.0.0 <bob@y.org> never: 550 5.7.1 no|250-2.0.0 <e@y.org> later: 451 4.2.1 wait|' +
+    '250 2.0.0 <cyd@y.org> refused: 550 5.1.1 none'
+  assert.deepEqual(end(verdict, { wait: { patience: null } }), [
+    67,
+    ['<cyd@y.org>: 550 5.1.1 none', '<bob@y.org>: 550 5.7.1 no'],
+  ])
+  assert.deepEqual(end('554 5.5.1 The header names no recipients'), [
+    64,
+    ['message: 554 5.5.1 The header names no recipients'],
+  ])
+  assert.deepEqual(end('554 5.5.3 too many'), [65, ['message: 554 5.5.3 too many']])
+})
+
+test('-t: those of the command line may all be refused, and the header goes on', () => {
+  assert.ok(play([...HEADED, fine, '550 5.1.1 none'], { header }).said.includes('DATA'))
+  assert.ok(!play([...HEADED, fine, '451 4.4.3 later'], { header }).said.includes('DATA'))
+  const alone = play([...HEADED, fine, '550 5.1.1 none'], { header: { ...header, named: [] } })
+  assert.deepEqual([alone.verdict?.exit, alone.said.includes('DATA')], [67, false])
+  const removed = ['220 x', '250-x|250 RCPTHDR REMOVE']
+  const nobody = play(removed, { sender: '', header: { ...header, named: ['bob@y.org'] } })
+  assert.deepEqual([nobody.verdict?.exit, nobody.said.length], [64, 2])
 })
 
 test('refusals at each stage', () => {

@@ -19,6 +19,7 @@ const later: Outcome = { kind: 'later', reply: reply(451), blame: 'recipient' }
 function transactionOf(kind: 'lmtp' | 'mx', ...asked: string[][]) {
   let transaction = openTransaction(1, 'a@b.example', MAIL, 0, {
     cutThrough: 1000,
+    removesArguments: false,
     requireSignature: false,
     kind,
   })

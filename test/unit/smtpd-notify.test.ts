@@ -19,6 +19,7 @@ function envelopeOf(...asked: [address: string, parameters: string, ...targets: 
   assert.ok(!('code' in mail))
   let transaction = openTransaction(1, 'a@client.example', mail, 0, {
     cutThrough: 0,
+    removesArguments: false,
     requireSignature: false,
     kind: 'mx',
   })

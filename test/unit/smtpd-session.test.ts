@@ -33,6 +33,7 @@ const setting: Setting = {
   qualifyDomain: '',
   cutThrough: 0,
   holdLimit: 0,
+  removesArguments: false,
   requireSignature: false,
   screening: null,
 }

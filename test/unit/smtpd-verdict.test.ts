@@ -37,6 +37,7 @@ test('the client’s word holds instead of the listener’s, and nobody waits fo
   const parameters = { size: 0, body: '7bit', smtputf8: false, verdict: 7 } as const
   const transaction = openTransaction(1, 'a@x', parameters, 0, {
     cutThrough: 0,
+    removesArguments: false,
     requireSignature: false,
     kind: 'submission',
   })
@@ -45,6 +46,7 @@ test('the client’s word holds instead of the listener’s, and nobody waits fo
   assert.deepEqual(waitFor({ ...transaction, recipients }), { cutThrough: 0, verdict: false })
   const plain = openTransaction(1, 'a@x', { size: 0, body: '7bit', smtputf8: false }, 0, {
     cutThrough: 5000,
+    removesArguments: false,
     requireSignature: false,
     kind: 'mx',
   })
