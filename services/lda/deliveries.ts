@@ -15,8 +15,9 @@ import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
 import type { Mailbox } from '../../shared/message/route.ts'
 import { errorCode, failureOutcome, oursOutcome } from './failure.ts'
-import { type Copy, Maildir } from './maildir.ts'
+import { Maildir } from './maildir.ts'
 import { type Newlines, toUnix, UnixNewlines, untouched } from './newline.ts'
+import { SealedCopy } from './sealed-copy.ts'
 import { type CopyPlan, planCopies, traceHeader } from './trace-header.ts'
 
 type Deliver = Payload<'deliver'>
@@ -29,6 +30,15 @@ export interface DeliveriesOptions {
   /** A name that no other file in the Maildir has, nor will have. */
   name: (now: number) => string
   credit: (stream: number, octets: number) => void
+}
+
+/** A message on its way to disk, as it is or encrypted. */
+interface Copy {
+  write: (octets: Uint8Array) => void
+  /** When more may come; null: now. */
+  pending?: () => Promise<void> | null
+  commit: () => Promise<void>
+  discard: () => void
 }
 
 const NEVER = new Promise<never>(() => undefined)
@@ -104,7 +114,16 @@ export class Deliveries {
     if (last) writeAll(intake.slots, intake.newlines.end())
     const someOpen = intake.slots.some((slot) => slot.copy)
     if (last || !someOpen) intake.end('whole')
-    else this.#options.credit(stream, data.length)
+    else this.#creditWhenTaken(intake.slots, stream, data.length)
+  }
+
+  /** Encryption takes its time, and must not be sent more than it can take. */
+  #creditWhenTaken(slots: readonly Slot[], stream: number, octets: number): void {
+    const waits = slots.flatMap(({ copy }) => copy?.pending?.() ?? [])
+    if (waits.length === 0) return this.#options.credit(stream, octets)
+    void Promise.all(waits).then(() => {
+      if (this.#intakes.has(stream)) this.#options.credit(stream, octets)
+    })
   }
 
   /** Stops an attempt whose content is still coming; what came whole goes through. */
@@ -121,7 +140,7 @@ export class Deliveries {
   async #attempt(request: Deliver): Promise<Delivered> {
     const slots = this.#begin(request)
     const { content } = request
-    if (content) writeAll(slots, isBinary(request) ? content : toUnix(content))
+    if (content) writeAll(slots, isUntouched(request) ? content : toUnix(content))
     else if (slots.some((slot) => slot.copy)) await this.#receive(request, slots)
     await Promise.all(slots.map(commit))
     this.#report(request, slots)
@@ -165,17 +184,27 @@ export class Deliveries {
   }
 
   #start(slot: Slot, maildir: Maildir, request: Deliver): void {
+    const now = this.#options.now()
+    const binary = request.body === 'binarymime'
+    const trace = (newline: '\n' | '\r\n') => traceHeader(request.sender, slot.plan, newline)
     try {
-      slot.copy = maildir.begin(this.#options.name(this.#options.now()))
+      const copy = maildir.begin(this.#options.name(now))
+      const mailbox = mailboxOf(request)
+      if (mailbox?.encryption) {
+        const { encryption, home } = mailbox
+        slot.copy = new SealedCopy(copy, { encryption, home, now, binary, trace })
+        return
+      }
+      slot.copy = copy
     } catch (error) {
       return fail(slot, failureOutcome(error), error)
     }
-    write(slot, traceHeader(request.sender, slot.plan, isBinary(request) ? '\r\n' : '\n'))
+    write(slot, trace(binary ? '\r\n' : '\n'))
   }
 
   async #receive(request: Deliver, slots: Slot[]): Promise<void> {
     const { attempt } = request
-    const newlines = isBinary(request) ? untouched : new UnixNewlines()
+    const newlines = isUntouched(request) ? untouched : new UnixNewlines()
     const how = await new Promise<'whole' | 'off'>((end) => {
       this.#intakes.set(attempt, { slots, newlines, end })
     })
@@ -196,8 +225,13 @@ export class Deliveries {
   }
 }
 
-function isBinary({ body }: Deliver): boolean {
-  return body === 'binarymime'
+function mailboxOf({ route }: Deliver): Mailbox | null {
+  return route.kind === 'local' ? route.mailbox : null
+}
+
+/** Binary content stays as it is; what is to be encrypted sees to its line ends itself. */
+function isUntouched(request: Deliver): boolean {
+  return request.body === 'binarymime' || mailboxOf(request)?.encryption !== undefined
 }
 
 function emptySlot(plan: CopyPlan): Slot {

@@ -6,6 +6,7 @@
  * failure; shortage in the process or the machine is ours and is held against nobody.
  */
 import type { Blame, Outcome } from '../../shared/message/outcome.ts'
+import { KeyTrouble } from './cipher.ts'
 
 /** A mailbox that is not as it must be: a link where a directory should be, somebody else's directory. */
 export class MailboxRefused extends Error {
@@ -39,8 +40,17 @@ const unforeseen: Verdict = {
   blame: 'ours',
 }
 
+/** RFC 3463 section 3.8: cryptographic failure. */
+const noKey: Verdict = {
+  code: 451,
+  enhanced: '4.7.5',
+  text: 'the key of the mailbox cannot be used',
+  blame: 'recipient',
+}
+
 export function failureOutcome(error: unknown): Extract<Outcome, { kind: 'later' }> {
   if (error instanceof MailboxRefused) return later({ ...unforeseen, enhanced: '4.2.0', blame: 'recipient' })
+  if (error instanceof KeyTrouble) return later(noKey)
   const code = errorCode(error)
   return later((Object.hasOwn(verdicts, code) ? verdicts[code] : undefined) ?? unforeseen)
 }

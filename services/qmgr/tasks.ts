@@ -32,7 +32,9 @@ export function tasksOf(entry: Entry, slots: readonly Slot[], most: (route: Rout
 }
 
 function transactionKey(route: Route): string {
-  return route.kind === 'local'
-    ? `${route.destination} ${route.mailbox.path}`
-    : `${route.destination} ${route.protocol}`
+  if (route.kind === 'smtp') return `${route.destination} ${route.protocol}`
+  const { path, encryption } = route.mailbox
+  // two zones may share a Maildir, and only one of them encrypt
+  const sealed = encryption ? ` ${JSON.stringify(encryption)}` : ''
+  return `${route.destination} ${path}${sealed}`
 }

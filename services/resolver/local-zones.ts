@@ -112,6 +112,7 @@ export class LocalZones implements Directory {
       home: user.home,
       format: 'maildir',
       path: maildirOf(user, zone.maildir),
+      ...(zone.encryption && { encryption: zone.encryption }),
     }
   }
 }

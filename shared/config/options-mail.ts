@@ -2,6 +2,7 @@
  * The option table, first part: what mail is taken in and what becomes of it. See `options.ts`.
  */
 import { block, everyone, many, maybe, needed, one, sectionName } from './blocks.ts'
+import { type Delivery, delivery } from './delivery-values.ts'
 import { authUse } from './login-values.ts'
 import { allOf, matchList } from './match-list.ts'
 import { bounds } from './options-bounds.ts'
@@ -199,11 +200,15 @@ export const zoneBlock = block(
       readers: ['resolver'],
       only: ['local'],
     }),
-    deliver: one(v.delivery, '~/Maildir', {
-      doc: "The mailbox: a Maildir below the user's home.",
-      readers: ['resolver'],
-      only: ['local'],
-    }),
+    deliver: one<Delivery>(
+      delivery,
+      { maildir: '~/Maildir', encryption: null },
+      {
+        doc: "The mailbox: a Maildir below the user's home. With `encrypt-to` it gets ciphertext only: for recipients of age, or by gpg for a fingerprint or an address in the user's keyring; each KEY may be a file, `~/PATH` or `/PATH`. From, To, Date and Message-ID stay readable with `show-header`, Subject never.",
+        readers: ['resolver'],
+        only: ['local'],
+      },
+    ),
     hosts: one(t.braced(v.nextHop, 50), [], {
       doc: 'The hosts to send to, in order; port 25 for smtp, 24 for lmtp.',
       readers: ['resolver'],

@@ -3,6 +3,7 @@
  * `configure`. `shared/config/slice.ts` makes them from the checked config tree; the option table says which
  * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
  */
+import type { Encryption } from '../message/route.ts'
 
 import type { BoundsSlice } from './bounds.ts'
 import type { ScreeningFacts, ScreeningSlice } from './client-slices.ts'
@@ -266,6 +267,8 @@ export interface ZoneSlice {
   aliases: string[]
   /** local: a Maildir, relative to the home where it begins with `~/`. */
   maildir: string | null
+  /** local: how mail is stored, where it is not as it came. */
+  encryption: Encryption | null
   /** relay: the next hops in order. */
   hosts: { host: string; port: number; protocol: 'smtp' | 'lmtp' }[]
 }

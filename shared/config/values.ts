@@ -119,28 +119,6 @@ export const mailboxes: Type<Mailboxes> = {
   print: (value) => (value.kind === 'system' ? 'system' : quote(value.path)),
 }
 
-/** `maildir "~/Maildir"`; `~/` is the user's home. */
-export const delivery: Type<string> = {
-  syntax: 'maildir "PATH"',
-  read: (args) => {
-    if (args.oneOf(['maildir']) === undefined) return undefined
-    return args.parse('"PATH"', readMaildir)
-  },
-  valid: (value) => typeof value === 'string',
-  print: (value) => `maildir ${quote(value)}`,
-}
-
-function readMaildir(text: string): Reading<string> {
-  const parts = text.split('/')
-  if (parts.includes('..') || parts.includes('.'))
-    return bad('`.` and `..` do not belong in the path of a mailbox')
-  if (text.startsWith('~/') && parts.length > 1 && parts[1] !== '') return ok(text)
-  if (text.startsWith('~')) return bad(`\`${text}\` names no folder`, 'for example `~/Maildir`')
-  if (text.startsWith('/'))
-    return bad('one Maildir for all users', 'begin it with `~/`, the home of each user')
-  return bad(`\`${text}\` is relative to nothing`, `write \`~/${text}\``)
-}
-
 export interface NextHop {
   host: string
   port: number

@@ -35,7 +35,16 @@ function buildZone(zone: Zone, minimumUid: number, facts: Facts, problems: Probl
 function bare({ name, values }: Zone) {
   const cutThrough = values['cut-through'] === 'yes' ? values['cut-through-deadline'] : 0
   const requireSignature = values['require-signature'] === 'yes'
-  return { name, cutThrough, requireSignature, users: null, aliases: [], maildir: null, hosts: [] }
+  return {
+    name,
+    cutThrough,
+    requireSignature,
+    users: null,
+    aliases: [],
+    maildir: null,
+    encryption: null,
+    hosts: [],
+  }
 }
 
 function buildLocal(zone: Zone, minimumUid: number, facts: Facts, problems: Problems): ZoneSlice {
@@ -53,7 +62,7 @@ function buildLocal(zone: Zone, minimumUid: number, facts: Facts, problems: Prob
     if (facts.readable(file) !== 'yes') problems.warn(placeOf(zone, 'aliases'), `${file} cannot be read`)
   }
   const users = mailboxes.kind === 'file' ? mailboxes : ({ kind: 'system', minimumUid } as const)
-  return { ...bare(zone), type: 'local', users, aliases: files, maildir: deliver }
+  return { ...bare(zone), type: 'local', users, aliases: files, ...deliver }
 }
 
 function buildRelay(zone: Zone, problems: Problems): ZoneSlice {

@@ -7,7 +7,7 @@
  * the host list of a relay zone, `local:<uid>` for mailboxes. `provider` names who runs the mail exchangers that are
  * tried first; all destinations of one provider share limits in qmgr.
  */
-import { type Infer, integer, list, oneOf, optional, string, struct, union } from '../base/shape.ts'
+import { boolean, type Infer, integer, list, oneOf, optional, string, struct, union } from '../base/shape.ts'
 
 /** One next hop: a name for logs and TLS, addresses to connect to in order (IP literals, no brackets). */
 export const hostShape = struct({
@@ -19,6 +19,16 @@ export const hostShape = struct({
 })
 export type Host = Infer<typeof hostShape>
 
+/** For whom lda encrypts before it stores. */
+export const encryptionShape = struct({
+  kind: oneOf('age', 'openpgp'),
+  /** age: recipients; openpgp: fingerprints, addresses; both: files, `/PATH` or `~/PATH` below the home. */
+  keys: list(string, 20),
+  /** From, To, Date and Message-ID stay readable. */
+  showHeader: boolean,
+})
+export type Encryption = Infer<typeof encryptionShape>
+
 export const mailboxShape = struct({
   /** The system user that owns the mailbox; lda runs as this uid and gid and as nothing else. */
   user: string,
@@ -28,6 +38,7 @@ export const mailboxShape = struct({
   format: oneOf('maildir'),
   /** Absolute path of the Maildir. */
   path: string,
+  encryption: optional(encryptionShape),
 })
 export type Mailbox = Infer<typeof mailboxShape>
 

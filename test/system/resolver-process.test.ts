@@ -67,7 +67,15 @@ let qmgr: Link
 let smtpd: Link
 
 function zone(name: string, type: ZoneSlice['type'], more: Partial<ZoneSlice> = {}): ZoneSlice {
-  const plain = { cutThrough: 0, requireSignature: false, users: null, aliases: [], maildir: null, hosts: [] }
+  const plain = {
+    cutThrough: 0,
+    requireSignature: false,
+    users: null,
+    aliases: [],
+    maildir: null,
+    encryption: null,
+    hosts: [],
+  }
   return { name, type, ...plain, ...more }
 }
 

@@ -189,6 +189,7 @@ test('zones as the resolver wants them', { timeout }, () => {
       users: { kind: 'system', minimumUid: 500 },
       aliases: [],
       maildir: '~/Maildir',
+      encryption: null,
       hosts: [],
     },
     {
@@ -199,6 +200,7 @@ test('zones as the resolver wants them', { timeout }, () => {
       users: null,
       aliases: [],
       maildir: null,
+      encryption: null,
       hosts: [
         { host: '::1', port: 2424, protocol: 'lmtp' },
         { host: 'mail.internal', port: 24, protocol: 'lmtp' },

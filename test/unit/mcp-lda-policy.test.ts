@@ -25,6 +25,7 @@ function zone(users: ZoneSlice['users']): ZoneSlice {
     users,
     aliases: [],
     maildir: '~/Maildir',
+    encryption: null,
     hosts: [],
   }
 }

@@ -19,6 +19,7 @@ function zone(name: string, type: ZoneSlice['type'] = 'local'): ZoneSlice {
     users: null,
     aliases: [],
     maildir: null,
+    encryption: null,
     hosts: [],
   }
 }
