@@ -11,15 +11,23 @@ const LINE = 48
 
 export class AgeCipher implements Cipher {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>
+  readonly #stop: (error: unknown) => void
   readonly #done: Promise<void>
   #pending: Promise<void> | null = null
 
   constructor(recipients: readonly string[], sink: Sink) {
-    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+    // its controller alone ends a write that waits for a reader
+    let stop: (error: unknown) => void = () => undefined
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>({
+      start: (controller) => {
+        stop = (error) => controller.error(error)
+      },
+    })
+    this.#stop = stop
     this.#writer = writable.getWriter()
     this.#writer.closed.catch(() => undefined) // `end` tells
     this.#done = encrypt(recipients, readable, sink).catch((error: unknown) => {
-      void this.#writer.abort(error).catch(() => undefined)
+      stop(error)
       throw error
     })
     this.#done.catch(() => undefined) // so does this
@@ -46,7 +54,7 @@ export class AgeCipher implements Cipher {
   }
 
   abort(): void {
-    void this.#writer.abort(new Error('not wanted any more')).catch(() => undefined)
+    this.#stop(new Error('not wanted any more'))
   }
 }
 

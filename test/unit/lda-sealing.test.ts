@@ -9,7 +9,7 @@ import { isEncrypted, protectedHeader, wrapperOf } from '../../services/lda/wrap
 import { isAgeRecipient } from '../../shared/config/delivery-values.ts'
 
 const RECIPIENT = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p'
-const encryption = { kind: 'openpgp', keys: ['a@b'], showHeader: true } as const
+const encryption = { kind: 'openpgp' as const, keys: ['a@b'], showHeader: true }
 const terms = { encryption, boundary: 'B', now: Date.UTC(2026, 0, 2, 3, 4, 5) }
 
 test('the wrapper shows four fields, each once, and never Subject', () => {
