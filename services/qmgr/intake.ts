@@ -108,7 +108,7 @@ export class Intake {
       return this.#refused(envelope, charge.refusal, brake)
     }
     try {
-      const straight = !this.#options.queue.full && !mustTell(envelope) && envelope.holdUntil === undefined
+      const straight = !this.#options.queue.full && !mustTell(envelope) && !mustWait(envelope)
       if (cutThrough !== undefined && straight) {
         const wait = { deadline: cutThrough, verdict: verdict === true }
         const answer = await this.#cut(envelope, content, stream, wait)
@@ -152,12 +152,14 @@ export class Intake {
     const tellings = told.map((report) => report.stored)
     const entry = freshEntry(envelope, content)
     const stored = { id: envelope.id, envelope: encodeEnvelope(envelope), content }
-    const held = envelope.holdUntil !== undefined
+    const held = mustWait(envelope)
     if (held || queue.full) {
       const due = noLaterThanDue(startsAt(envelope), envelope.deliverBy, envelope.receivedAt)
-      await this.#countFor(entry, () => journal.insert(stored, waiting(entry, due), tellings))
+      await this.#countFor(entry, () =>
+        journal.insert(stored, waiting(entry, due, envelope.onHold ? 'held' : 'deferred'), tellings),
+      )
       if (!held) spill.out(content?.length ?? 0)
-      onStored(due)
+      if (!envelope.onHold) onStored(due)
     } else {
       await journal.insert(stored, [], tellings)
       queue.admit(entry)
@@ -212,11 +214,17 @@ export class Intake {
 }
 
 /** All recipients wait from the start. */
-function waiting(entry: Entry, at: number): Change[] {
+/** @param state held: until an administrator says otherwise. */
+function waiting(entry: Entry, at: number, state: 'deferred' | 'held'): Change[] {
   const rows = entry.slots.map((slot): Change => {
-    return { kind: 'wait', row: rowOf(entry, slot, { state: 'deferred', at }) }
+    return { kind: 'wait', row: rowOf(entry, slot, { state, at }) }
   })
   return [...rows, { kind: 'park', message: entry.id }]
+}
+
+/** It is not to be tried now. */
+function mustWait({ holdUntil, onHold }: Envelope): boolean {
+  return holdUntil !== undefined || onHold === true
 }
 
 /** Success must be reported, whatever crashes: such a message needs the store, so it is stored first. */

@@ -12,8 +12,8 @@ import { bdat, dropped } from './chunks.ts'
 import { mailOffers, offered } from './extensions.ts'
 import { readAddress, whyDenied } from './mailbox.ts'
 import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
+import { answer, takeRecipient } from './recipient.ts'
 import { hello, help, replies, withReason } from './replies.ts'
-import { askAbout, mustAsk, whyNotTo } from './screening.ts'
 import type {
   AskedRecipient,
   Hello,
@@ -26,15 +26,7 @@ import type {
   Transaction,
 } from './state.ts'
 import { hangUp, move, say, stay } from './step.ts'
-import {
-  answerAtOnce,
-  answerLater,
-  askFor,
-  fateOf,
-  openTransaction,
-  type Paid,
-  refusal,
-} from './transaction.ts'
+import { answerAtOnce, openTransaction, refusal } from './transaction.ts'
 
 export interface Scene {
   setting: Setting
@@ -102,7 +94,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     ),
   ],
   ['MAIL', on(['ready'], MAIL_SYNTAX, mail)],
-  ['RCPT', on(['mail'], RCPT_SYNTAX, screenFirst, { overlaps: true })],
+  ['RCPT', on(['mail'], RCPT_SYNTAX, rcpt, { overlaps: true })],
   ['DATA', on(['mail'], 'DATA', data, { last: true })],
   ['BDAT', on(ANY, 'BDAT octets [LAST]', bdat, { beforeTls: true })],
   ['RSET', on(ANY, 'RSET', reset, { beforeTls: true })],
@@ -182,35 +174,12 @@ function whyNotNow({ intake }: Moment): SmtpReply | null {
   }
 }
 
-function rcpt({ setting, state, now }: Scene, phase: In<'mail'>, argument: string): Step {
+function rcpt(scene: Scene, phase: In<'mail'>, argument: string): Step {
   const { transaction } = phase
-  const { mayRelay } = setting
-  const asked = readRecipient(setting, transaction, argument)
-  if ('code' in asked) return agree(state, phase, answerAtOnce(transaction, NOBODY, refusal(asked)))
-  const { address } = asked
-  if (transaction.without) return takeAway(state, phase, transaction.without, address)
-  const unwanted = whyNotTo(address, setting, state)
-  if (unwanted) return agree(state, phase, answerAtOnce(transaction, asked, refusal(unwanted)))
-  const known = now.knownAnswer({ address, mayRelay })
-  if (known) {
-    const fate = fateOf(asked, known, { mayRelay, isFull: now.isFull })
-    const answer = state.standing === 'asked' ? answerLater : answerAtOnce
-    return agree(state, phase, answer(transaction, asked, fate))
-  }
-  const next = askFor(transaction, asked)
-  return move(state, { ...phase, transaction: next }, { kind: 'resolve', n: transaction.asked, address })
-}
-
-/** The first RCPT is when a client is looked at; it waits for that, and those behind it. */
-function screenFirst(scene: Scene, phase: In<'mail'>, argument: string): Step {
-  const { setting, state } = scene
-  if (!mustAsk(setting, state, phase.hello)) return rcpt(scene, phase, argument)
-  const asking: State = { ...state, standing: 'asked' }
-  const next = rcpt({ ...scene, state: asking }, phase, argument)
-  const owes = next.state.phase.at === 'mail' && next.state.phase.transaction.owed.length > 0
-  // a RCPT that was no good on its own is no reason to look
-  if (!owes) return { ...next, state: { ...next.state, standing: state.standing } }
-  return { state: next.state, effects: [askAbout(setting, phase.hello), ...next.effects] }
+  const asked = readRecipient(scene.setting, transaction, argument)
+  if ('code' in asked) return answer(scene.state, phase, answerAtOnce(transaction, NOBODY, refusal(asked)))
+  if (transaction.without) return takeAway(scene.state, phase, transaction.without, asked.address)
+  return takeRecipient(scene, phase, asked)
 }
 
 /** It need not exist. */
@@ -220,10 +189,6 @@ function takeAway(state: State, phase: In<'mail'>, before: readonly string[], ad
 }
 
 const NOBODY: AskedRecipient = { address: '', parameters: {} }
-
-function agree(state: State, phase: In<'mail'>, { transaction, effects }: Paid): Step {
-  return { state: { ...state, phase: { ...phase, transaction } }, effects }
-}
 
 function readRecipient(
   setting: Setting,

@@ -240,6 +240,8 @@ export class Connection extends SMTPConnection implements Owner {
       case 'resolve':
       case 'screen':
         return inquire(effect, this.#bus, this.#state.login?.setting ?? this.#setting, this.#feed)
+      case 'ruled':
+        return this.#log.ruled(effect)
       case 'judged':
         return this.#log.judged(effect.standing)
       case 'receive':

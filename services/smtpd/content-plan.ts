@@ -3,6 +3,7 @@
  * header is to become. Pure.
  */
 import { isSubmission } from '../../shared/config/slices.ts'
+import { tagHeaders } from './access.ts'
 import type { ContentPlan } from './content.ts'
 import { receivedHeader } from './received.ts'
 import { scoreHeader } from './screening.ts'
@@ -26,7 +27,8 @@ export function planOf(
     inlineLimit,
     bounds: own.bounds,
     utf8: transaction.smtputf8,
-    received: scoreHeader(state) + receivedHeader(setting, hello, transaction, state),
+    received:
+      tagHeaders(transaction) + scoreHeader(state) + receivedHeader(setting, hello, transaction, state),
     // with RCPTHDR a recipient's zone may still ask for a signature
     watch: signed || asksHeader ? new SignatureWatch(sender) : null,
     submission: isSubmission(setting.kind) ? submissionOf(own, transaction) : null,

@@ -2,8 +2,10 @@
  * The last steps of a transaction whose content and recipients are all known: its signatures are looked into where
  * they are demanded, then it is submitted. Pure.
  */
+import { formatId } from '../../shared/base/ids.ts'
+import { accepted } from './replies.ts'
 import type { Hello, NamedFate, Phase, Setting, State, Step, Transaction } from './state.ts'
-import { move } from './step.ts'
+import { finish, move } from './step.ts'
 import { makeEnvelope } from './transaction.ts'
 import { waitFor } from './verdict.ts'
 
@@ -18,9 +20,18 @@ interface Whole {
 
 export function handOver(setting: Setting, state: State, whole: Whole): Step {
   const { hello, transaction, size, fates } = whole
+  // rules have discarded it for everybody
+  if (transaction.agreed > 0 && transaction.recipients.length === 0) return swallow(state, whole)
   if (!transaction.signed) return commit(setting, state, whole)
   const phase: Phase = { at: 'check', hello, transaction, size, fates }
   return move(state, phase, { kind: 'check', sender: transaction.sender })
+}
+
+function swallow(state: State, { hello, transaction }: Whole): Step {
+  const reply = accepted(formatId('T', transaction.id))
+  const phase: Phase = { at: 'data', hello, transaction }
+  const next = finish(state, phase, reply)
+  return { state: next.state, effects: [{ kind: 'drop' }, ...next.effects] }
 }
 
 export function commit(setting: Setting, state: State, { hello, transaction, size, fates }: Whole): Step {

@@ -17,7 +17,8 @@ export function inquire(
   switch (inquiry.kind) {
     case 'resolve': {
       const { n, address } = inquiry
-      return bus.resolve({ address, mayRelay }, (answer) => tell({ kind: 'resolved', n, answer }))
+      const question = { address, mayRelay: mayRelay || inquiry.mayRelay === true }
+      return bus.resolve(question, (answer) => tell({ kind: 'resolved', n, answer }))
     }
     case 'screen': {
       const { screening, helo } = inquiry

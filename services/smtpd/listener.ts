@@ -16,6 +16,7 @@ import { type AddressMatcher, compileMatch } from '../../shared/config/address-m
 import { isSubmission, type ListenerSlice, type SmtpdSlice } from '../../shared/config/slices.ts'
 import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 import { OVERFLOW_UID, type PeerCredentials, peerCredentials } from '../../shared/system/credentials.ts'
+import { type AccessRule, compileAccess, isWelcome, rulesFor, whyTurnedAway } from './access.ts'
 import { Authenticator } from './authenticator.ts'
 import { Connection } from './connection.ts'
 import { asLogin, unknownClient } from './identity.ts'
@@ -37,6 +38,7 @@ export class Listener extends SMTPServer {
   #allow: AddressMatcher
   #relay: AddressMatcher
   #exempt: AddressMatcher
+  #access: readonly AccessRule[]
   #tls: TlsSource[] = []
   /** By the name of its section, for clients that ask for a name. */
   readonly #named = new Map<string, Certified>()
@@ -63,6 +65,7 @@ export class Listener extends SMTPServer {
     this.#allow = compileMatch(slice.allow)
     this.#relay = compileMatch(slice.relay)
     this.#exempt = compileMatch(slice.screening?.exempt ?? [])
+    this.#access = compileAccess(slice.access)
     this.on('error', (error) =>
       this.#log.debug({ listener: slice.name, why: String(error) }, 'socket failed'),
     )
@@ -94,6 +97,7 @@ export class Listener extends SMTPServer {
     this.#allow = compileMatch(slice.allow)
     this.#relay = compileMatch(slice.relay)
     this.#exempt = compileMatch(slice.screening?.exempt ?? [])
+    this.#access = compileAccess(slice.access)
     this.options.socketTimeout = slice.commandTimeout
     this.#watchTls()
     this.#watchLogins()
@@ -135,13 +139,16 @@ export class Listener extends SMTPServer {
     if (this.#sessions.size >= this.#slice.sessionLimit) return turnAway(socket, replies.tooManySessions)
     const client = local ? '' : plainAddress(socket.remoteAddress ?? '')
     if (!this.#allow(client)) return turnAway(socket, replies.clientRefused)
+    const access = rulesFor(this.#access, client)
+    const barred = whyTurnedAway(access)
+    if (barred) return this.#bar(socket, client, barred)
     const secure = () => connection.secure
     const peer = local ? peerCredentials(socket) : null
     const connection = new Connection(socket, {
       listener: this,
       bus: this.#bus,
       log: this.#log,
-      setting: this.#settingFor(peer, client, formatId('S', id)),
+      setting: this.#settingFor(peer, client, formatId('S', id), access),
       site: this.#site,
       peer,
       commandTimeout: this.#slice.commandTimeout,
@@ -155,10 +162,26 @@ export class Listener extends SMTPServer {
     connection.init()
   }
 
-  #settingFor(peer: PeerCredentials | null, client: string, session: string): Setting {
+  #bar(
+    socket: Socket,
+    client: string,
+    { place, reply }: NonNullable<ReturnType<typeof whyTurnedAway>>,
+  ): void {
+    const { code, enhanced, text } = reply
+    this.#log.info({ listener: this.name, client, rule: place, code, enhanced, text }, 'client refused')
+    turnAway(socket, reply)
+  }
+
+  #settingFor(
+    peer: PeerCredentials | null,
+    client: string,
+    session: string,
+    access: Setting['access'],
+  ): Setting {
     const slice = this.#slice
     const hasContext = this.secureContext.has('*')
     const mayRelay = this.#relay(client)
+    const isKnown = mayRelay || isWelcome(access) || this.#exempt(client)
     return {
       hostname: this.#site.hostname,
       listener: slice.name,
@@ -181,7 +204,8 @@ export class Listener extends SMTPServer {
       holdLimit: slice.holdLimit,
       removesArguments: slice.removesArguments,
       requireSignature: slice.requireSignature,
-      screening: mayRelay || this.#exempt(client) ? null : slice.screening,
+      screening: isKnown ? null : slice.screening,
+      access,
     }
   }
 

@@ -116,7 +116,7 @@ export function matches(patterns: readonly string[], address: string, delimiter:
 }
 
 /** `*` stands for any run of characters. Linear: each part is looked for once, from the left. */
-function isLike(pattern: string, text: string): boolean {
+export function isLike(pattern: string, text: string): boolean {
   const parts = pattern.split('*')
   const [first = ''] = parts
   if (parts.length === 1) return pattern === text

@@ -8,6 +8,7 @@
  */
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { isBeyondDoubt } from './access.ts'
 import { replies, withReason } from './replies.ts'
 import type { Effect, Hello, Phase, Screening, Setting, Standing, State, Step, Transaction } from './state.ts'
 import { move } from './step.ts'
@@ -75,7 +76,8 @@ function isPostmaster(address: string): boolean {
 function withStanding(transaction: Transaction, setting: Setting, state: State): Transaction {
   if (!state.standing || state.standing === 'asked' || state.standing.verdict === 'go') return transaction
   const owed = transaction.owed.map((one) => {
-    const reply = one.fate?.reply.code === 250 ? whyNotTo(one.address, setting, state) : null
+    const isOpen = one.fate?.reply.code === 250 && !isBeyondDoubt(one.ruling)
+    const reply = isOpen ? whyNotTo(one.address, setting, state) : null
     return reply ? { ...one, fate: refusal(reply) } : one
   })
   return { ...transaction, owed }

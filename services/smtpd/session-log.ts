@@ -44,6 +44,14 @@ export class SessionLog {
     this.#log.info({ session, client, sender, recipient: address, code, enhanced, text }, 'recipient refused')
   }
 
+  ruled({ address, sender, ruling }: Extract<Effect, { kind: 'ruled' }>): void {
+    const { session, client } = this.#setting
+    const { place, action, tags, redirect } = ruling
+    const what = { action, rule: place, ...(tags.length > 0 && { tags }), ...(redirect && { redirect }) }
+    const severity = action === 'accept' ? 'debug' : 'info'
+    this.#log[severity]({ session, client, sender, recipient: address, ...what }, 'access rule')
+  }
+
   judged({ score, signs, verdict }: Standing): void {
     if (signs.length === 0) return
     const { session, client } = this.#setting

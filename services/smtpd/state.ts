@@ -10,6 +10,7 @@ import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts
 import type { DeliverBy, Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import type { AccessRule, Ruling } from './access.ts'
 import type { Doom, Framing } from './content.ts'
 import type { HeaderFault } from './header-bounds.ts'
 import type { Body, RcptParameters } from './parameters.ts'
@@ -58,6 +59,8 @@ export interface Setting {
   requireSignature: boolean
   /** How this client is looked at; null: not at all. */
   screening: Screening | null
+  /** The access rules that concern this client. */
+  access: readonly AccessRule[]
 }
 
 export type Screening = Omit<ScreeningSlice, 'exempt'>
@@ -118,6 +121,8 @@ export interface Hello {
 export interface AskedRecipient {
   address: string
   parameters: RcptParameters
+  /** What the access rules say; absent: nothing. */
+  ruling?: Ruling
 }
 
 /** What becomes of a RCPT. */
@@ -129,6 +134,10 @@ export interface Fate {
   cutThrough: number
   /** This zone wants a valid signature of the sender. */
   signed: boolean
+  /** Marks for the message. */
+  tags?: readonly string[]
+  /** The message waits until it is released. */
+  hold?: boolean
 }
 
 /** A RCPT whose reply is still owed: replies leave in the order of the commands (RFC 2920 section 3.2). */
@@ -168,6 +177,10 @@ export interface Transaction {
   recipients: readonly Recipient[]
   /** In LMTP, for each RCPT that was accepted, the addresses it stands for; null elsewhere. */
   stands: readonly (readonly string[])[] | null
+  /** Marks that access rules have set. */
+  tags: readonly string[]
+  /** An access rule keeps it in the queue until it is released. */
+  hold: boolean
   /** Addresses that stood for several and whose sender is to hear of it. */
   expanded: readonly Expanded[]
   /** Milliseconds to deliver in while the client waits: the shortest of listener and zones; 0: queue first. */
@@ -269,7 +282,10 @@ export type Event =
 export type Effect =
   | { kind: 'reply'; reply: SmtpReply }
   | { kind: 'delay' }
-  | { kind: 'resolve'; n: number; address: string }
+  /** mayRelay: an access rule names the address, so that nobody's rights are asked for. */
+  | { kind: 'resolve'; n: number; address: string; mayRelay?: boolean }
+  /** An access rule has something to say of a recipient, for the log. */
+  | { kind: 'ruled'; address: string; sender: string; ruling: Ruling }
   | { kind: 'screen'; screening: string; helo: string | null }
   /** The client has a standing, for the log. */
   | { kind: 'judged'; standing: Standing }

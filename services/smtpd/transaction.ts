@@ -41,6 +41,8 @@ export function openTransaction(
     owed: [],
     recipients: [],
     expanded: [],
+    tags: [],
+    hold: false,
     cutThrough: parameters.verdict === undefined ? cutThrough : parameters.verdict * 1000,
     verdict: kind === 'lmtp' || parameters.verdict !== undefined,
     stands: kind === 'lmtp' ? [] : null,
@@ -63,6 +65,15 @@ export function answerAtOnce(transaction: Transaction, asked: AskedRecipient, fa
 /** Its fate is known, and something else is still to be found out. */
 export function answerLater(transaction: Transaction, asked: AskedRecipient, fate: Fate): Paid {
   return { transaction: owe(transaction, { ...asked, n: transaction.asked, fate }), effects: [] }
+}
+
+/** Taken, and on its way to nobody. */
+export const discarded: Fate = {
+  reply: replies.recipientOk,
+  recipients: [],
+  expanded: [],
+  cutThrough: Number.POSITIVE_INFINITY,
+  signed: false,
 }
 
 /** Without a question to the resolver. */
@@ -88,9 +99,16 @@ function payOne(transaction: Transaction, address: string, fate: Fate): Paid {
     expanded: fate.expanded.length > 0 ? expanded.concat(fate.expanded) : expanded,
     cutThrough: Math.min(cutThrough, fate.cutThrough),
     signed: signed || fate.signed,
+    ...marked(transaction, fate),
     stands: standing(transaction.stands, fate),
   }
   return { transaction: next, effects: [{ kind: 'reply', reply: fate.reply }] }
+}
+
+/** What the rules for one recipient mean for the whole message. */
+function marked({ tags, hold }: Transaction, fate: Fate): Pick<Transaction, 'tags' | 'hold'> {
+  if (!fate.tags) return { tags, hold }
+  return { tags: [...new Set([...tags, ...fate.tags])], hold: hold || fate.hold === true }
 }
 
 function standing(stands: Transaction['stands'], { recipients }: Fate): Transaction['stands'] {
@@ -128,13 +146,14 @@ export interface Rights {
 }
 
 export function fateOf(
-  { address, parameters }: AskedRecipient,
+  { address, parameters, ruling }: AskedRecipient,
   answer: Answer<'resolve'> | null,
   { mayRelay, isFull }: Rights,
 ): Fate {
   if (answer === null) return refusal(replies.resolverLost)
   if (answer.kind !== 'found') return refusal(answer.reply)
-  if (answer.class === 'remote' && !mayRelay) return refusal(replies.relayDenied)
+  const redirected = ruling?.redirect !== undefined
+  if (answer.class === 'remote' && !mayRelay && !redirected) return refusal(replies.relayDenied)
   const { targets } = answer
   if (targets.some(({ route }) => route && isFull(route.destination))) return refusal(replies.backlogFull)
   // What an alias made must not be looked up in the aliases again, one that stands for itself among others too.
@@ -148,7 +167,10 @@ export function fateOf(
   })
   const expanded = several ? expandedOf(address, parameters) : []
   const { cutThrough = 0, requireSignature = false } = answer
-  return { reply: replies.recipientOk, recipients, expanded, cutThrough, signed: requireSignature }
+  return {
+    ...{ reply: replies.recipientOk, recipients, expanded, cutThrough, signed: requireSignature },
+    ...(ruling && { tags: ruling.tags, hold: ruling.action === 'hold' }),
+  }
 }
 
 function parametersOfCopies({ notify, ...others }: RcptParameters): RcptParameters {
@@ -164,6 +186,7 @@ function expandedOf(address: string, { notify, orcpt }: RcptParameters): Expande
 /** Pays what can be paid: replies from the front as far as they are known. */
 export function pay(transaction: Transaction): Paid {
   const effects: Effect[] = []
+  let marks = transaction
   let { agreed, first, recipients, expanded, cutThrough, signed, stands } = transaction
   let paid = 0
   for (const { address, fate } of transaction.owed) {
@@ -177,6 +200,7 @@ export function pay(transaction: Transaction): Paid {
     if (agreed++ === 0) first = address
     cutThrough = Math.min(cutThrough, fate.cutThrough)
     signed ||= fate.signed
+    if (fate.tags) marks = { ...marks, ...marked(marks, fate) }
     recipients = recipients.concat(fate.recipients)
     expanded = expanded.concat(fate.expanded)
     stands = standing(stands, fate)
@@ -184,7 +208,7 @@ export function pay(transaction: Transaction): Paid {
   if (paid === 0) return { transaction, effects }
   const owed = transaction.owed.slice(paid)
   const paidFor = { owed, agreed, first, recipients, expanded, cutThrough, signed, stands }
-  return { transaction: { ...transaction, ...paidFor }, effects }
+  return { transaction: { ...marks, ...paidFor }, effects }
 }
 
 export function makeEnvelope(
@@ -205,6 +229,7 @@ export function makeEnvelope(
     ...(ret && { ret }),
     ...(envid !== undefined && { envid }),
     ...wishesOf(transaction, startedAt),
+    ...(transaction.hold && { onHold: true }),
     receivedAt: startedAt,
     origin: {
       listener: setting.listener,

@@ -46,3 +46,21 @@ export interface ScreeningFacts {
   timeout: number
   scores: Record<SignName, number>
 }
+
+export type AccessAction =
+  | { kind: 'accept' | 'discard' | 'hold' }
+  | { kind: 'reject' | 'defer'; text: string | null }
+  | { kind: 'tag'; text: string }
+  | { kind: 'redirect'; address: string }
+
+/** All conditions must hold; one that is null or empty always does. Patterns are in lower case, `*` is any run. */
+export interface AccessRuleSlice {
+  /** `file:line:column` */
+  place: string
+  client: AddressMatchList | null
+  helo: string[]
+  /** Whole addresses; '' is the null reverse-path. */
+  sender: string[]
+  recipient: string[]
+  action: AccessAction
+}

@@ -50,6 +50,7 @@ export const fileBlock = {
     auth: many(section(o.authBlock), about),
     listener: many(section(o.listenerBlock), about),
     policy: many(section(o.policyBlock), about),
+    access: many(section(o.accessBlock), about),
     screening: many(section(o.screeningBlock), about),
     dnsbl: many(section(o.dnsblBlock), about),
     dnswl: many(section(o.dnswlBlock), about),

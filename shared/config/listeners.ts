@@ -7,6 +7,7 @@
  */
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
+import { accessOf } from './access.ts'
 import { boundsOf } from './bounds.ts'
 import type { Facts } from './facts.ts'
 import { authOf, tlsOf } from './logins.ts'
@@ -81,6 +82,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
   const relay = relayOf(listener, kind, context)
   const allow = flatten(listener.values.allow, context.match)
   const tls = tlsOf(listener, context.config, context.problems)
+  const access = accessOf(listener, context.config, context.match)
   const screening = screeningOf(listener, context.config, context.match)
   const auth = kind === 'submission' ? authOf(listener, tls, context.config, context.problems) : null
   checkFile(
@@ -113,6 +115,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       removesArguments: listener.values['t-arguments'] === 'remove',
       requireSignature: listener.values['require-signature'] === 'yes',
       screening,
+      access,
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
       bounds,
     },

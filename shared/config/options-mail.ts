@@ -151,6 +151,12 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     doc: 'Take only mail that the domains in From and of the reverse-path have signed (DKIM), all of it; a stolen relay cannot originate.',
     readers: ['mcp', 'smtpd'],
   }),
+  access: many(t.series(v.reference, 20), {
+    doc: 'The `access` sections whose rules hold here, in this order.',
+    usual: 'none',
+    readers: ['mcp', 'smtpd'],
+    only: ['mx', 'lmtp'],
+  }),
   screening: maybe(v.reference, {
     doc: 'The `screening` section by which clients are looked at.',
     usual: 'none',

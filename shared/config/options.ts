@@ -30,6 +30,7 @@ export const allBlocks: readonly BlockType[] = [
   login.authBlock,
   mail.listenerBlock,
   policy.policyBlock,
+  clients.accessBlock,
   clients.screeningBlock,
   clients.dnsblBlock,
   clients.dnswlBlock,

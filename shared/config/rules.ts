@@ -2,6 +2,7 @@
  * Rules that the option table cannot say: names used twice, options of another kind of section, limits that
  * contradict each other, logging channels, files that are not there.
  */
+import { checkAccess } from './access.ts'
 import type { Facts } from './facts.ts'
 import { checkAuth } from './logins.ts'
 import * as o from './options.ts'
@@ -45,6 +46,8 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
   checkNames(config.acl, 'acl', problems)
   checkNames(config.tls, 'tls section', problems)
   checkNames(config.auth, 'auth section', problems)
+  checkNames(config.access, 'access', problems)
+  checkAccess(config, problems)
   checkNames(config.screening, 'screening', problems)
   checkNames([...config.dnsbl, ...config.dnswl], 'list', problems)
   checkScreening(config, problems)

@@ -35,6 +35,7 @@ export interface Config {
   auth: Section<typeof o.authBlock>[]
   listener: Section<typeof o.listenerBlock>[]
   policy: Section<typeof o.policyBlock>[]
+  access: Section<typeof o.accessBlock>[]
   screening: Section<typeof o.screeningBlock>[]
   dnsbl: Section<typeof o.dnsblBlock>[]
   dnswl: Section<typeof o.dnswlBlock>[]
@@ -77,6 +78,7 @@ const listed = [
   o.authBlock,
   o.listenerBlock,
   o.policyBlock,
+  o.accessBlock,
   o.screeningBlock,
   o.dnsblBlock,
   o.dnswlBlock,
@@ -140,6 +142,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     auth: all(o.authBlock, raws('auth')),
     listener: all(o.listenerBlock, raws('listener')),
     policy: all(o.policyBlock, raws('policy')),
+    access: all(o.accessBlock, raws('access')),
     screening: all(o.screeningBlock, raws('screening')),
     dnsbl: all(o.dnsblBlock, raws('dnsbl')),
     dnswl: all(o.dnswlBlock, raws('dnswl')),

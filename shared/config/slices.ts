@@ -4,9 +4,8 @@
  * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
  */
 import type { Encryption } from '../message/route.ts'
-
 import type { BoundsSlice } from './bounds.ts'
-import type { ScreeningFacts, ScreeningSlice } from './client-slices.ts'
+import type { AccessRuleSlice, ScreeningFacts, ScreeningSlice } from './client-slices.ts'
 import type { PolicySlice } from './policy-slice.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 
@@ -104,6 +103,8 @@ export interface ListenerSlice {
   requireSignature: boolean
   /** How strangers are looked at; null: not at all. */
   screening: ScreeningSlice | null
+  /** In order; none: everybody is as welcome as the rest says. */
+  access: AccessRuleSlice[]
 }
 
 export interface SmtpdSlice {

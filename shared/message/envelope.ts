@@ -67,6 +67,8 @@ export const envelopeShape = struct({
   envid: optional(string),
   /** HOLDFOR or HOLDUNTIL of MAIL (RFC 4865): no attempt before then, milliseconds since 1970. */
   holdUntil: optional(integer),
+  /** It waits, whole, until an administrator releases it. */
+  onHold: optional(boolean),
   deliverBy: optional(deliverByShape),
   /** MT-PRIORITY of MAIL (RFC 6710), -9 to 9; absent: 0. */
   priority: optional(integer),

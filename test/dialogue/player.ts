@@ -3,6 +3,7 @@
  * that are given in memory on the other. What the shell does, in few lines and at once.
  */
 
+import { compileAccess } from '../../services/smtpd/access.ts'
 import { longestLine } from '../../services/smtpd/auth.ts'
 import { planOf } from '../../services/smtpd/content-plan.ts'
 import { unknownClient } from '../../services/smtpd/identity.ts'
@@ -54,6 +55,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     removesArguments: slice.removesArguments,
     requireSignature: slice.requireSignature,
     screening: slice.screening,
+    access: compileAccess(slice.access),
     ...change,
   }
 }

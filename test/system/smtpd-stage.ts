@@ -92,6 +92,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     removesArguments: false,
     requireSignature: false,
     screening: null,
+    access: [],
     ...change,
   }
 }

@@ -31,7 +31,8 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   auth: (inside) =>
     `listener "x" { type submission; port 26; tls "t"; auth "x"; }; auth "x" { ${inside} }; ${tls} ${others}`,
   listener: (inside) =>
-    `listener "x" { ${inside} }; screening "s" { }; auth "a" { passwords "/p"; }; ${tls} ${others}`,
+    `listener "x" { ${inside} }; screening "s" { }; access "s" { rule sender "<>" accept; }; auth "a" { passwords "/p"; }; ${tls} ${others}`,
+  access: (inside) => `listener "x" { port 25; access "x"; }; access "x" { ${inside} }; ${zone}`,
   screening: (inside) =>
     `listener "x" { port 25; screening "x"; }; screening "x" { ${inside} }; ${lists} ${zone}`,
   dnsbl: (inside) =>
@@ -89,6 +90,8 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'listener auth': [`${user}`, `${user} auth "a";`],
   'listener auth-without-tls': [`${user} auth "a";`, `${user} auth "a"; auth-without-tls yes;`],
   'listener sender-login': [`${user} auth "a";`, `${user} auth "a"; sender-login "/m";`],
+  'access rule': ['', 'rule sender "a.example" recipient "b@*" reject "no";'],
+  'listener access': ['type mx; port 26;', 'type mx; port 26; access "s";'],
   'listener screening': ['type mx; port 26;', 'type mx; port 26; screening "s";'],
   'screening when': ['', 'when connect;'],
   'screening exempt': ['', 'exempt { none; };'],

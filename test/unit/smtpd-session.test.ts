@@ -36,6 +36,7 @@ const setting: Setting = {
   removesArguments: false,
   requireSignature: false,
   screening: null,
+  access: [],
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }
 const found = (address: string): Answer<'resolve'> => ({

@@ -1,0 +1,117 @@
+/**
+ * Access rules: which one decides over a recipient, and what comes of it. Pure.
+ *
+ * Rules stand in order; the first whose conditions all hold decides, `tag` adds its mark and lets the next ones be
+ * looked at. What is about the client alone is sorted out once, when it connects (`rulesFor`), so a RCPT is
+ * compared with nothing that could not concern it. Patterns are matched in linear time.
+ */
+import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
+import type { AccessAction, AccessRuleSlice } from '../../shared/config/slices.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { replies } from './replies.ts'
+import { isLike } from './rights.ts'
+import type { AskedRecipient, Hello, Transaction } from './state.ts'
+
+/** A rule as a session has it: about its client, or not about clients at all. */
+export interface AccessRule extends Omit<AccessRuleSlice, 'client'> {
+  matchesClient: AddressMatcher | null
+}
+
+/** What the rules say of one recipient. */
+export interface Ruling {
+  /** `file:line:column` of the rule that decided; '' where there were only tags. */
+  place: string
+  action: AccessAction['kind']
+  tags: readonly string[]
+  /** Where it goes instead. */
+  redirect?: string
+}
+
+export function compileAccess(rules: readonly AccessRuleSlice[]): AccessRule[] {
+  return rules.map(({ client, ...rule }) => ({ ...rule, matchesClient: client && compileMatch(client) }))
+}
+
+export function rulesFor(rules: readonly AccessRule[], client: string): AccessRule[] {
+  if (rules.length === 0) return NO_RULES
+  return rules.filter(({ matchesClient }) => matchesClient === null || matchesClient(client))
+}
+
+const NO_RULES: AccessRule[] = []
+
+/** The rule by which this client is not even greeted. */
+export function whyTurnedAway([first]: readonly AccessRule[]): { place: string; reply: SmtpReply } | null {
+  if (!first || !isOnClients(first)) return null
+  const { action, place } = first
+  if (action.kind === 'reject') return { place, reply: worded(replies.accessDenied, action.text) }
+  if (action.kind === 'defer') return { place, reply: worded(replies.accessDeferred, action.text) }
+  return null
+}
+
+/** It is greeted, whatever else is known of it. */
+export function isWelcome([first]: readonly AccessRule[]): boolean {
+  return first !== undefined && first.action.kind === 'accept' && isOnClients(first)
+}
+
+/** All that it is about is settled when the client connects. */
+function isOnClients({ helo, sender, recipient }: AccessRule): boolean {
+  return helo.length + sender.length + recipient.length === 0
+}
+
+/** Null: no rule has anything to say. */
+export function rulingOn(
+  rules: readonly AccessRule[],
+  { name }: Hello,
+  { sender }: Pick<Transaction, 'sender'>,
+  { address }: Pick<AskedRecipient, 'address'>,
+): { ruling: Ruling; refusal: SmtpReply | null } | null {
+  if (rules.length === 0) return null
+  const [helo, from, to] = [name.toLowerCase(), sender.toLowerCase(), address.toLowerCase()]
+  const tags: string[] = []
+  for (const rule of rules) {
+    if (!holds(rule.helo, helo) || !holds(rule.sender, from) || !holds(rule.recipient, to)) continue
+    const { action, place } = rule
+    if (action.kind !== 'tag') return decided(action, place, tags)
+    tags.push(action.text)
+  }
+  return tags.length > 0 ? { ruling: { place: '', action: 'tag', tags }, refusal: null } : null
+}
+
+function holds(patterns: readonly string[], text: string): boolean {
+  return patterns.length === 0 || patterns.some((pattern) => isLike(pattern, text))
+}
+
+function decided(
+  action: Exclude<AccessAction, { kind: 'tag' }>,
+  place: string,
+  tags: readonly string[],
+): { ruling: Ruling; refusal: SmtpReply | null } {
+  const ruling: Ruling = { place, action: action.kind, tags }
+  switch (action.kind) {
+    case 'reject':
+      return { ruling, refusal: worded(replies.recipientDenied, action.text) }
+    case 'defer':
+      return { ruling, refusal: worded(replies.recipientDeferred, action.text) }
+    case 'redirect':
+      return { ruling: { ...ruling, redirect: action.address }, refusal: null }
+    case 'accept':
+    case 'discard':
+    case 'hold':
+      return { ruling, refusal: null }
+    default:
+      return action satisfies never
+  }
+}
+
+function worded(reply: SmtpReply, text: string | null): SmtpReply {
+  return text === null ? reply : { ...reply, text }
+}
+
+/** The marks of a message, as fields. */
+export function tagHeaders({ tags }: Pick<Transaction, 'tags'>): string {
+  return tags.map((tag) => `X-Posthorn-Tag: ${tag}\r\n`).join('')
+}
+
+/** Nobody asks who the client is: a rule says that it is welcome, or the message goes nowhere. */
+export function isBeyondDoubt(ruling: Ruling | undefined): boolean {
+  return ruling?.action === 'accept' || ruling?.action === 'discard'
+}
