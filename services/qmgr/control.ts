@@ -80,7 +80,7 @@ export class Control {
     const { isAdministrator, log } = this.#options
     const who = peer.credentials
     const facts = { act, filter, ...this.#whoIs(who) }
-    if (!isAdministrator(who)) {
+    if (!isAdministrator(who) && !isTurn(act, filter, peer)) {
       log.warn(facts, 'queue act refused')
       return { kind: 'refused', reason: 'only root, the MTA and the users of controls may do that' }
     }
@@ -242,4 +242,9 @@ function reasonOf(error: unknown): string {
   const cause = error instanceof Unfinished ? error.cause : error
   if (cause instanceof StoreTrouble && cause.trouble === 'full') return 'the disk is full'
   return `the queue cannot be changed now: ${cause instanceof Error ? cause.message : String(cause)}`
+}
+
+/** ETRN (RFC 1985): an smtpd may hurry the mail for one domain, and has asked whether its client may. */
+function isTurn(act: QueueAct, { domain, ...others }: QueueFilter, { identity }: Peer): boolean {
+  return identity?.role === 'smtpd' && act === 'retry' && !!domain && Object.keys(others).length === 0
 }

@@ -85,6 +85,8 @@ export class Connection {
   readonly key: string
   readonly target: Target
   readonly tls: string
+  /** Transactions that the host takes in one session (RFC 9422). */
+  readonly mostTransactions: number
   /** Transactions taken on. */
   served = 0
   /** Milliseconds since 1970 until which the present phase may last. */
@@ -115,6 +117,7 @@ export class Connection {
     this.key = key
     this.target = session.target
     this.tls = session.tls
+    this.mostTransactions = session.offers.mostTransactions
     this.#session = session
     this.#socket = session.socket
     this.#lmtp = lmtp

@@ -106,8 +106,8 @@ export class Pool implements Keeper {
     for (const connection of idle) connection.quit()
   }
 
-  #isSpent({ served, terms }: Connection): boolean {
-    return served >= (terms?.transactions ?? this.#slice.transactionsPerConnection)
+  #isSpent({ served, terms, mostTransactions }: Connection): boolean {
+    return served >= Math.min(terms?.transactions ?? this.#slice.transactionsPerConnection, mostTransactions)
   }
 
   #sweepInterval(): number {

@@ -123,13 +123,17 @@ function go(setting: Setting, state: State, hello: Hello, mechanism: string, nex
 }
 
 function loggedIn(setting: Setting, state: State, hello: Hello, mechanism: string, user: string): Step {
-  const own = { ...setting, user, mayRelay: true, screening: null }
-  const login = { user, setting: setting.auth?.asUser(own, user) ?? own }
-  return move({ ...state, login }, { at: 'ready', hello }, say(replies.authenticated), {
+  return move({ ...state, login: enter(setting, user) }, { at: 'ready', hello }, say(replies.authenticated), {
     kind: 'logged-in',
     mechanism,
     login: user,
   })
+}
+
+/** What holds once it is known who it is, by AUTH or by the word of a host that is trusted (XCLIENT). */
+export function enter(setting: Setting, user: string): NonNullable<State['login']> {
+  const own = { ...setting, user, mayRelay: true, screening: null }
+  return { user, setting: setting.auth?.asUser(own, user) ?? own }
 }
 
 /** Null for what is no base64; `=` is an empty response (RFC 4954 section 4). */

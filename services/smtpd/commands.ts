@@ -27,6 +27,8 @@ import type {
 } from './state.ts'
 import { hangUp, move, say, stay } from './step.ts'
 import { answerAtOnce, openTransaction, refusal } from './transaction.ts'
+import { etrn, expn, vrfy } from './vrfy.ts'
+import { xclient, xforward } from './xclient.ts'
 
 export interface Scene {
   setting: Setting
@@ -100,8 +102,11 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['RSET', on(ANY, 'RSET', reset, { beforeTls: true })],
   ['STARTTLS', on(ANY, 'STARTTLS', startTls, IDLE)],
   ['NOOP', on(ANY, 'NOOP [text]', (scene) => stay(scene.state, say(replies.ok)), IDLE)],
-  ['VRFY', on(ANY, 'VRFY name', (scene) => stay(scene.state, say(replies.cannotVerify)), { last: true })],
-  ['EXPN', on(ANY, 'EXPN name', (scene) => stay(scene.state, say(replies.notImplemented)), { last: true })],
+  ['VRFY', on(ANY, 'VRFY address [SMTPUTF8]', vrfy, { last: true })],
+  ['EXPN', on(ANY, 'EXPN address [SMTPUTF8]', expn, { last: true })],
+  ['ETRN', on(['ready'], 'ETRN [@]domain', etrn, { last: true, only: 'smtp' })],
+  ['XCLIENT', on(['start', 'ready'], 'XCLIENT attribute=value ...', xclient, { last: true })],
+  ['XFORWARD', on(['ready'], 'XFORWARD attribute=value ...', xforward)],
   ['HELP', on(ANY, 'HELP', (scene) => stay(scene.state, say(help(syntaxes(scene.setting)))), IDLE)],
   ['QUIT', on(ANY, 'QUIT', (scene) => hangUp(scene.state, replies.closing), IDLE)],
 ])
@@ -129,7 +134,8 @@ function greet({ setting, state, now }: Scene, argument: string, extended: boole
   if (argument.length > LONGEST_NAME || !HELLO_NAME.test(argument))
     return stay(state, say(replies.helloSyntax))
   const keywords = extended ? offered(setting, state, now) : []
-  const phase: Phase = { at: 'ready', hello: { name: argument, extended } }
+  const name = setting.clientHelo ?? argument
+  const phase: Phase = { at: 'ready', hello: { name, extended } }
   return move(state, phase, ...dropped(state), say(hello(setting.hostname, keywords)))
 }
 
@@ -154,8 +160,9 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   if (id === null) return stay(state, say(replies.queueLost))
   // who is not trusted has the header seen to like anybody
   const asIs = parameters.asIs === true && setting.rights.trusted
-  const transaction = openTransaction(id, sender, { ...parameters, asIs }, now.time, setting)
-  const counted = { ...state, transactions: state.transactions + 1 }
+  const { forwarded } = state
+  const transaction = openTransaction(id, sender, { ...parameters, asIs }, now.time, setting, forwarded)
+  const counted = { ...state, transactions: state.transactions + 1, forwarded: null }
   return move(counted, { at: 'mail', hello: phase.hello, transaction }, say(replies.senderOk))
 }
 

@@ -21,8 +21,9 @@ import { planOf } from './content-plan.ts'
 import { identify } from './identity.ts'
 import { Input, type Owner } from './input.ts'
 import { inquire } from './inquiries.ts'
-import type { QueueBus } from './queue-bus.ts'
+import type { QueueBus, Submission } from './queue-bus.ts'
 import { Reception } from './reception.ts'
+import { replies } from './replies.ts'
 import { awaitsUs, endsGroup, mayTake, openSession, step } from './session.ts'
 import { SessionLog } from './session-log.ts'
 import type { Effect, Event, Hello, Setting, State, Transaction } from './state.ts'
@@ -108,6 +109,16 @@ export class Connection extends SMTPConnection implements Owner {
       this.#opened = answer?.kind === 'go'
       this.#feed(answer ? { kind: 'opened', answer } : { kind: 'unavailable' })
     })
+  }
+
+  /** Who spoke until now is another client: it comes in anew. */
+  #assume({ setting, allowed, told }: Extract<Effect, { kind: 'assume' }>): void {
+    if (this.#opened) this.#bus.closeSession(this.#setting.session)
+    this.#setting = setting
+    this.#log.assume(setting, told)
+    if (allowed) return this.#open()
+    this.#opened = false
+    this.#take({ kind: 'opened', answer: { kind: 'refused', reply: { ...replies.clientRefused, host: '' } } })
   }
 
   // --- events
@@ -247,24 +258,23 @@ export class Connection extends SMTPConnection implements Owner {
       case 'receive':
         return this.#receive(effect.hello, effect.transaction, effect.framing)
       case 'expect':
-        this.#deadline = this.#reception.until
-        return this.#reception.expect(effect.octets, effect.last)
       case 'skip':
-        this.#reception.skip(effect.octets, this.#bus.time)
-        this.#deadline = this.#reception.until
-        return
       case 'hold':
-        return this.#reception.hold()
       case 'drop':
-        return this.#reception.drop()
+        this.#reception.carryOut(effect, this.#bus.time)
+        if (this.#reception.receiving) this.#deadline = this.#reception.until
+        return
+      case 'turn':
+        return this.#bus.turn(effect, (recipients) => this.#feed({ kind: 'turned', recipients }))
+      case 'assume':
+        return this.#assume(effect)
       case 'check':
         return this.#check(effect.sender)
       case 'submit':
         return this.#submit(effect)
       case 'ended':
-        return this.#log.transaction(effect.transaction, effect.reply)
       case 'turned-away':
-        return this.#log.turnedAway(effect)
+        return this.#log.note(effect)
       case 'verify':
         return this.#options.logins?.check(effect.claim, (verdict) =>
           this.#feed({ kind: 'verified', verdict }),
@@ -307,16 +317,9 @@ export class Connection extends SMTPConnection implements Owner {
     this.#reception.check(sender, this.#bus.time, this.#bus.askText, told)
   }
 
-  #submit({ envelope, cutThrough, verdict }: Extract<Effect, { kind: 'submit' }>): void {
+  #submit(asked: Submission): void {
     if (this.#reception.lost) return this.#feed({ kind: 'settled', answer: null })
-    // packed before this returns, so the buffer may go round
-    const message = {
-      envelope,
-      content: this.#reception.inline,
-      ...(cutThrough > 0 && { cutThrough }),
-      ...(verdict && { verdict }),
-    }
-    this.#bus.submit(message, (answer) => {
+    this.#bus.submit(asked, this.#reception.inline, (answer) => {
       this.#feed({ kind: 'settled', answer })
       if (!this.#gone) return
       this.#take({ kind: 'gone' })

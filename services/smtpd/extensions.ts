@@ -7,6 +7,7 @@ import { offeredMechanisms } from './auth.ts'
 import type { MailOffers } from './parameters.ts'
 import type { Moment, Setting, State } from './state.ts'
 import { VERDICT_LIMIT } from './verdict.ts'
+import { XCLIENT_NAMES, XFORWARD_NAMES } from './xclient.ts'
 
 const extensions: readonly ((setting: Setting, state: State, now: Moment) => string | null)[] = [
   () => 'PIPELINING', // RFC 2920
@@ -17,6 +18,7 @@ const extensions: readonly ((setting: Setting, state: State, now: Moment) => str
   () => 'SMTPUTF8', // RFC 6531
   () => 'ENHANCEDSTATUSCODES', // RFC 2034
   () => 'DSN', // RFC 3461
+  ({ recipientLimit }) => `LIMITS RCPTMAX=${recipientLimit}`, // RFC 9422
   // these are ours, see shared/README.md
   ({ kind }) => (kind === 'local' ? 'XASIS' : null),
   ({ kind }) => (kind === 'local' ? 'XNAME' : null),
@@ -26,6 +28,11 @@ const extensions: readonly ((setting: Setting, state: State, now: Moment) => str
   (setting, _, now) => futureRelease(setting, now.time), // RFC 4865
   ({ kind }) => (isSubmission(kind) ? 'DELIVERBY' : null), // RFC 2852
   ({ kind }) => (isSubmission(kind) ? 'MT-PRIORITY' : null), // RFC 6710
+  ({ kind, grants }) => (grants.etrn && kind !== 'lmtp' ? 'ETRN' : null), // RFC 1985
+  ({ grants }) => (grants.vrfy ? 'VRFY' : null), // RFC 5321 section 3.5.2
+  ({ grants }) => (grants.expn ? 'EXPN' : null),
+  ({ assume }) => (assume ? `XCLIENT ${XCLIENT_NAMES.join(' ')}` : null),
+  ({ grants }) => (grants.xforward ? `XFORWARD ${XFORWARD_NAMES.join(' ')}` : null),
   (setting, state) => (offersTls(setting) && !state.secure ? 'STARTTLS' : null), // RFC 3207
   (setting, state) =>
     offeredMechanisms(setting, state)

@@ -12,17 +12,18 @@ import { SMTPServer } from 'smtp-server'
 import type { SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
-import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
-import { isSubmission, type ListenerSlice, type SmtpdSlice } from '../../shared/config/slices.ts'
+import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
 import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 import { OVERFLOW_UID, type PeerCredentials, peerCredentials } from '../../shared/system/credentials.ts'
-import { type AccessRule, compileAccess, isWelcome, rulesFor, whyTurnedAway } from './access.ts'
+import { type AccessRule, compileAccess, rulesFor, whyTurnedAway } from './access.ts'
 import { Authenticator } from './authenticator.ts'
 import { Connection } from './connection.ts'
-import { asLogin, unknownClient } from './identity.ts'
+import { asLogin } from './identity.ts'
+import { takeProxyHeader } from './proxy-socket.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { replies } from './replies.ts'
 import { SenderLogins } from './sender-logins.ts'
+import { type Ground, type Matches, matchesOf, settingFor } from './setting.ts'
 import type { AuthSetting, Setting } from './state.ts'
 import { type Certified, type TlsSource, watchTls } from './tls.ts'
 
@@ -35,9 +36,7 @@ export class Listener extends SMTPServer {
   readonly #sessions = new Set<Connection>()
   #site: SmtpdSlice
   #slice: ListenerSlice
-  #allow: AddressMatcher
-  #relay: AddressMatcher
-  #exempt: AddressMatcher
+  #matches: Matches
   #access: readonly AccessRule[]
   #tls: TlsSource[] = []
   /** By the name of its section, for clients that ask for a name. */
@@ -62,9 +61,7 @@ export class Listener extends SMTPServer {
     this.#log = log
     this.#site = site
     this.#slice = slice
-    this.#allow = compileMatch(slice.allow)
-    this.#relay = compileMatch(slice.relay)
-    this.#exempt = compileMatch(slice.screening?.exempt ?? [])
+    this.#matches = matchesOf(slice)
     this.#access = compileAccess(slice.access)
     this.on('error', (error) =>
       this.#log.debug({ listener: slice.name, why: String(error) }, 'socket failed'),
@@ -94,9 +91,7 @@ export class Listener extends SMTPServer {
   reconfigure(site: SmtpdSlice, slice: ListenerSlice): void {
     this.#site = site
     this.#slice = slice
-    this.#allow = compileMatch(slice.allow)
-    this.#relay = compileMatch(slice.relay)
-    this.#exempt = compileMatch(slice.screening?.exempt ?? [])
+    this.#matches = matchesOf(slice)
     this.#access = compileAccess(slice.access)
     this.options.socketTimeout = slice.commandTimeout
     this.#watchTls()
@@ -130,17 +125,16 @@ export class Listener extends SMTPServer {
     if (this.#sessions.size === 0) this.#empty?.()
   }
 
-  override connect(socket: Socket): void {
+  override connect(socket: Socket, proxied?: { remoteAddress?: string }): void {
     const local = this.#slice.endpoint.kind === 'unix'
     // a client that is gone already has no address, and must not pass for a local one
     if (!local && !socket.remoteAddress) return void socket.destroy()
     const id = this.#bus.takeId()
     if (id === null) return turnAway(socket, replies.notWorking)
     if (this.#sessions.size >= this.#slice.sessionLimit) return turnAway(socket, replies.tooManySessions)
-    const client = local ? '' : plainAddress(socket.remoteAddress ?? '')
-    if (!this.#allow(client)) return turnAway(socket, replies.clientRefused)
-    const access = rulesFor(this.#access, client)
-    const barred = whyTurnedAway(access)
+    const client = local ? '' : plainAddress(proxied?.remoteAddress ?? socket.remoteAddress ?? '')
+    if (!this.#matches.allow(client)) return turnAway(socket, replies.clientRefused)
+    const barred = whyTurnedAway(rulesFor(this.#access, client))
     if (barred) return this.#bar(socket, client, barred)
     const secure = () => connection.secure
     const peer = local ? peerCredentials(socket) : null
@@ -148,7 +142,7 @@ export class Listener extends SMTPServer {
       listener: this,
       bus: this.#bus,
       log: this.#log,
-      setting: this.#settingFor(peer, client, formatId('S', id), access),
+      setting: this.#settingFor(peer, client, formatId('S', id)),
       site: this.#site,
       peer,
       commandTimeout: this.#slice.commandTimeout,
@@ -172,49 +166,41 @@ export class Listener extends SMTPServer {
     turnAway(socket, reply)
   }
 
-  #settingFor(
-    peer: PeerCredentials | null,
-    client: string,
-    session: string,
-    access: Setting['access'],
-  ): Setting {
+  #settingFor(peer: PeerCredentials | null, client: string, session: string): Setting {
     const slice = this.#slice
-    const hasContext = this.secureContext.has('*')
-    const mayRelay = this.#relay(client)
-    const isKnown = mayRelay || isWelcome(access) || this.#exempt(client)
-    return {
-      hostname: this.#site.hostname,
-      listener: slice.name,
-      kind: slice.kind,
-      session,
-      client,
-      // a server in front of us is not the user whose mail it brings
-      uid: slice.kind === 'local' && peer?.uid !== OVERFLOW_UID ? peer?.uid : undefined,
-      ...unknownClient,
-      mayRelay,
+    const { hostname, qualifyDomain } = this.#site
+    const ground: Ground = {
+      slice,
+      matches: this.#matches,
+      hostname,
+      qualifyDomain,
+      starttls: starttlsOf(slice.tls.mode, this.secureContext.has('*')),
       auth: this.#authSetting(),
-      starttls: starttlsOf(slice.tls.mode, hasContext),
-      greetingDelay: slice.greetingDelay,
-      messageSizeLimit: slice.messageSizeLimit,
-      recipientLimit: slice.recipientLimit,
-      errorLimit: slice.errorLimit,
-      bounds: slice.bounds,
-      qualifyDomain: isSubmission(slice.kind) ? this.#site.qualifyDomain : '',
-      cutThrough: slice.cutThrough,
-      holdLimit: slice.holdLimit,
-      removesArguments: slice.removesArguments,
-      requireSignature: slice.requireSignature,
-      screening: isKnown ? null : slice.screening,
-      access,
+      session,
+      access: this.#access,
     }
+    // a server in front of us is not the user whose mail it brings
+    const uid = slice.kind === 'local' && peer?.uid !== OVERFLOW_UID ? peer?.uid : undefined
+    return settingFor(ground, client, uid)
   }
 
-  /** No PROXY header, so no random id and no wait either. */
+  /** Only those who must begin with a PROXY header cost a wait. */
   override _handleProxy(
-    _socket: Socket,
+    socket: Socket,
     callback: (err: Error | null, options?: SMTPConnectionOptions & { id: string }) => void,
   ): void {
-    callback(null, { id: '' })
+    const balancer = plainAddress(socket.remoteAddress ?? '')
+    if (this.#slice.proxy.length === 0 || !this.#matches.proxy(balancer)) return callback(null, { id: '' })
+    takeProxyHeader(socket, (header) => {
+      if (!header) {
+        this.#log.info({ listener: this.name, balancer }, 'no PROXY header')
+        return callback(new Error('no PROXY header'))
+      }
+      const { source } = header
+      const from = source && { remoteAddress: plainAddress(source.address), remotePort: source.port }
+      this.#log.debug({ listener: this.name, balancer, ...from }, 'PROXY header')
+      callback(null, { id: '', ...from })
+    })
   }
 
   /** The engine would put its own, public key here. */

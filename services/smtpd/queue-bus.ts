@@ -15,7 +15,7 @@ import type { Identity } from '../../shared/bus/peer.ts'
 import { Answers } from './answers.ts'
 import type { Content, Outlet } from './content.ts'
 import type { AskText } from './signature/judge.ts'
-import type { Intake, Moment } from './state.ts'
+import type { Effect, Intake, Moment } from './state.ts'
 
 export interface BusOptions {
   qmgr: string
@@ -32,6 +32,8 @@ interface Stream {
 
 const DOWN: Intake = { state: 'down', reason: '', storage: false }
 const GO: Intake = { state: 'go', reason: '', storage: false }
+
+export type Submission = Extract<Effect, { kind: 'submit' }>
 
 export class QueueBus implements Moment, Outlet {
   intake: Intake = DOWN
@@ -133,8 +135,30 @@ export class QueueBus implements Moment, Outlet {
     this.#ask(this.#resolver, 'screen', question, answered)
   }
 
-  submit(message: Payload<'submit'>, answered: (answer: Answer<'submit'> | null) => void): void {
+  /** @param content packed before this returns, so the buffer may go round; null: it was streamed. */
+  submit(
+    { envelope, cutThrough, verdict }: Submission,
+    content: Uint8Array | null,
+    answered: (answer: Answer<'submit'> | null) => void,
+  ): void {
+    const wait = { ...(cutThrough > 0 && { cutThrough }), ...(verdict && { verdict }) }
+    const message = { envelope, content, ...wait }
     this.#ask(this.#qmgr, 'submit', message, answered)
+  }
+
+  /** ETRN: what waits for the domain, and for those below it, is tried now. Null: it could not be asked, or failed. */
+  turn(
+    { domain, below }: { domain: string; below: boolean },
+    answered: (recipients: number | null) => void,
+  ): void {
+    const act = (pattern: string, done: (recipients: number | null) => void) =>
+      this.#ask(this.#qmgr, 'queue-act', { act: 'retry', filter: { domain: pattern } }, (answer) =>
+        done(answer?.kind === 'done' ? answer.recipients : null),
+      )
+    act(domain, (exact) => {
+      if (!below || exact === null) return answered(exact)
+      act(`*.${domain}`, (others) => answered(others === null ? null : exact + others))
+    })
   }
 
   /** The content may outgrow one frame: credit and loss are its business from now on. */

@@ -27,7 +27,8 @@ export function receivedHeader(
 function origin(setting: Setting): string {
   if (setting.client === '') return setting.uid === undefined ? 'local' : `uid ${setting.uid}`
   // RFC 5321 section 4.1.3
-  return setting.client.includes(':') ? `[IPv6:${setting.client}]` : `[${setting.client}]`
+  const literal = setting.client.includes(':') ? `[IPv6:${setting.client}]` : `[${setting.client}]`
+  return setting.clientName === undefined ? literal : `${setting.clientName} ${literal}`
 }
 
 function protocolName(

@@ -12,7 +12,7 @@ import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { Content, type ContentPlan, type Outlet } from './content.ts'
 import { type AskText, verifySignatures } from './signature/judge.ts'
 import type { SignatureWatch } from './signature/watch.ts'
-import type { Event } from './state.ts'
+import type { Effect, Event } from './state.ts'
 
 /** A client may take this long for the content of one message, however much of it keeps coming. */
 const CONTENT_PATIENCE_MS = 60 * 60 * 1000
@@ -72,12 +72,27 @@ export class Reception {
     if (plan.framing === 'dots') this.#reading = { kind: 'dots' }
   }
 
-  expect(octets: number, last: boolean): void {
+  carryOut(effect: Extract<Effect, { kind: 'expect' | 'skip' | 'hold' | 'drop' }>, now: number): void {
+    switch (effect.kind) {
+      case 'expect':
+        return this.#expect(effect.octets, effect.last)
+      case 'skip':
+        return this.#skip(effect.octets, now)
+      case 'hold':
+        return this.hold()
+      case 'drop':
+        return this.drop()
+      default:
+        return effect satisfies never
+    }
+  }
+
+  #expect(octets: number, last: boolean): void {
     this.#reading = { kind: 'chunk', left: octets, octets, last }
     if (octets === 0) this.#endChunk(octets, last)
   }
 
-  skip(octets: number, now: number): void {
+  #skip(octets: number, now: number): void {
     if (octets === 0) return
     this.#reading = { kind: 'skip', left: octets }
     this.until = now + CONTENT_PATIENCE_MS

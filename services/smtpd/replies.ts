@@ -18,6 +18,9 @@ export const replies = {
   recipientTakenAway: defineReply(250, '2.1.5', 'Will not get it'),
   // RFC 5321 section 3.5.3: we neither confirm nor deny
   cannotVerify: defineReply(252, '2.5.0', 'Send some mail, and we shall see'),
+  // RFC 1985 section 5.2
+  turnBegun: defineReply(250, '2.0.0', 'Mail for that domain is being tried'),
+  nothingWaits: defineReply(251, '2.0.0', 'No mail waits for that domain'),
   sendContent: defineReply(354, '', 'End with <CRLF>.<CRLF>'),
 
   shuttingDown: defineReply(421, '4.3.2', 'Shutting down, try again in a moment'),
@@ -49,6 +52,9 @@ export const replies = {
   authUnavailable: defineReply(454, '4.7.0', 'Logins cannot be checked now, try again later'),
   authBraked: defineReply(454, '4.7.0', 'Too many failed logins, try again later'),
 
+  turnFailed: defineReply(458, '4.3.0', 'The queue cannot be asked now, try again later'),
+  turnDenied: defineReply(459, '4.7.1', 'You may not ask for that'),
+
   unknownCommand: defineReply(500, '5.5.2', 'Command not recognized'),
   lineTooLong: defineReply(500, '5.5.6', 'Line too long'),
   bareNewlineInCommand: defineReply(500, '5.5.2', 'A line ends with CR and LF together'),
@@ -65,6 +71,9 @@ export const replies = {
   helloSyntax: defineReply(501, '5.5.4', 'Syntax: EHLO, HELO or LHLO, then a domain or address literal'),
   mailSyntax: defineReply(501, '5.5.4', 'Syntax: MAIL FROM:<address> [parameters]'),
   rcptSyntax: defineReply(501, '5.5.4', 'Syntax: RCPT TO:<address> [parameters]'),
+  turnSyntax: defineReply(501, '5.5.4', 'Syntax: ETRN [@]domain'),
+  attributeSyntax: defineReply(501, '5.5.4', 'Syntax: attribute=value ...'),
+  nameMissing: defineReply(501, '5.5.4', 'Of whom?'),
   parameterSyntax: defineReply(501, '5.5.4', 'Malformed parameter'),
   heldTooLong: defineReply(501, '5.5.4', 'The message cannot be held for so long'),
   parameterTwice: defineReply(501, '5.5.4', 'A parameter is given twice'),
@@ -96,6 +105,7 @@ export const replies = {
   badRecipient: defineReply(553, '5.1.3', 'That recipient is no address'),
   foreignSender: defineReply(553, '5.7.1', 'That sender is not yours to use'),
   unknownParameter: defineReply(555, '5.5.4', 'Parameter not recognized'),
+  notTrusted: defineReply(550, '5.7.0', 'You may not speak for others'),
   relayDenied: defineReply(550, '5.7.1', 'Relaying denied'),
   // RFC 6376 section 6.3 has the words, RFC 7372 section 3.1 the enhanced codes of those below
   signatureUnknown: defineReply(451, '4.7.5', 'The DKIM key cannot be looked up now, try again later'),
@@ -135,6 +145,11 @@ export function greeting({ hostname, kind }: { hostname: string; kind: ListenerK
 // RFC 5321 section 4.1.1.1
 export function hello(hostname: string, keywords: readonly string[]): SmtpReply {
   return defineReply(250, '', [hostname, ...keywords].join('\n'))
+}
+
+// RFC 5321 section 3.5.1
+export function mailboxes(addresses: readonly string[]): SmtpReply {
+  return defineReply(250, '2.1.5', addresses.map((address) => `<${address}>`).join('\n'))
 }
 
 export function help(verbs: readonly string[]): SmtpReply {

@@ -5,12 +5,12 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import type { Effect, PhaseName, Setting, Standing, Transaction } from './state.ts'
+import type { Effect, PhaseName, Setting, Standing, Told, Transaction } from './state.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
 export class SessionLog {
   readonly #log: Log
-  readonly #setting: Setting
+  #setting: Setting
   #accepted = 0
   #user: string | undefined
 
@@ -19,7 +19,10 @@ export class SessionLog {
     this.#setting = setting
   }
 
-  transaction({ id, sender, recipients, size }: Transaction, { code, enhanced, text }: SmtpReply): void {
+  #transaction(
+    { id, sender, recipients, size, forwarded }: Transaction,
+    { code, enhanced, text }: SmtpReply,
+  ): void {
     const { session, client } = this.#setting
     const who = this.#user === undefined ? {} : { user: this.#user }
     const facts = {
@@ -30,6 +33,7 @@ export class SessionLog {
       sender,
       recipients: recipients.length,
       size,
+      ...(forwarded && { forwarded }),
     }
     if (code === 250) {
       this.#accepted++
@@ -38,7 +42,12 @@ export class SessionLog {
     this.#log.info({ ...facts, code, enhanced, text }, 'not accepted')
   }
 
-  turnedAway({ address, sender, reply }: Extract<Effect, { kind: 'turned-away' }>): void {
+  note(effect: Extract<Effect, { kind: 'ended' | 'turned-away' }>): void {
+    if (effect.kind === 'ended') this.#transaction(effect.transaction, effect.reply)
+    else this.#turnedAway(effect)
+  }
+
+  #turnedAway({ address, sender, reply }: Extract<Effect, { kind: 'turned-away' }>): void {
     const { session, client } = this.#setting
     const { code, enhanced, text } = reply
     this.#log.info({ session, client, sender, recipient: address, code, enhanced, text }, 'recipient refused')
@@ -57,6 +66,14 @@ export class SessionLog {
     const { session, client } = this.#setting
     const found = signs.map((one) => `${one.name} ${one.score}`)
     this.#log.info({ session, client, score, signs: found, verdict }, 'client screened')
+  }
+
+  /** XCLIENT: whose session it is from now on. */
+  assume(setting: Setting, told: Told): void {
+    const { session, client } = this.#setting
+    this.#setting = setting
+    if (told['LOGIN'] !== undefined) this.#user = told['LOGIN']
+    this.#log.info({ session, by: client, client: setting.client, told }, 'speaks for another')
   }
 
   moved(from: PhaseName, to: PhaseName): void {

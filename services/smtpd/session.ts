@@ -22,6 +22,7 @@ import { ended, finish, hangUp, lacksTls, move, say, stay } from './step.ts'
 import type { TlsFacts } from './tls-facts.ts'
 import { settle } from './transaction.ts'
 import { withFates } from './verdict.ts'
+import { answered, turned } from './vrfy.ts'
 
 /** @param tls what it has settled, where the connection began with it. */
 export function openSession(tls: TlsFacts | null): State {
@@ -31,6 +32,7 @@ export function openSession(tls: TlsFacts | null): State {
     tls,
     login: null,
     standing: null,
+    forwarded: null,
     errors: 0,
     transactions: 0,
     brakedUntil: 0,
@@ -50,6 +52,7 @@ export function mayTake(setting: Setting, state: State, text: string): boolean {
     case 'address':
     case 'commit':
     case 'verifying':
+    case 'inquiry':
       return false
     case 'auth':
     case 'start':
@@ -104,6 +107,8 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return chunkTold(state, event)
     case 'checked':
       return checked(setting, state, event.refusal)
+    case 'turned':
+      return state.phase.at === 'inquiry' ? turned(state, state.phase.back, event.recipients) : stay(state)
     case 'settled':
       return settled(state, event.answer)
     case 'bad-line':
@@ -177,6 +182,7 @@ type Resolved = Extract<Event, { kind: 'resolved' }>
 
 function resolved(setting: Setting, state: State, { n, answer }: Resolved, now: Moment): Step {
   const { phase } = state
+  if (phase.at === 'inquiry') return answered(state, phase.back, phase.asked, answer)
   if (phase.at !== 'mail' && phase.at !== 'address') return stay(state)
   const rights = { mayRelay: setting.mayRelay, isFull: now.isFull }
   const transaction = settle(phase.transaction, n, answer, rights)
@@ -241,7 +247,7 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
 /** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
 export function awaitsUs(phase: Phase): boolean {
   if (phase.at === 'mail') return phase.transaction.owed.length > 0
-  return ['connect', 'delay', 'address', 'check', 'commit', 'verifying'].includes(phase.at)
+  return ['connect', 'delay', 'address', 'check', 'commit', 'verifying', 'inquiry'].includes(phase.at)
 }
 
 /** A transaction in hand is finished first. */
@@ -262,7 +268,7 @@ function leaveWhenIdle(next: Step): Step {
 const VANISHED: SmtpReply = { code: 0, enhanced: '', text: 'client vanished' }
 
 function gone(state: State): Step {
-  const { phase } = state
+  const phase = state.phase.at === 'inquiry' ? state.phase.back : state.phase
   // qmgr may be committing it: what became of it is still to be told
   if (phase.at === 'commit') return stay(state)
   const lost =

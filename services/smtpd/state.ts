@@ -5,89 +5,19 @@
  * decides, `connection.ts` feeds events in and carries effects out.
  */
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
-import type { BoundsSlice } from '../../shared/config/bounds.ts'
-import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts'
 import type { DeliverBy, Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import type { AccessRule, Ruling } from './access.ts'
+import type { Ruling } from './access.ts'
 import type { Doom, Framing } from './content.ts'
 import type { HeaderFault } from './header-bounds.ts'
 import type { Body, RcptParameters } from './parameters.ts'
-import type { Judge, Rights } from './rights.ts'
 import type { Challenge, Check, Claim, Failure, Verdict as SaslVerdict } from './sasl-step.ts'
-import type { Author, Named } from './submission.ts'
+import type { Setting, Standing, Told } from './session-setting.ts'
+import type { Named } from './submission.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
-/** What holds for a whole session. */
-export interface Setting {
-  hostname: string
-  listener: string
-  kind: ListenerKind
-  /** The session's printed id. */
-  session: string
-  /** Client address, '' for the local socket. */
-  client: string
-  /** Kernel-proven uid of a local caller. */
-  uid: number | undefined
-  /** The person behind a local caller; null where nobody has proved who he is. */
-  author: Author | null
-  rights: Rights
-  judge: Judge
-  /** May send to zones that are not ours. */
-  mayRelay: boolean
-  /** Who has logged in. */
-  user?: string
-  /** How users log in; null: not at all. */
-  auth: AuthSetting | null
-  /** STARTTLS: not there, there, demanded before MAIL, or demanded while there is no certificate. */
-  starttls: 'none' | 'offered' | 'required' | 'broken'
-  greetingDelay: number
-  messageSizeLimit: number
-  recipientLimit: number
-  errorLimit: number
-  bounds: BoundsSlice
-  /** Completes unqualified senders and recipients; '' where they are refused. */
-  qualifyDomain: string
-  /** Milliseconds to deliver in while a client waits; 0: queue first. */
-  cutThrough: number
-  /** Milliseconds that a message may wait for its release (RFC 4865); 0: not offered. */
-  holdLimit: number
-  /** RCPTHDR: those whom RCPT names do not get the message. */
-  removesArguments: boolean
-  /** Mail is taken only with a valid signature of its sender. */
-  requireSignature: boolean
-  /** How this client is looked at; null: not at all. */
-  screening: Screening | null
-  /** The access rules that concern this client. */
-  access: readonly AccessRule[]
-}
-
-export type Screening = Omit<ScreeningSlice, 'exempt'>
-
-/** What was found out about a client, and what comes of it. */
-export interface Standing {
-  /** What EHLO had said by then; null: it was not looked at. */
-  helo: string | null
-  score: number
-  signs: Answer<'screen'>['signs']
-  verdict: 'go' | 'defer' | 'reject'
-  /** Its mail is marked. */
-  tag: boolean
-}
-
-export interface AuthSetting {
-  /** No mail before it. */
-  required: boolean
-  withoutTls: boolean
-  /** What can be offered now, best first; those that need something of TLS among them. */
-  mechanisms: () => readonly string[]
-  /** Another server speaks it. */
-  relays: (mechanism: string) => boolean
-  maySend: (user: string, sender: string) => boolean
-  /** The setting of a session whose client has logged in. */
-  asUser: (setting: Setting, user: string) => Setting
-}
+export type * from './session-setting.ts'
 
 /** What qmgr says of new mail; 'down' while there is no qmgr. */
 export interface Intake {
@@ -175,6 +105,8 @@ export interface Transaction {
   first: string
   owed: readonly Owed[]
   recipients: readonly Recipient[]
+  /** What XFORWARD said of it. */
+  forwarded: Told | null
   /** In LMTP, for each RCPT that was accepted, the addresses it stands for; null elsewhere. */
   stands: readonly (readonly string[])[] | null
   /** Marks that access rules have set. */
@@ -227,9 +159,20 @@ export type Phase =
   | { at: 'auth'; hello: Hello; mechanism: string; challenge: Challenge }
   /** AUTH: what the client claims is being looked into. */
   | { at: 'verifying'; hello: Hello; mechanism: string; check: Check }
+  /** VRFY, EXPN, ETRN: the answer is awaited, and then it goes on as before. */
+  | { at: 'inquiry'; back: Idle; asked: Inquiry }
   | { at: 'securing' }
   | { at: 'closed' }
 export type PhaseName = Phase['at']
+
+/** Phases in which a command may ask for something besides mail. */
+export type Idle = Extract<Phase, { at: 'start' | 'ready' | 'mail' | 'chunks' }>
+
+/** `address`: what is asked about; of ETRN the domain. */
+export interface Inquiry {
+  verb: 'VRFY' | 'EXPN' | 'ETRN'
+  address: string
+}
 
 export interface State {
   phase: Phase
@@ -240,6 +183,8 @@ export interface State {
   login: { user: string; setting: Setting } | null
   /** Null: nothing is known of the client; asked: it is being found out. */
   standing: Standing | 'asked' | null
+  /** What XFORWARD said, for the next transaction. */
+  forwarded: Told | null
   /** Commands answered with 5xx. */
   errors: number
   /** MAIL commands that were taken. */
@@ -267,6 +212,8 @@ export type Event =
   /** What is known of the client; null: the resolver could not be asked. */
   | { kind: 'screened'; answer: Answer<'screen'> | null }
   | { kind: 'secured'; tls: TlsFacts }
+  /** How many recipients ETRN has hurried; null: nobody could be asked, or it failed. */
+  | { kind: 'turned'; recipients: number | null }
   | { kind: 'verified'; verdict: SaslVerdict }
   | { kind: 'content'; verdict: Verdict }
   /** The signatures were looked into; null: it may be sent. */
@@ -281,6 +228,10 @@ export type Event =
 
 export type Effect =
   | { kind: 'reply'; reply: SmtpReply }
+  /** VRFY and EXPN ask the resolver as RCPT does; ETRN has qmgr try what waits for a domain. */
+  | { kind: 'turn'; domain: string; below: boolean }
+  /** The session is another client's from now on; `told` for the log. */
+  | { kind: 'assume'; setting: Setting; allowed: boolean; told: Told }
   | { kind: 'delay' }
   /** mayRelay: an access rule names the address, so that nobody's rights are asked for. */
   | { kind: 'resolve'; n: number; address: string; mayRelay?: boolean }

@@ -11,7 +11,7 @@ import { mergeNotify, wants, withoutSuccess } from '../../shared/message/notify.
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { MailParameters, RcptParameters } from './parameters.ts'
 import { replies } from './replies.ts'
-import type { AskedRecipient, Effect, Fate, Hello, Owed, Setting, Transaction } from './state.ts'
+import type { AskedRecipient, Effect, Fate, Hello, Owed, Setting, Told, Transaction } from './state.ts'
 
 export function openTransaction(
   id: number,
@@ -19,6 +19,7 @@ export function openTransaction(
   parameters: MailParameters,
   startedAt: number,
   setting: Pick<Setting, 'cutThrough' | 'requireSignature' | 'kind' | 'removesArguments'>,
+  forwarded: Told | null = null,
 ): Transaction {
   const { cutThrough, requireSignature, kind, removesArguments } = setting
   return {
@@ -46,6 +47,7 @@ export function openTransaction(
     cutThrough: parameters.verdict === undefined ? cutThrough : parameters.verdict * 1000,
     verdict: kind === 'lmtp' || parameters.verdict !== undefined,
     stands: kind === 'lmtp' ? [] : null,
+    forwarded,
     signed: requireSignature,
   }
 }

@@ -241,7 +241,7 @@ export const busMessages = {
     30 * SECOND,
   ),
   'queue-act': request(
-    ['command'],
+    ['command', 'smtpd'],
     ['qmgr'],
     {
       act: queueActShape,

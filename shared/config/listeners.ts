@@ -103,6 +103,12 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       senderLogin: listener.values['sender-login'],
       relay,
       allow,
+      proxy: trusted(listener, 'proxy', context),
+      xclient: trusted(listener, 'xclient', context),
+      xforward: flatten(listener.values.xforward, context.match),
+      vrfy: flatten(listener.values.vrfy, context.match),
+      expn: flatten(listener.values.expn, context.match),
+      etrn: flatten(listener.values.etrn, context.match),
       greetingDelay: listener.values['greeting-delay'],
       messageSizeLimit:
         listener.values['message-size-limit'] ?? context.config.options.values['message-size-limit'],
@@ -194,6 +200,22 @@ function relayOf(listener: Listener, kind: ListenerKind, context: ListenerContex
       'name the networks that may relay, such as `localnets`',
     )
   }
+  return list
+}
+
+/** Who is in this list can pass for any client there is. */
+function trusted(
+  listener: Listener,
+  option: 'proxy' | 'xclient',
+  context: ListenerContext,
+): AddressMatchList {
+  const list = flatten(listener.values[option], context.match)
+  if (list.some(({ negated, network }) => !negated && isVast(network)))
+    context.problems.error(
+      placeOf(listener, option),
+      `listener \`${listener.name}\` would let anyone pass for any client`,
+      'name the addresses of your own proxies',
+    )
   return list
 }
 

@@ -103,6 +103,31 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'smtpd'],
   }),
   allow: one(matchList, allOf('any'), { doc: 'Clients that may connect at all.', readers: ['mcp', 'smtpd'] }),
+  proxy: one(matchList, allOf('none'), {
+    doc: 'Load balancers, which must begin each connection with a PROXY header (version 1 or 2); `allow` and all else go by the client it names.',
+    readers: ['mcp', 'smtpd'],
+    only: tcp,
+  }),
+  xclient: one(matchList, allOf('none'), {
+    doc: "Hosts that may speak for other clients, and say who has logged in with them, by Postfix's XCLIENT.",
+    readers: ['mcp', 'smtpd'],
+  }),
+  xforward: one(matchList, allOf('none'), {
+    doc: "Hosts that may say for the log, by Postfix's XFORWARD, where a message came from.",
+    readers: ['mcp', 'smtpd'],
+  }),
+  vrfy: one(matchList, allOf('none'), {
+    doc: 'Clients that are told by VRFY whether an address exists; others get 252 for any.',
+    readers: ['mcp', 'smtpd'],
+  }),
+  expn: one(matchList, allOf('none'), {
+    doc: 'Clients that are told by EXPN what an alias stands for; others get 502.',
+    readers: ['mcp', 'smtpd'],
+  }),
+  etrn: one(matchList, allOf('none'), {
+    doc: 'Clients that may have the queued mail for a domain tried at once, by ETRN (RFC 1985).',
+    readers: ['mcp', 'smtpd'],
+  }),
   'greeting-delay': one(t.duration(0, minute), 0, {
     doc: 'Wait before the greeting; who talks earlier is sent away.',
     readers: ['mcp', 'smtpd'],

@@ -4,108 +4,15 @@
  * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
  */
 import type { Encryption } from '../message/route.ts'
-import type { BoundsSlice } from './bounds.ts'
-import type { AccessRuleSlice, ScreeningFacts, ScreeningSlice } from './client-slices.ts'
+import type { ScreeningFacts } from './client-slices.ts'
+import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
 import type { PolicySlice } from './policy-slice.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 
 export type * from './client-slices.ts'
+export type * from './listener-slices.ts'
+export { isSubmission } from './listener-slices.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
-
-/** An address match list, BIND's: the first element that matches decides; `negated` turns it into a no. */
-export interface AddressMatch {
-  negated: boolean
-  /** `192.0.2.0/24`, `2001:db8::/32`; a single address is /32 or /128. 'any' matches everything, 'local' the unix socket. */
-  network: string
-}
-export type AddressMatchList = AddressMatch[]
-
-export interface TlsContextSlice {
-  name: string
-  /** Paths; read by the smtpd that ends the TLS, at start and when the files change. */
-  certificate: string
-  key: string
-  minimumVersion: '1.2' | '1.3'
-  /** Who signs the certificates of clients; null: they are not asked. */
-  clientCa: string | null
-  clientCertificate: 'optional' | 'required'
-}
-
-/** How tokens are judged. */
-export type OAuthSlice =
-  | { kind: 'jwks'; url: string; issuer: string; audience: string; scope: string | null; login: string }
-  | {
-      kind: 'introspection'
-      url: string
-      client: string | null
-      /** A file. */
-      secret: string | null
-      issuer: string | null
-      audience: string | null
-      scope: string | null
-      login: string
-    }
-
-export interface AuthSlice {
-  name: string
-  /** Who judges passwords: a file, or a socket. */
-  passwords: { kind: 'file' | 'dovecot' | 'saslauthd'; path: string } | null
-  certificates: boolean
-  oauth: OAuthSlice | null
-  /** Empty: all that there are. */
-  mechanisms: string[]
-}
-
-export type ListenerKind = 'mx' | 'submission' | 'local' | 'lmtp'
-
-/** Mail comes from users, and is completed. */
-export function isSubmission(kind: ListenerKind): boolean {
-  return kind === 'submission' || kind === 'local'
-}
-
-export interface ListenerSlice {
-  name: string
-  /** mx: from strangers; submission: from users, with fix-ups; local: the unix socket, with fix-ups and a uid; lmtp: from a server in front of us (RFC 2033). */
-  kind: ListenerKind
-  /** Bound by mcp; the descriptor comes under the listener's name. */
-  endpoint: { kind: 'tcp'; address: string; port: number } | { kind: 'unix'; path: string; mode: number }
-  tls: {
-    mode: 'none' | 'starttls' | 'required' | 'implicit'
-    context: TlsContextSlice | null
-    /** Used instead for the names that their certificates are for. */
-    sni: TlsContextSlice[]
-  }
-  /** How users log in; null: not at all. */
-  auth: { use: AuthSlice; required: boolean; withoutTls: boolean } | null
-  /** The file that says who may use which sender. */
-  senderLogin: string | null
-  /** Clients that may send to zones that are not ours. */
-  relay: AddressMatchList
-  /** Clients that may connect at all. */
-  allow: AddressMatchList
-  greetingDelay: number
-  messageSizeLimit: number
-  recipientLimit: number
-  sessionLimit: number
-  errorLimit: number
-  /** Server side idle time, RFC 5321 section 4.5.3.2.7. */
-  commandTimeout: number
-  /** Bare CR or LF in content: refuse with 550 5.6.11, or make it CRLF. */
-  bareNewline: 'refuse' | 'normalise'
-  bounds: BoundsSlice
-  /** Deliver while the client waits, at most so long; 0: queue first. */
-  cutThrough: number
-  /** How long a message may wait for its release (RFC 4865); 0: FUTURERELEASE is not offered. */
-  holdLimit: number
-  /** RCPTHDR: those whom RCPT names are taken away from those of the header, in place of added. */
-  removesArguments: boolean
-  /** Take only mail with a valid DKIM signature of its sender. */
-  requireSignature: boolean
-  /** How strangers are looked at; null: not at all. */
-  screening: ScreeningSlice | null
-  /** In order; none: everybody is as welcome as the rest says. */
-  access: AccessRuleSlice[]
-}
 
 export interface SmtpdSlice {
   /** Content up to this many octets travels with its envelope and lives in the database; larger content is streamed into a file. */

@@ -22,6 +22,9 @@ export interface Offers {
   requireTls: boolean
   /** RFC 3461 */
   dsn: boolean
+  /** RFC 9422: recipients of a transaction, transactions of a session; Infinity where nothing is said. */
+  mostRecipients: number
+  mostTransactions: number
 }
 
 /** A server that knows only HELO. */
@@ -35,6 +38,8 @@ export const NO_OFFERS: Offers = {
   priority: false,
   requireTls: false,
   dsn: false,
+  mostRecipients: Number.POSITIVE_INFINITY,
+  mostTransactions: Number.POSITIVE_INFINITY,
 }
 
 /** @param lines the reply's lines without codes, the greeting line left out. */
@@ -50,6 +55,8 @@ export function readOffers(lines: readonly string[]): Offers {
     priority: words.has('MT-PRIORITY'),
     requireTls: words.has('REQUIRETLS'),
     dsn: words.has('DSN'),
+    mostRecipients: limit(lines, 'RCPTMAX'),
+    mostTransactions: limit(lines, 'MAILMAX'),
   }
 }
 
@@ -60,4 +67,17 @@ function leastTime(lines: readonly string[]): number | null {
     if (found) return Number(found[1] ?? 0)
   }
   return null
+}
+
+/** RFC 9422 section 3: names with values behind LIMITS; what is malformed says nothing. */
+function limit(lines: readonly string[], name: 'RCPTMAX' | 'MAILMAX'): number {
+  for (const line of lines) {
+    const [keyword = '', ...limits] = line.trim().toUpperCase().split(/\s+/)
+    if (keyword !== 'LIMITS') continue
+    for (const one of limits) {
+      const [, value] = new RegExp(`^${name}=([1-9]\\d{0,5})$`).exec(one) ?? []
+      if (value) return Number(value)
+    }
+  }
+  return Number.POSITIVE_INFINITY
 }

@@ -74,6 +74,13 @@ export type Effect =
 const UNDECIDED: Outcome = { kind: 'later', reply: own(451, '4.3.0', 'no outcome'), blame: 'ours' }
 
 /** @param together see Transaction; only without PIPELINING, which would send DATA too early. */
+/** RFC 9422 section 4.2: they go with another transaction, soon, and nobody is to blame. */
+const TOO_MANY: Outcome = {
+  kind: 'later',
+  reply: own(452, '4.5.3', 'the next host takes no more recipients at a time'),
+  blame: 'ours',
+}
+
 export function begin(
   delivery: Delivery,
   offers: Offers,
@@ -103,6 +110,7 @@ function open(t: Transaction, now: number): Effect[] {
   t.delivery.recipients.forEach((recipient, position) => {
     const bad = whyBadAddress(recipient.address, t.delivery.smtputf8, '5.1.3')
     if (bad) t.outcomes[position] = { kind: 'never', reply: bad }
+    else if (t.asked.length >= t.offers.mostRecipients) t.outcomes[position] = TOO_MANY
     else t.asked.push(position)
   })
   if (t.asked.length === 0) return finish(t, UNDECIDED, { kind: 'free' })

@@ -11,6 +11,7 @@ import { Input, type Owner } from '../../services/smtpd/input.ts'
 import { Reception } from '../../services/smtpd/reception.ts'
 import type { Claim, Verdict } from '../../services/smtpd/sasl-step.ts'
 import { awaitsUs, mayTake, openSession, step } from '../../services/smtpd/session.ts'
+import { matchesOf, settingFor } from '../../services/smtpd/setting.ts'
 import type {
   AuthSetting,
   Effect,
@@ -33,31 +34,19 @@ export interface Received {
 }
 
 export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): Setting {
-  return {
-    hostname: 'mx.example.org',
-    listener: slice.name,
-    kind: slice.kind,
-    session: 'S1',
-    client: '127.0.0.1',
-    uid: undefined,
-    ...unknownClient,
-    mayRelay: slice.relay.length > 0,
-    auth: slice.auth && authSettingOf(slice.auth),
-    starttls: 'none',
-    greetingDelay: slice.greetingDelay,
-    messageSizeLimit: slice.messageSizeLimit,
-    recipientLimit: slice.recipientLimit,
-    errorLimit: slice.errorLimit,
-    bounds: slice.bounds,
-    qualifyDomain: slice.kind === 'mx' ? '' : 'example.org',
-    cutThrough: slice.cutThrough,
-    holdLimit: slice.holdLimit,
-    removesArguments: slice.removesArguments,
-    requireSignature: slice.requireSignature,
-    screening: slice.screening,
+  const ground = {
+    slice,
+    matches: matchesOf(slice),
     access: compileAccess(slice.access),
-    ...change,
+    ...({
+      hostname: 'mx.example.org',
+      qualifyDomain: 'example.org',
+      session: 'S1',
+      starttls: 'none',
+    } as const),
+    auth: slice.auth && authSettingOf(slice.auth),
   }
+  return { ...settingFor(ground, '127.0.0.1', undefined), ...change }
 }
 
 /** The stage's users: see `passwords` there. */
@@ -83,7 +72,7 @@ export class Player implements Owner {
   closed = false
   readonly messages: Received[] = []
   intake: Intake = { state: 'go', reason: '', storage: false }
-  readonly #setting: Setting
+  #setting: Setting
   readonly #slice: ListenerSlice
   readonly #input = new Input()
   readonly #reception: Reception
@@ -166,13 +155,22 @@ export class Player implements Owner {
       case 'receive':
         return this.#open(effect)
       case 'expect':
-        return this.#reception.expect(effect.octets, effect.last)
       case 'skip':
-        return this.#reception.skip(effect.octets, 0)
       case 'hold':
-        return this.#reception.hold()
       case 'drop':
-        return this.#reception.drop()
+        return this.#reception.carryOut(effect, 0)
+      case 'turn':
+        this.#answers.push({ kind: 'turned', recipients: effect.domain === 'waits.example' ? 3 : 0 })
+        return
+      case 'assume':
+        this.#setting = effect.setting
+        this.#answers.push({
+          kind: 'opened',
+          answer: effect.allowed
+            ? { kind: 'go' }
+            : { kind: 'refused', reply: { code: 554, enhanced: '5.7.1', text: 'no', host: '' } },
+        })
+        return
       case 'submit':
         return this.#submit(effect.envelope)
       case 'close':

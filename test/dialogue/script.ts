@@ -51,10 +51,12 @@ const PASSWORDS: AuthSlice = {
   passwords: { kind: 'file', path: STAGE_PASSWORDS },
 }
 
+const LISTS = new Set(['relay', 'proxy', 'xclient', 'xforward', 'vrfy', 'expn', 'etrn'])
+
 function option(line: string, before: Partial<ListenerSlice>): Partial<ListenerSlice> {
   const [, name = '', value = ''] = line.split(' ')
   if (name === 'auth') return { auth: { use: PASSWORDS, required: true, withoutTls: value === 'required' } }
-  if (name === 'relay') return { relay: [{ negated: false, network: value }] }
+  if (LISTS.has(name)) return { [name]: [{ negated: false, network: value }] }
   const read = /^\d+$/.test(value) ? Number(value) : value
   const bound = /^bounds\.(\w+)$/.exec(name)?.[1]
   if (bound !== undefined) return { bounds: { ...(before.bounds ?? stageBounds), [bound]: read } }

@@ -46,6 +46,8 @@ export interface StartOptions {
   asUsers?: boolean
   /** Milliseconds until it must have greeted. */
   patience?: number
+  /** A listener that waits for something before it greets. */
+  silent?: string
 }
 
 export interface Result {
@@ -99,7 +101,7 @@ export async function startPosthorn(options: StartOptions): Promise<Posthorn> {
   const words = options.asUsers ? ['start'] : ['start', '--as-caller']
   const child = spawnLogged(directory, ['-c', configFile, ...words], options.env)
   const log = () => readFileSync(join(directory, 'log'), 'utf8')
-  const ports = await comeUp(child, paths, log, options.patience)
+  const ports = await comeUp(child, paths, log, options)
   return describe({ child, paths, configFile, ports, log, directory })
 }
 
@@ -133,7 +135,7 @@ async function comeUp(
   child: ChildProcess,
   paths: Paths,
   log: () => string,
-  patience?: number,
+  { patience, silent }: Pick<StartOptions, 'patience' | 'silent'>,
 ): Promise<Record<string, number>> {
   const left = once(child, 'exit').then(([code]) => {
     throw new Error(`posthorn left with ${code} at start:\n${log().slice(-4000)}`)
@@ -146,7 +148,8 @@ async function comeUp(
       () => existsSync(file) && portsIn(readFileSync(file, 'utf8')),
       patience,
     )
-    for (const port of Object.values(ports)) {
+    for (const [name, port] of Object.entries(ports)) {
+      if (name === silent) continue
       const greeted = async () => {
         await (await openSession(port)).quit()
         return true

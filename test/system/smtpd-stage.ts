@@ -79,6 +79,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     senderLogin: null,
     relay: [],
     allow: [{ negated: false, network: 'any' }],
+    ...{ proxy: [], xclient: [], xforward: [], vrfy: [], expn: [], etrn: [] },
     greetingDelay: 0,
     messageSizeLimit: 10 << 20,
     recipientLimit: 1000,
@@ -95,6 +96,11 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     access: [],
     ...change,
   }
+}
+
+/** Mail waits for one domain only. */
+function hurry({ filter }: Payload<'queue-act'>): Answer<'queue-act'> {
+  return { kind: 'done', recipients: filter.domain === 'waits.example' ? 3 : 0 }
 }
 
 export function resolveByName({ address }: Payload<'resolve'>): Answer<'resolve'> {
@@ -172,6 +178,7 @@ export async function openStage(
       aborted.push(stream)
       chunks.delete(stream)
     },
+    'queue-act': hurry,
     submit: async (message: Payload<'submit'>) => {
       const answer = await answers.submit(message)
       const { envelope, content } = message

@@ -13,6 +13,7 @@ import { advance, begin, type Effect, type TransactionEvent } from '../../shared
 const PIPELINED: Offers = {
   ...{ pipelining: true, size: true, eightBitMime: true, smtputf8: true, dsn: true },
   ...{ binaryMime: false, deliverBy: null, priority: false, requireTls: false },
+  ...{ mostRecipients: 1000, mostTransactions: 1000 },
 }
 
 function deliveryTo(...addresses: string[]): Delivery {
@@ -400,6 +401,28 @@ test('the time that is left and the priority go on where they are understood', (
   advance(transaction, { kind: 'handed' })
   advance(transaction, { kind: 'reply', reply: reply(250) })
   assert.deepEqual(transaction.outcomes, [{ kind: 'sent', reply: reply(250), dsn: true, untimed: true }])
+})
+
+test('a host that names a limit gets no more recipients at a time, and the rest soon', () => {
+  const { done, outcomes } = play(
+    { ...PIPELINED, mostRecipients: 2 },
+    deliveryTo('a@x', 'b@x', 'c@x'),
+    false,
+    250,
+  )
+  assert.deepEqual(done.slice(1), ['RCPT TO:<a@x>', 'RCPT TO:<b@x>', 'DATA'])
+  const whole = play(
+    { ...PIPELINED, mostRecipients: 1 },
+    deliveryTo('a@x', 'b@x'),
+    false,
+    250,
+    250,
+    354,
+    'handed',
+    250,
+  )
+  assert.deepEqual(whole.outcomes, ['sent 250', 'later 452 ours'])
+  assert.deepEqual(outcomes, [])
 })
 
 test('REQUIRETLS is asked for, and nothing is given to a host that does not offer it', () => {

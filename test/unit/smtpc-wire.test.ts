@@ -134,6 +134,7 @@ test('offers are whole keywords at the start of a line', () => {
     size: true,
     eightBitMime: false,
     ...{ binaryMime: false, deliverBy: null, priority: false, requireTls: false },
+    ...{ mostRecipients: Number.POSITIVE_INFINITY, mostTransactions: Number.POSITIVE_INFINITY },
     smtputf8: true,
     dsn: false,
   })
@@ -146,6 +147,23 @@ function host(name: string, preference: number, ...addresses: string[]): Host {
 test('BINARYMIME is of use only with CHUNKING', () => {
   assert.equal(readOffers(['BINARYMIME']).binaryMime, false)
   assert.equal(readOffers(['CHUNKING', 'BINARYMIME']).binaryMime, true)
+})
+
+test('LIMITS says how many recipients and transactions a host takes', () => {
+  const read = (line: string) => {
+    const { mostRecipients, mostTransactions } = readOffers([line])
+    return [mostRecipients, mostTransactions]
+  }
+  assert.deepEqual(read('LIMITS RCPTMAX=20 MAILMAX=5'), [20, 5])
+  assert.deepEqual(read('limits mailmax=5 rcptdomainmax=1'), [Number.POSITIVE_INFINITY, 5])
+  for (const line of [
+    'LIMITS',
+    'LIMITS RCPTMAX=0',
+    'LIMITS RCPTMAX=x',
+    'LIMITS RCPTMAX=',
+    'XLIMITS RCPTMAX=3',
+  ])
+    assert.deepEqual(read(line), [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY], line)
 })
 
 test('hosts go by preference, equal ones shuffled, addresses in order', () => {

@@ -12,8 +12,11 @@ interface Verdict {
   closed: boolean
 }
 
+const EVERYONE = [{ negated: false, network: 'any' }]
+const GRANTED = { vrfy: EVERYONE, expn: EVERYONE, etrn: EVERYONE, xclient: EVERYONE, xforward: EVERYONE }
+
 async function verdictOf(pieces: readonly Buffer[]): Promise<Verdict> {
-  const player = new Player({ messageSizeLimit: 200, recipientLimit: 3, errorLimit: 6 })
+  const player = new Player({ messageSizeLimit: 200, recipientLimit: 3, errorLimit: 6, ...GRANTED })
   for (const piece of pieces) if (piece.length > 0) await player.write(piece)
   return { output: player.takeOutput(), messages: player.messages, closed: player.closed }
 }
@@ -40,6 +43,11 @@ const words = fc.constantFrom(
   'BDAT 0 LAST\r\n',
   'BDAT 90\r\n',
   'MAIL FROM:<a@b.example> BODY=BINARYMIME\r\n',
+  'VRFY c@example.org\r\n',
+  'EXPN nobody@example.org\r\n',
+  'ETRN waits.example\r\n',
+  'XCLIENT ADDR=192.0.2.1 LOGIN=x\r\n',
+  'XFORWARD NAME=x\r\n',
   'RSET\r\n',
   'NOOP\r\n',
   'HELP\r\n',

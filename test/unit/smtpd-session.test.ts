@@ -37,6 +37,8 @@ const setting: Setting = {
   requireSignature: false,
   screening: null,
   access: [],
+  grants: { vrfy: false, expn: false, etrn: false, xforward: false },
+  assume: null,
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }
 const found = (address: string): Answer<'resolve'> => ({
@@ -350,7 +352,7 @@ test('replies are told apart, and none breaks a line', () => {
 })
 
 test('every command is either the end of a group or may be pipelined', () => {
-  const pipelined = new Set(['MAIL', 'RCPT', 'RSET', 'BDAT'])
+  const pipelined = new Set(['MAIL', 'RCPT', 'RSET', 'BDAT', 'XFORWARD'])
   for (const verb of commands.keys()) assert.equal(endsGroup(verb), !pipelined.has(verb), verb)
 })
 

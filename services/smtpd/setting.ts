@@ -1,0 +1,92 @@
+/**
+ * What holds for a session, worked out from its listener and its client: limits as they are configured, rights by the
+ * listener's address match lists. Pure.
+ *
+ * Who may speak for others (XCLIENT) gets a function that works it out anew for the client that is named; the right
+ * to do that stays with who speaks, all other rights go by the other.
+ */
+import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
+import { isSubmission, type ListenerSlice } from '../../shared/config/slices.ts'
+import { type AccessRule, isWelcome, rulesFor, whyTurnedAway } from './access.ts'
+import { unknownClient } from './identity.ts'
+import type { Assumed, AuthSetting, Grants, Setting } from './state.ts'
+
+const lists = ['allow', 'relay', 'proxy', 'xclient', 'xforward', 'vrfy', 'expn', 'etrn'] as const
+export type Matches = Record<(typeof lists)[number] | 'exempt', AddressMatcher>
+
+export function matchesOf(slice: ListenerSlice): Matches {
+  const own = Object.fromEntries(lists.map((name) => [name, compileMatch(slice[name])]))
+  return { ...own, exempt: compileMatch(slice.screening?.exempt ?? []) } as Matches
+}
+
+/** What does not come from the client. */
+export interface Ground {
+  slice: ListenerSlice
+  matches: Matches
+  access: readonly AccessRule[]
+  hostname: string
+  qualifyDomain: string
+  starttls: Setting['starttls']
+  auth: AuthSetting | null
+  session: string
+}
+
+export function settingFor(ground: Ground, client: string, uid: number | undefined): Setting {
+  const { matches } = ground
+  const setting = plainSetting(ground, client, uid)
+  if (!matches.xclient(client)) return setting
+  const assume = ({
+    client: other = client,
+    name,
+    helo,
+  }: Assumed): { setting: Setting; allowed: boolean } => ({
+    allowed: matches.allow(other) && whyTurnedAway(rulesFor(ground.access, other)) === null,
+    setting: {
+      ...plainSetting(ground, other, undefined),
+      // it has waited for its greeting already
+      greetingDelay: 0,
+      grants: { ...grantsOf(matches, other), xforward: matches.xforward(client) },
+      assume,
+      ...(name !== undefined && { clientName: name }),
+      ...(helo !== undefined && { clientHelo: helo }),
+    },
+  })
+  return { ...setting, assume }
+}
+
+function plainSetting(ground: Ground, client: string, uid: number | undefined): Setting {
+  const { slice, matches, hostname, qualifyDomain, starttls, auth, session } = ground
+  const mayRelay = matches.relay(client)
+  const access = rulesFor(ground.access, client)
+  const isKnown = mayRelay || isWelcome(access) || matches.exempt(client)
+  return {
+    hostname,
+    listener: slice.name,
+    kind: slice.kind,
+    session,
+    client,
+    uid,
+    ...unknownClient,
+    mayRelay,
+    auth,
+    starttls,
+    greetingDelay: slice.greetingDelay,
+    messageSizeLimit: slice.messageSizeLimit,
+    recipientLimit: slice.recipientLimit,
+    errorLimit: slice.errorLimit,
+    bounds: slice.bounds,
+    qualifyDomain: isSubmission(slice.kind) ? qualifyDomain : '',
+    cutThrough: slice.cutThrough,
+    holdLimit: slice.holdLimit,
+    removesArguments: slice.removesArguments,
+    requireSignature: slice.requireSignature,
+    screening: isKnown ? null : slice.screening,
+    access,
+    grants: grantsOf(matches, client),
+    assume: null,
+  }
+}
+
+function grantsOf({ vrfy, expn, etrn, xforward }: Matches, client: string): Grants {
+  return { vrfy: vrfy(client), expn: expn(client), etrn: etrn(client), xforward: xforward(client) }
+}
