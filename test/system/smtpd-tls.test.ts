@@ -26,10 +26,14 @@ interface TlsStage extends Stage {
   context: TlsContextSlice
 }
 
-async function openTlsStage(t: After, mode: 'starttls' | 'required' | 'implicit'): Promise<TlsStage> {
+async function openTlsStage(
+  t: After,
+  mode: 'starttls' | 'required' | 'implicit',
+  change: Partial<ListenerSlice> = {},
+): Promise<TlsStage> {
   const directory = mkdtempSync(join(tmpdir(), 'posthorn-tls-'))
   const context = writeCertificate(directory)
-  const stage = await openStage({ tls: { mode, context, sni: [] } })
+  const stage = await openStage({ tls: { mode, context, sni: [] }, ...change })
   t.after(async () => {
     await stage.close()
     rmSync(directory, { recursive: true })
@@ -66,6 +70,21 @@ function secure(client: SmtpClient): Promise<TLSSocket> {
     tls.once('error', fail)
   })
 }
+
+test('a PROXY header comes before the handshake, in clear, and names the client', options, async (t) => {
+  const balancers = [{ negated: false, network: '127.0.0.0/8' }]
+  const stage = await openTlsStage(t, 'implicit', { proxy: balancers })
+  const plain = await connectTo(stage.port)
+  plain.write('PROXY TCP4 192.0.2.7 192.0.2.1 12345 465\r\n')
+  const client = new SmtpClient(await secure(plain))
+  assert.equal((await client.reply()).code, 220)
+  await client.say('EHLO client.example')
+  assert.equal((await transact(client, mail)).code, 250)
+  assert.equal(stage.taken[0]?.envelope.origin.client, '192.0.2.7')
+  await client.quit()
+  // without one there is no handshake
+  await assert.rejects(secure(await connectTo(stage.port)))
+})
 
 test('STARTTLS, then a message; Received says so', options, async (t) => {
   const stage = await openTlsStage(t, 'starttls')
