@@ -14,6 +14,7 @@ import { type Content, ContentStream } from './content.ts'
 import { Dial, type Dialled } from './dial.ts'
 import { orderTargets, type Target, whenAllFailed } from './hosts.ts'
 import type { Pool } from './pool.ts'
+import { STRAIGHT, type Way, wayFor } from './way.ts'
 
 export type SmtpRoute = Extract<Route, { kind: 'smtp' }>
 export type Report = Answer<'deliver'>
@@ -29,6 +30,7 @@ export class Attempt implements Tenant {
   readonly #delivery: Payload<'deliver'>
   readonly #route: SmtpRoute
   readonly #pool: Pool
+  readonly #way: Way
   readonly #client: Client
   #targets: Target[] = []
   #failures: Reply[] = []
@@ -44,6 +46,7 @@ export class Attempt implements Tenant {
     this.#route = route
     this.content = content
     this.#pool = pool
+    this.#way = wayFor(pool.slice.ways, route.zone, delivery.terms)
     this.#client = client
   }
 
@@ -92,7 +95,8 @@ export class Attempt implements Tenant {
 
   get #key(): string {
     const { protocol, destination } = this.#route
-    return `${protocol}${this.#requireTls ? ' requiretls' : ''} ${destination}`
+    const key = `${protocol}${this.#requireTls ? ' requiretls' : ''} ${destination}`
+    return this.#way === STRAIGHT ? key : `${key} ${JSON.stringify(this.#way)}`
   }
 
   #run(connection: Connection): void {
@@ -119,7 +123,7 @@ export class Attempt implements Tenant {
     this.#dial = new Dial(
       target,
       this.#pool.slice,
-      { lmtp: this.#lmtp, requireTls: this.#requireTls },
+      { lmtp: this.#lmtp, requireTls: this.#requireTls, way: this.#way },
       (dialled) => this.#dialled(dialled),
     )
   }

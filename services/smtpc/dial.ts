@@ -10,11 +10,9 @@
  * words for what became of the connection. TLS is opportunistic (RFC 3207, RFC 7435): certificates are not
  * verified, a refused STARTTLS goes on in clear, a handshake that fails is tried once more in clear. Not so for a
  * message with REQUIRETLS (RFC 8689 section 4.2.1): never in clear, the certificate verified and for the host's name,
- * the host offering REQUIRETLS; any other host is refused with 5.7.30.
+ * the host offering REQUIRETLS; any other host is refused with 5.7.30. Nor where the config gives us a certificate to show.
  */
-import { readFileSync } from 'node:fs'
 import { connect, isIP, type Socket } from 'node:net'
-import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
@@ -22,6 +20,9 @@ import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.
 import { NO_REQUIRETLS, own } from '../../shared/smtp-client/commands.ts'
 import { NO_OFFERS, type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
 import type { Target } from './hosts.ts'
+import { goThrough } from './proxy.ts'
+import { contextFor, describeTls, isVerified } from './trust.ts'
+import type { Way } from './way.ts'
 
 export interface Session {
   socket: Socket
@@ -54,13 +55,13 @@ export interface EngineInside {
 /** The engine must never be the first to lose patience: `Dial` is. */
 const ENGINE_PATIENCE_MS = 2 ** 31 - 1
 
-let secureContext: SecureContext | null = null
-
 /** What a session must be good for. */
 export interface Demands {
   lmtp: boolean
   /** RFC 8689: TLS that is verified, and a host that offers REQUIRETLS. */
   requireTls: boolean
+  /** A certificate of ours is never passed over for a session in clear. */
+  way: Way
 }
 
 /** One attempt to reach one target; `cancel` ends it without an answer. */
@@ -81,7 +82,7 @@ export class Dial {
     this.#slice = slice
     this.#demands = demands
     this.#answer = answer
-    this.#clear = slice.tls === 'none' && !demands.requireTls
+    this.#clear = slice.tls === 'none' && !this.#neverClear
     this.#connect()
   }
 
@@ -90,20 +91,32 @@ export class Dial {
     this.#drop()
   }
 
+  get #neverClear(): boolean {
+    return this.#demands.requireTls || this.#demands.way.identity !== null
+  }
+
   #connect(): void {
     this.#enter('connect')
-    const socket = connect({ host: this.#target.address, port: this.#target.port, noDelay: true })
+    const { proxy } = this.#demands.way
+    const { host, port } = proxy ?? { host: this.#target.address, port: this.#target.port }
+    const socket = connect({ host, port, noDelay: true })
     this.#socket = socket
     socket.on('error', (error: NodeJS.ErrnoException) => this.#broken(error))
-    socket.once('connect', () => {
+    const through = () => {
+      if (this.#over) return
       this.#enter('greeting')
       this.#startEngine(socket)
-    })
+    }
+    const failed = (error: Error) => this.#broken(error)
+    socket.once('connect', () =>
+      proxy ? goThrough(proxy, socket, this.#target, { through, failed }) : through(),
+    )
   }
 
   #startEngine(socket: Socket): void {
     const { name } = this.#target
-    const tls = this.#clear ? null : this.#tlsContext()
+    const { requireTls, way } = this.#demands
+    const tls = this.#clear ? null : contextFor(way.identity, requireTls, this.#slice.caFile)
     if (tls instanceof Error) return this.#broken(tls)
     const engine = new SMTPConnection({
       connection: socket,
@@ -114,7 +127,8 @@ export class Dial {
       name: this.#slice.hostname,
       lmtp: this.#demands.lmtp,
       ignoreTLS: this.#clear,
-      opportunisticTLS: true,
+      opportunisticTLS: way.identity === null,
+      requireTLS: way.identity !== null,
       logger: false,
       connectionTimeout: ENGINE_PATIENCE_MS,
       greetingTimeout: ENGINE_PATIENCE_MS,
@@ -163,18 +177,11 @@ export class Dial {
     this.#answer({ kind: 'failed', reply: { ...NO_REQUIRETLS, host: '' } })
   }
 
-  /** Where nothing is verified the many root certificates need not be loaded. */
-  #tlsContext(): SecureContext | Error {
-    if (this.#demands.requireTls) return trustingContext(this.#slice.caFile)
-    secureContext ??= createSecureContext({ ca: [] })
-    return secureContext
-  }
-
   #broken(error: NodeJS.ErrnoException & { response?: string }): void {
     if (this.#over) return
     const handshakeFailed = this.#engine?.upgrading === true
     this.#drop()
-    if (handshakeFailed && !this.#clear && !this.#demands.requireTls) {
+    if (handshakeFailed && !this.#clear && !this.#neverClear) {
       this.#clear = true
       return this.#connect()
     }
@@ -225,29 +232,4 @@ function detach(engine: EngineInside, socket: Socket): void {
   socket.removeListener('end', engine._onSocketEnd)
   socket.setTimeout(0)
   socket.removeListener('error', engine._onSocketError)
-}
-
-let trusting: { caFile: string | null; context: SecureContext } | null = null
-
-/** Whoever the file names is trusted, or without one those that Node comes with. Read once; an Error says why it cannot be. */
-function trustingContext(caFile: string | null): SecureContext | Error {
-  if (trusting?.caFile === caFile) return trusting.context
-  try {
-    const context = createSecureContext(caFile === null ? {} : { ca: readFileSync(caFile) })
-    trusting = { caFile, context }
-    return context
-  } catch (error) {
-    return new Error(`ca-file cannot be used: ${error instanceof Error ? error.message : String(error)}`)
-  }
-}
-
-/** The chain leads to somebody trusted, and the certificate has the host's name (the engine's servername). */
-function isVerified(socket: Socket): boolean {
-  return (socket as Partial<TLSSocket>).authorized === true
-}
-
-function describeTls(socket: Socket): string {
-  const secured = socket as Partial<TLSSocket>
-  if (!secured.encrypted || !secured.getProtocol || !secured.getCipher) return ''
-  return `${secured.getProtocol() ?? 'TLS'} ${secured.getCipher().name}`
 }

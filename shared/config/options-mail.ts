@@ -6,6 +6,7 @@ import { type Delivery, delivery } from './delivery-values.ts'
 import { authUse } from './login-values.ts'
 import { allOf, matchList } from './match-list.ts'
 import { bounds } from './options-bounds.ts'
+import { outgoing } from './options-outgoing.ts'
 import { schedule } from './options-servers.ts'
 import * as t from './types.ts'
 import { day, G, hour, K, M, minute } from './units.ts'
@@ -245,6 +246,7 @@ export const zoneBlock = block(
       readers: ['resolver'],
       only: ['relay'],
     }),
+    ...outgoing(['relay', 'remote'], 'as in `smtpc`'),
     ...schedule,
   },
 )

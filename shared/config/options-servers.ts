@@ -6,6 +6,7 @@
  * as `qmgr` says. The most particular one that speaks decides: class, then server, then zone.
  */
 import { block, many, maybe, one, sectionName } from './blocks.ts'
+import { outgoing } from './options-outgoing.ts'
 import * as t from './types.ts'
 import { bad, day, hour, minute, ok, second } from './units.ts'
 import * as v from './values.ts'
@@ -104,6 +105,7 @@ export const serverBlock = block(
       usual: 'as in `smtpc`',
       readers: ['qmgr'],
     }),
+    ...outgoing(null, 'as in `zone`'),
     ...schedule,
   },
 )

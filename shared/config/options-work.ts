@@ -3,6 +3,7 @@
  */
 import { block, many, maybe, one, sectionName } from './blocks.ts'
 import { percent } from './load-values.ts'
+import { outgoing } from './options-outgoing.ts'
 import { section } from './section.ts'
 import * as t from './types.ts'
 import { bad, day, G, hour, K, M, minute, ok, second } from './units.ts'
@@ -213,6 +214,7 @@ export const smtpcBlock = block('smtpc', null, 'Sending to other servers.', {
     usual: 'those that Node comes with',
     readers: ['smtpc'],
   }),
+  ...outgoing(null, 'none'),
   'connection-idle': one(t.duration(0, 10 * minute), 5 * second, {
     doc: 'A connection without work is kept so long for the next message.',
     readers: ['smtpc'],

@@ -10,6 +10,7 @@ import { type Facts, staysCaller } from './facts.ts'
 import { buildListeners, MAX_SOCKET_PATH } from './listeners.ts'
 import { buildLoad } from './load.ts'
 import { flatten, type MatchContext } from './match-list.ts'
+import { buildWays, checkWays } from './outgoing.ts'
 import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
 import { checkRules, usualDirectory } from './rules.ts'
@@ -47,6 +48,7 @@ interface Common {
 /** Only to be used when no error was reported. */
 export function buildSlices(config: Config, facts: Facts, problems: Problems): Slices {
   checkRules(config, facts, problems)
+  checkWays(config, facts, problems)
   const match = matchContext(config, facts, problems)
   const paths = buildPaths(config, facts)
   const { runDirectory } = paths
@@ -265,12 +267,13 @@ function namesOf(uids: readonly number[], { accounts }: Facts): Record<string, s
   )
 }
 
-function smtpcSlice({ config: { smtpc }, hostname }: Common): SmtpcSlice {
-  const { values } = smtpc
+function smtpcSlice({ config, hostname }: Common): SmtpcSlice {
+  const { values } = config.smtpc
   return {
     hostname,
     tls: values.tls,
     caFile: values['ca-file'],
+    ways: buildWays(config),
     connectionIdle: values['connection-idle'],
     transactionsPerConnection: values['transactions-per-connection'],
     timeouts: {

@@ -6,6 +6,7 @@
 import type { Encryption } from '../message/route.ts'
 import type { ScreeningFacts } from './client-slices.ts'
 import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
+import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 
@@ -144,6 +145,8 @@ export interface SmtpcSlice {
   tls: 'none' | 'opportunistic'
   /** PEM; whom to trust where a connection must be verified; null: whom Node trusts. */
   caFile: string | null
+  /** By name; only those that say something. */
+  ways: { usual: OutgoingWay; zones: Record<string, OutgoingWay>; servers: Record<string, OutgoingWay> }
   /** An idle connection is kept this long for the next transaction. */
   connectionIdle: number
   transactionsPerConnection: number

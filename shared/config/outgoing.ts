@@ -1,0 +1,48 @@
+/** From `smtpc`, `zone` and `server` sections to the ways that smtpc takes, with the rules of the options. */
+import type { Facts } from './facts.ts'
+import { type OutgoingWay, proxyFrom } from './options-outgoing.ts'
+import type { Problems } from './problem.ts'
+import { checkFile } from './rules.ts'
+import type { Config } from './schema.ts'
+import type { SmtpcSlice } from './slices.ts'
+
+type Speaker = Config['smtpc'] | Config['zone'][number] | Config['server'][number]
+
+export function buildWays(config: Config): SmtpcSlice['ways'] {
+  return {
+    usual: wayOf(config.smtpc),
+    zones: waysOf(config.zone),
+    servers: waysOf(config.server),
+  }
+}
+
+export function checkWays(config: Config, facts: Facts, problems: Problems): void {
+  for (const section of [config.smtpc, ...config.zone, ...config.server]) checkWay(section, facts, problems)
+}
+
+function checkWay({ at, values, where }: Speaker, facts: Facts, problems: Problems): void {
+  const place = (option: string) => where.get(option) ?? at
+  checkFile(values['tls-certificate'], place('tls-certificate'), facts, problems)
+  checkFile(values['tls-key'], place('tls-key'), facts, problems)
+  const [certificate, key] = [where.has('tls-certificate'), where.has('tls-key')]
+  if (certificate === key) return
+  const [given, wanted] = certificate ? ['tls-certificate', 'tls-key'] : ['tls-key', 'tls-certificate']
+  problems.error(place(given), `\`${given}\` without \`${wanted}\``)
+}
+
+function waysOf(sections: readonly (Speaker & { name: string })[]): Record<string, OutgoingWay> {
+  return Object.fromEntries(
+    sections.flatMap((section) => {
+      const way = wayOf(section)
+      return way.identity || way.proxy ? [[section.name, way] as const] : []
+    }),
+  )
+}
+
+function wayOf({ values }: Speaker): OutgoingWay {
+  const { 'tls-certificate': certificate, 'tls-key': key, proxy } = values
+  return {
+    identity: certificate === null || key === null ? null : { certificate, key },
+    proxy: proxy === null ? null : proxyFrom(proxy),
+  }
+}
