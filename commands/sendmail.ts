@@ -8,7 +8,7 @@
  * need is loaded for them alone. Installed, it is called by `bin/sendmail`, which finds Node in any environment.
  */
 import { basename } from 'node:path'
-import { deliver, verify, wayOf } from './sendmail/delivery.ts'
+import { deliver, explain, verify, wayOf } from './sendmail/delivery.ts'
 import { closeInherited } from './sendmail/descriptors.ts'
 import { exitCodes } from './sendmail/exit-code.ts'
 import { type Mode, type Options, parseOptions } from './sendmail/options.ts'
@@ -55,6 +55,8 @@ async function run(mode: Mode, options: Options): Promise<End | null> {
       return deliver(options, name === 'rmail')
     case 'verify':
       return verify(options)
+    case 'why':
+      return explain(options)
     case 'smtp':
       return relayStdio(await wayOf(options))
     case 'mailq':

@@ -11,6 +11,7 @@ import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { type Addressed, addressedBy, failedIn, type HeaderSource, moreOf } from './addressed.ts'
 import { type ExitCode, exitCodeOf, exitCodes, replyLine } from './exit-code.ts'
 import { type RefusedRecipient as Failure, refusedIn, secondsToAsk } from './verdict.ts'
+import { explained, type Question, questionsOf } from './why.ts'
 
 export interface Job {
   hello: string
@@ -29,6 +30,8 @@ export interface Job {
   envid: string | null
   /** -bv: recipients are asked about, and nothing is sent. */
   verify: boolean
+  /** --why: nothing is sent, the rules are asked for; whom From names. */
+  why: { authors: readonly string[] } | null
   /** -odi: to wait for the first attempt; patience is --timeout, in seconds. */
   wait: { patience: number | null } | null
   /** The user's agent answers: LMTP, so that each recipient has a reply of its own after the dot (RFC 2033). */
@@ -61,6 +64,8 @@ export type State =
   | { phase: 'greeting' }
   | { phase: 'ehlo' }
   | ({ phase: 'envelope' } & Envelope)
+  /** --why: the questions whose answers are still to come. */
+  | { phase: 'why'; questions: readonly Question[]; failures: readonly SmtpReply[] }
   | { phase: 'data'; to: Addressed; failures: readonly Failure[]; limit: number }
   /** `awaited`: the recipients whose replies are still to come after the dot; in SMTP there is one reply for all. */
   | { phase: 'content'; to: Addressed; failures: readonly Failure[]; awaited: readonly string[] }
@@ -87,6 +92,7 @@ export const PATIENCE: Readonly<Record<Phase, number>> = {
   greeting: 30,
   ehlo: 30,
   envelope: 120,
+  why: 120,
   data: 60,
   content: 330,
   done: 5,
@@ -102,9 +108,11 @@ export function onReply(job: Job, state: State, reply: SmtpReply): Step {
       }
     case 'ehlo':
       if (reply.code !== 250) return refused(reply, 'EHLO refused', true)
-      return startEnvelope(job, reply)
+      return job.why ? startQuestions(job, job.why.authors, reply) : startEnvelope(job, reply)
     case 'envelope':
       return onEnvelopeReply(job, state, reply)
+    case 'why':
+      return onAnswer(state, reply)
     case 'data':
       if (reply.code !== 354) return refused(reply, 'DATA refused', false)
       return {
@@ -130,6 +138,30 @@ export function onTrouble(state: State, trouble: 'timeout' | 'lost' | 'garbage')
   const early = state.phase === 'greeting' || state.phase === 'ehlo'
   const doubt = state.phase === 'content' ? '; it may have been accepted all the same' : ''
   return { exit, lines: [`${what[trouble]} (${state.phase})${doubt}`], again: early && trouble === 'lost' }
+}
+
+function startQuestions(job: Job, authors: readonly string[], reply: SmtpReply): Step {
+  const offers = readOffers(reply)
+  if (!offers.has('XWHY'))
+    return done({ exit: exitCodes.unavailable, lines: ['the server does not say why'], again: false })
+  const questions = questionsOf({ ...job, authors }, offers)
+  return {
+    state: { phase: 'why', questions, failures: [] },
+    effects: questions.map(({ command }) => ({ kind: 'write', line: command })),
+  }
+}
+
+function onAnswer({ questions, failures }: State & { phase: 'why' }, reply: SmtpReply): Step {
+  if (reply.code === 421) return refused(reply, 'the server is going away', false)
+  const [question, ...left] = questions
+  if (!question) return refused(reply, 'one answer too many', false)
+  const { lines, failure } = explained(question, reply)
+  const all = failure ? [...failures, failure] : failures
+  const told = lines.map((line): Effect => ({ kind: 'tell', line }))
+  if (left.length > 0) return { state: { phase: 'why', questions: left, failures: all }, effects: told }
+  const gravest = all.find(({ code }) => code < 500) ?? all[0]
+  const exit = gravest ? exitOfFailure(gravest) : exitCodes.ok
+  return withEffects(told, done({ exit, lines: [], again: false }))
 }
 
 function startEnvelope(job: Job, reply: SmtpReply): Step {

@@ -7,7 +7,7 @@
  */
 import { userInfo } from 'node:os'
 import { readAddresses } from '../../shared/message/address-list.ts'
-import { headerRecipients } from '../../shared/message/header.ts'
+import { addressesOf, headerRecipients } from '../../shared/message/header.ts'
 import { ensureAgent } from '../agent/start.ts'
 import type { Job } from './conversation.ts'
 import { exitCodes } from './exit-code.ts'
@@ -64,6 +64,24 @@ export async function verify(options: Options): Promise<End> {
   return handOver(await wayOf(options), { ...job, verify: true }, nothing)
 }
 
+/** Of a message on standard input with -t, else of those on the command line. */
+export async function explain(options: Options): Promise<End> {
+  const given = readRecipients(options.recipients)
+  const { fields } = options.fromHeader
+    ? await readMessage(standardInput(), options.ignoreDots)
+    : { fields: [] }
+  const named = options.fromHeader ? readHeader({ fields }) : []
+  const recipients = [...new Set([...given, ...named])]
+  if (recipients.length === 0) throw new Stop(exitCodes.usage, ['no recipients given'])
+  const from = addressesOf(fields.filter(({ name }) => name === 'from'))
+  const job: Job = {
+    ...jobFor(options, options.sender ?? callerName(), recipients),
+    header: options.fromHeader ? { given: [...new Set(given)], named, size: null } : null,
+    why: { authors: from.kind === 'good' ? from.list : [] },
+  }
+  return handOver(await wayOf(options), job, nothing)
+}
+
 function jobFor(options: Options, sender: string, recipients: readonly string[]): Job {
   const { body, notify, ret, envid, wait, patience, account, asIs } = options
   return {
@@ -71,6 +89,7 @@ function jobFor(options: Options, sender: string, recipients: readonly string[])
     ...{ sender, recipients, body, notify, ret, envid, account, asIs },
     lmtp: directionOf(options, process.env).kind === 'agent',
     header: null,
+    why: null,
     size: null,
     eightBit: false,
     verify: false,
@@ -92,7 +111,7 @@ function readRecipients(words: readonly string[]): string[] {
   })
 }
 
-function readHeader(message: Message): string[] {
+function readHeader(message: Pick<Message, 'fields'>): string[] {
   const read = headerRecipients(message.fields)
   if (read.kind === 'bad') throw new Stop(exitCodes.data, [`not an address in ${read.what}`])
   return read.list

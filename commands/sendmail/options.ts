@@ -30,8 +30,8 @@ import {
   setVerbose,
 } from './option-values.ts'
 
-/** verify asks the server about addresses and sends nothing; hoststat shows what hosts said that mail waits for. */
-export type Mode = 'deliver' | 'verify' | 'mailq' | 'newaliases' | 'hoststat' | 'smtp' | 'flush'
+/** verify asks the server about addresses, why for the rules that decide, and both send nothing; hoststat shows what hosts said that mail waits for. */
+export type Mode = 'deliver' | 'verify' | 'why' | 'mailq' | 'newaliases' | 'hoststat' | 'smtp' | 'flush'
 
 export interface Options {
   mode: Mode
@@ -129,6 +129,11 @@ const longOptions: Readonly<Record<string, Effect>> = {
   timeout: setSeconds('patience'),
 }
 
+/** Without a value. */
+const longSwitches: Readonly<Record<string, Effect>> = {
+  why: setMode('why'),
+}
+
 export const DEFAULT_RETRY_WINDOW = 10
 
 export function parseOptions(argv: readonly string[]): Parsed {
@@ -177,6 +182,8 @@ function usage(message: string): Parsed {
 
 function longOption(options: Options, word: string, rest: string[]): string | undefined {
   const [name = '', glued] = splitOnce(word.slice(2))
+  const act = Object.hasOwn(longSwitches, name) ? longSwitches[name] : undefined
+  if (act) return glued === undefined ? act(options, '') : `--${name} takes no value`
   const effect = Object.hasOwn(longOptions, name) ? longOptions[name] : undefined
   if (!effect) return `unknown option --${name}`
   const value = glued ?? rest.shift()

@@ -40,7 +40,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const screener = new Screener({ slice, dns, log, now })
   local.look(now())
   return {
-    resolve: (question) => resolver.resolve(question),
+    resolve: (question) => (question.explain ? resolver.explain(question) : resolver.resolve(question)),
     screen: (question) => screener.screen(question),
     lookUpText: (question) => lookUpText(dns, question),
     caller: (question) => callers.find(question),

@@ -82,6 +82,12 @@ export class LocalZones implements Directory {
     return null
   }
 
+  /** Where it stands: `file:line`. */
+  aliasPlace(zone: ZoneSlice, alias: Alias): string {
+    const path = zone.aliases.find((one) => this.#aliases.get(one)?.value?.get(alias.name) === alias)
+    return `${path ?? ''}:${alias.line}`
+  }
+
   user(zone: ZoneSlice, name: string): Found<User> {
     const { users } = zone
     if (!users) return null

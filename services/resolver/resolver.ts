@@ -16,6 +16,7 @@ import type { Target } from '../../shared/message/route.ts'
 import { type Address, formatAddress, parseMailbox } from '../../shared/smtp/address.ts'
 import { Cache } from './dns/cache.ts'
 import { type End, expand, type Failure } from './expansion.ts'
+import { explain } from './explanation.ts'
 import type { LocalZones } from './local-zones.ts'
 import type { NextHop, NextHops } from './next-hops.ts'
 import { type Refusal, type ReplyName, refusal, replyTo } from './replies.ts'
@@ -60,6 +61,17 @@ export class Resolver {
     const parsed = parseMailbox(question.address, { utf8: true })
     if (!parsed.ok) return refusal('notAnAddress')
     return this.#answer(parsed.address, question, key)
+  }
+
+  /** The same, with what decided. */
+  explain(question: Question): Resolution | Promise<Resolution> {
+    const { local, slice } = this.#options
+    const answer = this.resolve(question)
+    const parsed = parseMailbox(question.address, { utf8: true })
+    if (!parsed.ok) return answer
+    const places = { zones: slice.zonePlaces, aliasPlace: local.aliasPlace.bind(local) }
+    const why = explain(parsed.address, local, places)
+    return answer instanceof Promise ? answer.then((one) => ({ ...one, why })) : { ...answer, why }
   }
 
   figures(): Record<string, number> {

@@ -154,7 +154,7 @@ function isFailed({ reply }: NamedFate): boolean {
   return reply.code >= 400
 }
 
-function fateLine({ address, reply: { code, enhanced, text } }: NamedFate): string {
+export function fateLine({ address, reply: { code, enhanced, text } }: NamedFate): string {
   const word = code < 400 ? 'taken' : code < 500 ? 'later' : 'refused'
   const words = [String(code), enhanced, text.replace(/\s+/g, ' ').slice(0, LONGEST_WORDS)]
   return `<${address}> ${word}: ${words.filter((one) => one !== '').join(' ')}`

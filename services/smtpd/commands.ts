@@ -28,6 +28,7 @@ import type {
 import { hangUp, move, say, stay } from './step.ts'
 import { answerAtOnce, openTransaction, refusal } from './transaction.ts'
 import { etrn, expn, vrfy } from './vrfy.ts'
+import { why } from './why.ts'
 import { xclient, xforward } from './xclient.ts'
 
 export interface Scene {
@@ -46,8 +47,8 @@ interface Command {
   overlaps: boolean
   /** RFC 2920 section 3.1: ends a group of commands, so replies leave before more input is looked at. */
   last: boolean
-  /** RFC 2033 section 4.1: LMTP has LHLO, and neither EHLO nor HELO. */
-  only: 'smtp' | 'lmtp' | null
+  /** RFC 2033 section 4.1: LMTP has LHLO, and neither EHLO nor HELO. What is ours may be for the local socket. */
+  only: 'smtp' | 'lmtp' | 'local' | null
   run: (scene: Scene, argument: string) => Step
 }
 
@@ -107,6 +108,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['ETRN', on(['ready'], 'ETRN [@]domain', etrn, { last: true, only: 'smtp' })],
   ['XCLIENT', on(['start', 'ready'], 'XCLIENT attribute=value ...', xclient, { last: true })],
   ['XFORWARD', on(['ready'], 'XFORWARD attribute=value ...', xforward)],
+  ['XWHY', on(['ready'], 'XWHY [FROM:<address>|AUTHOR:<address>|TO:<address>]', why, { only: 'local' })],
   ['HELP', on(ANY, 'HELP', (scene) => stay(scene.state, say(help(syntaxes(scene.setting)))), IDLE)],
   ['QUIT', on(ANY, 'QUIT', (scene) => hangUp(scene.state, replies.closing), IDLE)],
 ])
@@ -118,6 +120,7 @@ export function commandFor({ kind }: Setting, verb: string): Command | null {
 }
 
 function speaks({ only }: Command, kind: ListenerKind): boolean {
+  if (only === 'local') return kind === 'local'
   return only === null || (only === 'lmtp') === (kind === 'lmtp')
 }
 

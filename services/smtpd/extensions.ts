@@ -22,6 +22,7 @@ const extensions: readonly ((setting: Setting, state: State, now: Moment) => str
   // these are ours, see shared/README.md
   ({ kind }) => (kind === 'local' ? 'XASIS' : null),
   ({ kind }) => (kind === 'local' ? 'XNAME' : null),
+  ({ kind }) => (kind === 'local' ? 'XWHY' : null),
   ({ kind, removesArguments }) => (isSubmission(kind) ? `RCPTHDR${removesArguments ? ' REMOVE' : ''}` : null),
   ({ kind }) => (isSubmission(kind) ? `VERDICT ${VERDICT_LIMIT}` : null),
   (_, { secure }) => (secure ? 'REQUIRETLS' : null), // RFC 8689 section 2

@@ -16,8 +16,9 @@ export function inquire(
 ): void {
   switch (inquiry.kind) {
     case 'resolve': {
-      const { n, address } = inquiry
-      const question = { address, mayRelay: mayRelay || inquiry.mayRelay === true }
+      const { n, address, explain } = inquiry
+      const may = mayRelay || inquiry.mayRelay === true
+      const question = { address, mayRelay: may, ...(explain && { explain }) }
       return bus.resolve(question, (answer) => tell({ kind: 'resolved', n, answer }))
     }
     case 'screen': {

@@ -178,6 +178,7 @@ export class Listener extends SMTPServer {
       auth: this.#authSetting(),
       session,
       access: this.#access,
+      rules: this.#site.rules,
     }
     // a server in front of us is not the user whose mail it brings
     const uid = slice.kind === 'local' && peer?.uid !== OVERFLOW_UID ? peer?.uid : undefined

@@ -117,7 +117,7 @@ export class QueueBus implements Moment, Outlet {
 
   resolve(question: Payload<'resolve'>, answered: (answer: Answer<'resolve'> | null) => void): void {
     this.#ask(this.#resolver, 'resolve', question, (answer) => {
-      if (answer) this.#answers.put(question, answer)
+      if (answer && !question.explain) this.#answers.put(question, answer)
       answered(answer)
     })
   }

@@ -74,6 +74,7 @@ export const replies = {
   turnSyntax: defineReply(501, '5.5.4', 'Syntax: ETRN [@]domain'),
   attributeSyntax: defineReply(501, '5.5.4', 'Syntax: attribute=value ...'),
   nameMissing: defineReply(501, '5.5.4', 'Of whom?'),
+  whySyntax: defineReply(501, '5.5.4', 'Syntax: XWHY [FROM:<address> or AUTHOR:<address> or TO:<address>]'),
   parameterSyntax: defineReply(501, '5.5.4', 'Malformed parameter'),
   heldTooLong: defineReply(501, '5.5.4', 'The message cannot be held for so long'),
   parameterTwice: defineReply(501, '5.5.4', 'A parameter is given twice'),

@@ -4,6 +4,7 @@
  */
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { BoundsSlice } from '../../shared/config/bounds.ts'
+import type { RuleBook } from '../../shared/config/rule-book.ts'
 import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts'
 import type { AccessRule } from './access.ts'
 import type { Judge, Rights } from './rights.ts'
@@ -43,6 +44,8 @@ export interface Setting {
   cutThrough: number
   /** Milliseconds that a message may wait for its release (RFC 4865); 0: not offered. */
   holdLimit: number
+  /** For XWHY: what the config says of listeners and policies. */
+  rules: RuleBook
   /** RCPTHDR: those whom RCPT names do not get the message. */
   removesArguments: boolean
   /** Mail is taken only with a valid signature of its sender. */

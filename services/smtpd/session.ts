@@ -23,6 +23,7 @@ import type { TlsFacts } from './tls-facts.ts'
 import { settle } from './transaction.ts'
 import { withFates } from './verdict.ts'
 import { answered, turned } from './vrfy.ts'
+import { whyTo } from './why.ts'
 
 /** @param tls what it has settled, where the connection began with it. */
 export function openSession(tls: TlsFacts | null): State {
@@ -50,6 +51,7 @@ export function mayTake(setting: Setting, state: State, text: string): boolean {
     case 'chunk':
     case 'check':
     case 'address':
+    case 'why':
     case 'commit':
     case 'verifying':
     case 'inquiry':
@@ -183,6 +185,7 @@ type Resolved = Extract<Event, { kind: 'resolved' }>
 function resolved(setting: Setting, state: State, { n, answer }: Resolved, now: Moment): Step {
   const { phase } = state
   if (phase.at === 'inquiry') return answered(state, phase.back, phase.asked, answer)
+  if (phase.at === 'why') return whyTo({ setting, state, now }, phase, answer)
   if (phase.at !== 'mail' && phase.at !== 'address') return stay(state)
   const rights = { mayRelay: setting.mayRelay, isFull: now.isFull }
   const transaction = settle(phase.transaction, n, answer, rights)
@@ -247,7 +250,7 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
 /** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
 export function awaitsUs(phase: Phase): boolean {
   if (phase.at === 'mail') return phase.transaction.owed.length > 0
-  return ['connect', 'delay', 'address', 'check', 'commit', 'verifying', 'inquiry'].includes(phase.at)
+  return ['connect', 'delay', 'address', 'why', 'check', 'commit', 'verifying', 'inquiry'].includes(phase.at)
 }
 
 /** A transaction in hand is finished first. */

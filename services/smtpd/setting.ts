@@ -6,6 +6,7 @@
  * to do that stays with who speaks, all other rights go by the other.
  */
 import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
+import type { RuleBook } from '../../shared/config/rule-book.ts'
 import { isSubmission, type ListenerSlice } from '../../shared/config/slices.ts'
 import { type AccessRule, isWelcome, rulesFor, whyTurnedAway } from './access.ts'
 import { unknownClient } from './identity.ts'
@@ -24,6 +25,7 @@ export interface Ground {
   slice: ListenerSlice
   matches: Matches
   access: readonly AccessRule[]
+  rules: RuleBook
   hostname: string
   qualifyDomain: string
   starttls: Setting['starttls']
@@ -78,6 +80,7 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
     qualifyDomain: isSubmission(slice.kind) ? qualifyDomain : '',
     cutThrough: slice.cutThrough,
     holdLimit: slice.holdLimit,
+    rules: ground.rules,
     removesArguments: slice.removesArguments,
     requireSignature: slice.requireSignature,
     screening: isKnown ? null : slice.screening,

@@ -155,6 +155,8 @@ export type Phase =
   /** The content is there, its signatures are looked into. */
   | { at: 'check'; hello: Hello; transaction: Transaction; size: number; fates: readonly NamedFate[] }
   | { at: 'commit'; hello: Hello; transaction: Transaction; fates: readonly NamedFate[] }
+  /** XWHY: a recipient is being looked up. */
+  | { at: 'why'; hello: Hello; address: string }
   /** AUTH: the client has been asked something. */
   | { at: 'auth'; hello: Hello; mechanism: string; challenge: Challenge }
   /** AUTH: what the client claims is being looked into. */
@@ -234,7 +236,7 @@ export type Effect =
   | { kind: 'assume'; setting: Setting; allowed: boolean; told: Told }
   | { kind: 'delay' }
   /** mayRelay: an access rule names the address, so that nobody's rights are asked for. */
-  | { kind: 'resolve'; n: number; address: string; mayRelay?: boolean }
+  | { kind: 'resolve'; n: number; address: string; mayRelay?: boolean; explain?: true }
   /** An access rule has something to say of a recipient, for the log. */
   | { kind: 'ruled'; address: string; sender: string; ruling: Ruling }
   | { kind: 'screen'; screening: string; helo: string | null }

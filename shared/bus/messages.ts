@@ -131,6 +131,8 @@ export const busMessages = {
       mayRelay: optional(boolean),
       /** True: an alias made this address (the recipient has an `original`), so no alias is applied again. */
       expanded: optional(boolean),
+      /** Say what decided, in `why`: a line for each rule, alias and file. */
+      explain: optional(boolean),
     },
     union({
       /** remote: only for clients with the right to relay. */
@@ -144,11 +146,12 @@ export const busMessages = {
         requireSignature: optional(boolean),
         /** The same answer holds for every local part of this domain. */
         wholeDomain: optional(boolean),
+        why: optional(list(string, 100)),
       },
       /** Never: unknown user, null MX, no such domain. */
-      refused: { reply: replyShape },
+      refused: { reply: replyShape, why: optional(list(string, 100)) },
       /** Our trouble or DNS's: ask again later. */
-      later: { reply: replyShape },
+      later: { reply: replyShape, why: optional(list(string, 100)) },
     }),
     60 * SECOND,
   ),

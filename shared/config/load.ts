@@ -10,7 +10,7 @@ import { formatDuration } from './units.ts'
 /** As many as Postfix takes from one client. */
 const USUAL_CLIENT: Quota[] = [{ measure: 'connections', count: 50, period: null }]
 /** More than any program has a use for at one time, and a fraction of what there is for all. */
-const USUAL_UID: Quota[] = [{ measure: 'connections', count: 100, period: null }]
+export const USUAL_UID: Quota[] = [{ measure: 'connections', count: 100, period: null }]
 
 /** @param uidOf none: there is no such user, which was reported. */
 export function buildLoad(

@@ -5,6 +5,7 @@
  * Relative paths of sockets and the pid file start at `run-directory`; all others were resolved when they were
  * read, against the directory of the config file that names them.
  */
+
 import { join, resolve } from 'node:path'
 import { type Facts, staysCaller } from './facts.ts'
 import { buildListeners, MAX_SOCKET_PATH } from './listeners.ts'
@@ -13,6 +14,7 @@ import { flatten, type MatchContext } from './match-list.ts'
 import { buildWays, checkWays } from './outgoing.ts'
 import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
+import { buildRuleBook, emptyBook, zonePlaces } from './rule-book.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
 import { buildScreenings } from './screening.ts'
@@ -68,8 +70,18 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
   return {
     mcp: mcpSlice(common),
     qmgr: qmgrSlice(common),
-    smtpd: { ...site, policies: [], listeners: listeners.filter(({ kind }) => !isSubmission(kind)) },
-    submission: { ...site, policies, listeners: listeners.filter(({ kind }) => isSubmission(kind)) },
+    smtpd: {
+      ...site,
+      policies: [],
+      rules: emptyBook,
+      listeners: listeners.filter(({ kind }) => !isSubmission(kind)),
+    },
+    submission: {
+      ...site,
+      policies,
+      rules: buildRuleBook(config),
+      listeners: listeners.filter(({ kind }) => isSubmission(kind)),
+    },
     smtpc: smtpcSlice(common),
     resolver: resolverSlice(common),
     lda: { hostname, idle: config.lda.values['idle-timeout'] },
@@ -295,6 +307,7 @@ function resolverSlice({ busUids, config, facts, hostname, problems }: Common): 
   return {
     hostname,
     zones: buildZones(config, facts, problems),
+    zonePlaces: zonePlaces(config),
     screenings: buildScreenings(config, problems),
     nameservers: values.nameservers,
     dnsTimeout: values.timeout,

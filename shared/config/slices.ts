@@ -8,6 +8,7 @@ import type { ScreeningFacts } from './client-slices.ts'
 import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
 import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
+import type { RuleBook } from './rule-book.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 
 export type * from './client-slices.ts'
@@ -23,6 +24,7 @@ export interface SmtpdSlice {
   /** Completes unqualified addresses on submission and local listeners. */
   qualifyDomain: string
   policies: PolicySlice[]
+  rules: RuleBook
   /** Separates user and detail (`+`), or '' for none. */
   recipientDelimiter: string
 }
@@ -187,6 +189,7 @@ export interface ZoneSlice {
 export interface ResolverSlice {
   hostname: string
   zones: ZoneSlice[]
+  zonePlaces: Record<string, string>
   screenings: ScreeningFacts[]
   /** Addresses with ports (`127.0.0.1:53`, `[::1]:53`); empty: from `/etc/resolv.conf`. */
   nameservers: string[]

@@ -22,6 +22,7 @@ import type {
   State,
 } from '../../services/smtpd/state.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
+import { emptyBook } from '../../shared/config/rule-book.ts'
 import type { ListenerSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
@@ -37,6 +38,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
   const ground = {
     slice,
     matches: matchesOf(slice),
+    rules: emptyBook,
     access: compileAccess(slice.access),
     ...({
       hostname: 'mx.example.org',

@@ -98,6 +98,7 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
       zone('.', 'remote'),
     ],
     screenings: [],
+    zonePlaces: {},
     nameservers: [names.address],
     dnsTimeout: 2000,
     dnsAttempts: 1,

@@ -140,6 +140,7 @@ const SITE = {
   qualifyDomain: 'example.org',
   inlineLimit: 128 << 10,
   policies: [],
+  rules: { listeners: {}, policies: {}, uids: [] },
   recipientDelimiter: '+',
 }
 

@@ -263,3 +263,20 @@ test('includes: patterns, order, places, and paths relative to the file that nam
     rmSync(directory, { recursive: true })
   }
 })
+
+test('the rule book says what was written where, for local listeners and policies', () => {
+  const { smtpd, submission, resolver } = load(
+    'listener "local" { socket "s.sock"; recipient-limit 200; }; policy "p" { users { 7; }; limit messages 9/h; };' +
+      'zone "x" { type relay; hosts { [::1]; }; };',
+  )
+  const local = submission.rules.listeners['local'] ?? []
+  const place = (text: string) => local.find((rule) => rule.text === text)?.place
+  assert.match(place('listener "local"') ?? '', /:1:10$/)
+  assert.match(place('recipient-limit 200') ?? '', /:1:\d+$/)
+  assert.equal(place('session-limit 500'), '')
+  const policy = submission.rules.policies['p']?.map(({ text }) => text)
+  assert.deepEqual(policy, ['policy "p"', 'users { 7; }', 'limit messages 9/1h'])
+  assert.deepEqual(submission.rules.uids, [{ text: 'uid connections 100', place: '' }])
+  assert.match(resolver.zonePlaces['x'] ?? '', /:1:\d+$/)
+  assert.deepEqual(smtpd.rules, { listeners: {}, policies: {}, uids: [] })
+})

@@ -20,6 +20,7 @@ const job: Job = {
   sender: 'ann@x.org',
   recipients: ['bob@y.org', 'cyd@y.org'],
   header: null,
+  why: null,
   size: 100,
   eightBit: true,
   body: null,
@@ -214,6 +215,40 @@ test('-t: those of the command line may all be refused, and the header goes on',
   const removed = ['220 x', '250-x|250 RCPTHDR REMOVE']
   const nobody = play(removed, { sender: '', header: { ...header, named: ['bob@y.org'] } })
   assert.deepEqual([nobody.verdict?.exit, nobody.said.length], [64, 2])
+})
+
+test('--why asks, tells, and leaves with what sending would have left with', () => {
+  const why = { why: { authors: ['ann@x.org'] } }
+  const greeted = ['220 x', '250-x|250-PIPELINING|250 XWHY']
+  const answers = [
+    '250 2.0.0 listener',
+    '250 2.0.0 <ann@x.org> taken: 250 ok',
+    '250 2.0.0 <ann@x.org> taken: 250 ok',
+  ]
+  const { said, verdict } = play(
+    [
+      ...greeted,
+      ...answers,
+      '250-2.0.0 <bob@y.org> refused: 550 5.1.1 none|250 2.0.0 zone',
+      '553 5.1.3 what',
+    ],
+    why,
+  )
+  assert.deepEqual(said.slice(1, 6), [
+    'XWHY',
+    'XWHY FROM:<ann@x.org>',
+    'XWHY AUTHOR:<ann@x.org>',
+    'XWHY TO:<bob@y.org>',
+    'XWHY TO:<cyd@y.org>',
+  ])
+  assert.ok(said.includes('*   <bob@y.org> refused: 550 5.1.1 none'))
+  assert.deepEqual([said.at(-1), verdict], ['QUIT', { exit: 67, lines: [], again: false }])
+  const later = play(
+    [...greeted, ...answers, '250 2.0.0 <bob@y.org> later: 451 4.4.3 DNS', '550 5.1.1 no'],
+    why,
+  )
+  assert.equal(later.verdict?.exit, 75)
+  assert.equal(play(['220 x', '250 x'], why).verdict?.exit, 69)
 })
 
 test('refusals at each stage', () => {

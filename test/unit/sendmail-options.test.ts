@@ -138,3 +138,10 @@ test('-odi waits, -oeq is silent, -v shows the conversation; each in all its sha
 test('octets that are no UTF-8 are refused, since they cannot be told apart', () => {
   assert.match(usage('b\ufffdb@example.org'), /UTF-8/)
 })
+
+test('--why is a mode and takes no word', () => {
+  const parsed = parseOptions(['--why', '-t', 'ann@x.org'])
+  assert.ok(parsed.kind === 'options')
+  assert.deepEqual([parsed.options.mode, parsed.options.recipients], ['why', ['ann@x.org']])
+  assert.equal(parseOptions(['--why=yes', 'ann@x.org']).kind, 'usage')
+})

@@ -33,6 +33,7 @@ const setting: Setting = {
   qualifyDomain: '',
   cutThrough: 0,
   holdLimit: 0,
+  rules: { listeners: {}, policies: {}, uids: [] },
   removesArguments: false,
   requireSignature: false,
   screening: null,
@@ -352,7 +353,7 @@ test('replies are told apart, and none breaks a line', () => {
 })
 
 test('every command is either the end of a group or may be pipelined', () => {
-  const pipelined = new Set(['MAIL', 'RCPT', 'RSET', 'BDAT', 'XFORWARD'])
+  const pipelined = new Set(['MAIL', 'RCPT', 'RSET', 'BDAT', 'XFORWARD', 'XWHY'])
   for (const verb of commands.keys()) assert.equal(endsGroup(verb), !pipelined.has(verb), verb)
 })
 

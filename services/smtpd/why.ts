@@ -1,0 +1,143 @@
+/**
+ * XWHY, ours and for the local socket (`shared/README.md`): which rules decide about this client and about an address,
+ * each with `file:line:column`, and what would come of it; nothing is sent. Pure.
+ *
+ * What an alias stands for is told to who is trusted, to others how many: a list of people is not everybody's business.
+ * The first line about an address is its fate, in the words of RCPTHDR.
+ */
+import type { Answer } from '../../shared/bus/messages.ts'
+import type { Rule } from '../../shared/config/rule-book.ts'
+import type { Target } from '../../shared/message/route.ts'
+import { measurePath } from '../../shared/smtp/address.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { fateLine } from './addressing.ts'
+import { readAddress, whyDenied } from './mailbox.ts'
+import { replies } from './replies.ts'
+import type { Allowed } from './rights.ts'
+import type { Hello, Moment, Phase, Setting, State, Step } from './state.ts'
+import { move, say, stay } from './step.ts'
+import { fateOf } from './transaction.ts'
+
+interface Scene {
+  setting: Setting
+  state: State
+  now: Moment
+}
+
+const MOST_TARGETS = 20
+const LONGEST_LINE = 900
+
+export function why({ setting, state, now }: Scene, { hello }: { hello: Hello }, argument: string): Step {
+  if (argument === '') return tell(state, aboutClient(setting, now))
+  const [, keyword = '', path = ''] = /^(FROM|AUTHOR|TO):(.*)$/i.exec(argument) ?? []
+  if (keyword === '' || measurePath(path) !== path.length) return stay(state, say(replies.whySyntax))
+  const isSender = keyword.toUpperCase() === 'FROM'
+  const address = readAddress(setting, path, true, isSender)
+  if (typeof address !== 'string') return tell(state, [fate(path.slice(1, -1), address)])
+  if (keyword.toUpperCase() === 'TO')
+    return move(state, { at: 'why', hello, address }, { kind: 'resolve', n: 0, address, explain: true })
+  return tell(state, isSender ? aboutSender(setting, address) : aboutAuthor(setting, address))
+}
+
+function tell(state: State, lines: readonly string[]): Step {
+  const text = lines.map((line) => line.replace(/\s+/g, ' ').slice(0, LONGEST_LINE)).join('\n')
+  return stay(state, say({ code: 250, enhanced: '2.0.0', text }))
+}
+
+function fate(address: string, reply: SmtpReply): string {
+  return fateLine({ address, reply })
+}
+
+function ruled({ text, place }: Rule): string {
+  return `${text}: ${place === '' ? 'by default' : place}`
+}
+
+function aboutClient({ listener, uid, author, rights, rules }: Setting, { intake }: Moment): string[] {
+  // a listener with more than one endpoint has more names
+  const listening = rules.listeners[listener.replace(/#\d+$/, '')] ?? []
+  const policy = rules.policies[rights.policy] ?? []
+  const counted = policy.some(({ text }) => text.startsWith('limit '))
+  const who = uid === undefined ? 'not known to the kernel, so a stranger' : `uid ${uid}`
+  return [
+    ...listening.map(ruled),
+    `caller: ${who}${author ? `, <${author.address}>` : ''}`,
+    ...(rights.policy === '' ? [withoutPolicy(rights)] : policy.map(ruled)),
+    ...(counted ? [] : rules.uids.map(ruled)),
+    ...(intake.state === 'refuse' || intake.state === 'down'
+      ? [`no mail is taken now ${intake.reason}`]
+      : []),
+  ]
+}
+
+function withoutPolicy({ mail, trusted }: Setting['rights']): string {
+  if (mail === 'later') return 'no policy: the caller cannot be looked up now'
+  if (mail === 'no') return 'no policy fits: a uid without a login name may send nothing'
+  return trusted ? 'no policy fits: root is trusted' : 'no policy fits: all senders are allowed'
+}
+
+function aboutSender(setting: Setting, address: string): string[] {
+  const denied = whyDenied(setting, address)
+  const { senders } = setting.rights
+  return [
+    fate(address, denied ?? replies.senderOk),
+    byWhat(setting, 'senders', address === '' ? null : senders),
+  ]
+}
+
+function aboutAuthor(setting: Setting, address: string): string[] {
+  const { author, judge, rights } = setting
+  const good = judge.mayWrite(address)
+  const lines = [
+    fate(address, good ? replies.ok : replies.authorDenied),
+    byWhat(setting, rights.from ? 'from' : 'senders', rights.from ?? rights.senders),
+  ]
+  return author && good && !judge.owns(address) ? [...lines, `Sender will name <${author.address}>`] : lines
+}
+
+/** The option that decides, or the section that has none. */
+function byWhat({ rights, rules }: Setting, option: string, allowed: Allowed | null): string {
+  if (rights.mail === 'yes' && !rights.trusted && allowed)
+    return `${option} of policy "${rights.policy}": ${allowed.place}`
+  if (rights.policy === '') return withoutPolicy(rights)
+  const said = rights.mail === 'no' ? 'deny' : rights.trusted ? 'trusted' : ''
+  const rule = rules.policies[rights.policy]?.find(({ text }) => text === said)
+  if (rule) return `${said} of policy "${rights.policy}": ${rule.place}`
+  return `policy "${rights.policy}" allows any: ${rights.place}`
+}
+
+/** The resolver has answered. */
+export function whyTo(
+  { setting, state, now }: Scene,
+  { hello, address }: Extract<Phase, { at: 'why' }>,
+  answer: Answer<'resolve'> | null,
+): Step {
+  const rights = { mayRelay: setting.mayRelay, isFull: now.isFull }
+  const { reply } = fateOf({ address, parameters: {} }, answer, rights)
+  const told = tell(state, [fate(address, reply), ...visible(setting, answer)])
+  return move(told.state, { at: 'ready', hello }, ...told.effects)
+}
+
+function visible({ rights }: Setting, answer: Answer<'resolve'> | null): string[] {
+  if (answer === null) return []
+  const decided = answer.why ?? []
+  const open = rights.trusted ? decided : decided.filter(isOpen)
+  if (answer.kind !== 'found') return open
+  const { targets } = answer
+  const aliased = decided.some((line) => line.startsWith('alias '))
+  if (aliased && !rights.trusted) return [...open, `an alias of ${targets.length}`]
+  const left = targets.length - MOST_TARGETS
+  const routes = targets.slice(0, MOST_TARGETS).map(routeLine)
+  return [...decided, ...routes, ...(left > 0 ? [`and ${left} more`] : [])]
+}
+
+/** The zone of the address itself comes first of all; further ones, aliases and users tell of people. */
+function isOpen(line: string, n: number): boolean {
+  return n === 0 && line.startsWith('zone ')
+}
+
+function routeLine({ address, route }: Target): string {
+  if (!route) return `<${address}>: its route is not known yet`
+  if (route.kind === 'local') return `<${address}>: into ${route.mailbox.path} of ${route.mailbox.user}`
+  const hosts = route.hosts.slice(0, 5).map(({ name, port }) => `${name}:${port}`)
+  return `<${address}>: by ${route.protocol} to ${hosts.join(', ')}`
+}

@@ -1,0 +1,77 @@
+/**
+ * What decides about submitted mail, in the words of the config with their places: nothing is decided by it, it is
+ * read out to those who ask why (XWHY, `shared/README.md`). A rule without a place is a default.
+ */
+import { USUAL_UID } from './load.ts'
+import { limitsBlock, listenerBlock, optionsBlock, policyBlock } from './options.ts'
+import type { Config, Section } from './schema.ts'
+import type { BlockType, Option } from './section.ts'
+import { formatPlace, type Span } from './source.ts'
+
+export interface Rule {
+  text: string
+  /** `file:line:column`, or '' where nobody wrote it. */
+  place: string
+}
+
+export interface RuleBook {
+  /** By the name of the section; the first rule is the section itself. */
+  listeners: Record<string, Rule[]>
+  policies: Record<string, Rule[]>
+  /** What holds for each uid where its policy has no `limit`. */
+  uids: Rule[]
+}
+
+export const emptyBook: RuleBook = { listeners: {}, policies: {}, uids: [] }
+
+/** Said of each listener, whether somebody wrote it or not. */
+const LIMITS = ['message-size-limit', 'recipient-limit', 'session-limit']
+
+/** A list of a thousand patterns is not read out. */
+const LONGEST = 400
+
+export function buildRuleBook({ limits, listener, options, policy }: Config): RuleBook {
+  const whole = ruleOf(optionsBlock, options, 'message-size-limit')
+  const uid = limits.where.has('uid') ? limits.values.uid : [USUAL_UID]
+  return {
+    listeners: Object.fromEntries(
+      listener.map((one) => {
+        const inherits = one.values['message-size-limit'] === null
+        return [one.name, [...rulesOf(listenerBlock, one, LIMITS), ...(inherits ? [whole] : [])]]
+      }),
+    ),
+    policies: Object.fromEntries(policy.map((one) => [one.name, rulesOf(policyBlock, one, [])])),
+    uids: [ruleOf(limitsBlock, { ...limits, values: { ...limits.values, uid } }, 'uid')],
+  }
+}
+
+/** For the resolver: where each zone stands. */
+export function zonePlaces({ zone }: Config): Record<string, string> {
+  return Object.fromEntries(zone.map(({ name, at }) => [name, formatPlace(at)]))
+}
+
+/** The section, then its options in the order of the table: those that were given, and `always`. */
+function rulesOf<B extends BlockType>(block: B, section: Section<B>, always: readonly string[]): Rule[] {
+  const values: Readonly<Record<string, unknown>> = section.values
+  const said = Object.keys(block.options).filter(
+    // what was written and is no good has no value
+    (name) => values[name] !== null && (section.where.has(name) || always.includes(name)),
+  )
+  const title = { text: `${block.name} "${section.name}"`, place: formatPlace(section.at) }
+  return [title, ...said.map((name) => ruleOf(block, section, name))]
+}
+
+function ruleOf<B extends BlockType>(block: B, section: Section<B>, name: string): Rule {
+  const values: Readonly<Record<string, unknown>> = section.values
+  const where: Span | undefined = section.where.get(name)
+  const option: Option<unknown> | undefined = block.options[name]
+  const value = option ? printed(option, values[name]) : ''
+  return { text: value === '' ? name : `${name} ${value}`, place: where ? formatPlace(where) : '' }
+}
+
+function printed({ type, many }: Option<unknown>, value: unknown): string {
+  if (type.syntax === '') return ''
+  const all: readonly unknown[] = many && Array.isArray(value) ? value : [value]
+  const text = all.map((one) => type.print(one)).join(' ')
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text
+}
