@@ -5,6 +5,9 @@
  * one whose `from` fits the header's From; else the default. Of two that fit, the one that says more decides
  * (fewer characters left to `*`), then the first in the file.
  */
+import type { Reply } from '../../shared/message/outcome.ts'
+import { noAccountReply } from '../../shared/smtp-client/agent.ts'
+import { own } from '../../shared/smtp-client/commands.ts'
 import type { Confirm, Mechanism, Secret } from './values.ts'
 
 export interface Account {
@@ -55,14 +58,14 @@ export interface Wanted {
   from: string
 }
 
-export type Choice = { kind: 'account'; account: Account } | { kind: 'none'; why: string }
+export type Choice = { kind: 'account'; account: Account } | { kind: 'none'; why: Reply }
 
 export function chooseAccount(accounts: readonly Account[], wanted: Wanted): Choice {
   if (wanted.name !== null) {
     const named = accounts.find(({ name }) => name === wanted.name)
     if (named) return { kind: 'account', account: named }
     const known = accounts.map(({ name }) => name).join(', ')
-    return { kind: 'none', why: `there is no account ${wanted.name}; there is ${known}` }
+    return { kind: 'none', why: own(550, '5.7.1', `there is no account ${wanted.name}; there is ${known}`) }
   }
   for (const address of [wanted.sender, wanted.from]) {
     const account = address.includes('@') ? bestFit(accounts, address) : null
@@ -70,8 +73,7 @@ export function chooseAccount(accounts: readonly Account[], wanted: Wanted): Cho
   }
   const usual = accounts.find(({ isDefault }) => isDefault)
   if (usual) return { kind: 'account', account: usual }
-  const who = wanted.sender || wanted.from || 'the null sender'
-  return { kind: 'none', why: `no account is for ${who}, and none is the default` }
+  return { kind: 'none', why: noAccountReply(wanted.sender || wanted.from || 'the null sender') }
 }
 
 function bestFit(accounts: readonly Account[], address: string): Account | null {

@@ -5,6 +5,7 @@
 import { statSync } from 'node:fs'
 import { homedir, userInfo } from 'node:os'
 import { isAbsolute, join } from 'node:path'
+import { agentSocketIn, usualRuntimeDirectory, usualStateDirectory } from '../../shared/smtp-client/agent.ts'
 
 export interface Places {
   home: string
@@ -19,13 +20,13 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 export function findPlaces(env: Environment = process.env): Places {
   const home = absolute(env['HOME']) ?? userHome()
-  const state = join(absolute(env['XDG_STATE_HOME']) ?? join(home, '.local/state'), 'posthorn')
+  const base = absolute(env['XDG_STATE_HOME']) ?? usualStateDirectory(home)
   const config = join(absolute(env['XDG_CONFIG_HOME']) ?? join(home, '.config'), 'posthorn/accounts.conf')
   return {
     home,
-    state,
+    state: join(base, 'posthorn'),
     config: absolute(env['POSTHORN_ACCOUNTS']) ?? config,
-    socket: absolute(env['POSTHORN_AGENT_SOCKET']) ?? join(socketDirectory(env, state), 'agent.sock'),
+    socket: absolute(env['POSTHORN_AGENT_SOCKET']) ?? agentSocketIn(socketBase(env, base)),
   }
 }
 
@@ -35,11 +36,11 @@ export function hasAccounts(places: Places): boolean {
 }
 
 /** Cron and the mail server know no XDG_RUNTIME_DIR; the directory is where systemd makes it. */
-function socketDirectory(env: Environment, state: string): string {
+function socketBase(env: Environment, state: string): string {
   const uid = process.getuid?.() ?? 0
-  const runtime = absolute(env['XDG_RUNTIME_DIR']) ?? `/run/user/${uid}`
+  const runtime = absolute(env['XDG_RUNTIME_DIR']) ?? usualRuntimeDirectory(uid)
   const facts = statSync(runtime, { throwIfNoEntry: false })
-  return facts?.isDirectory() && facts.uid === uid ? join(runtime, 'posthorn') : state
+  return facts?.isDirectory() && facts.uid === uid ? runtime : state
 }
 
 function absolute(path: string | undefined): string | null {

@@ -98,7 +98,7 @@ export class Desk {
     }
     const wanted = { name, sender: given, from }
     const choice = chooseAccount(read.accounts.accounts, wanted)
-    if (choice.kind === 'none') return { kind: 'never', reply: own(550, '5.7.1', choice.why) }
+    if (choice.kind === 'none') return { kind: 'never', reply: choice.why }
     const sender = senderOf(choice.account, wanted)
     if (sender !== null) return { account: choice.account, accounts: read.accounts, sender }
     const text = `<${given}> has no domain: set \`sender\` in account ${choice.account.name}, or use -f`

@@ -9,12 +9,12 @@ import type { Socket } from 'node:net'
 import type { Reply } from '../../shared/message/outcome.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { own } from '../../shared/smtp-client/commands.ts'
+import { Dialogue, DialogueTrouble } from '../../shared/smtp-client/dialogue.ts'
 import { type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
 import type { Account } from '../accounts/account.ts'
 import { isTokenMechanism } from '../accounts/read.ts'
 import { type Mechanism, mechanisms } from '../accounts/values.ts'
 import { channelBinding, secure } from './dial.ts'
-import { Dialogue, DialogueTrouble } from './dialogue.ts'
 import { type Credentials, SaslFailure, startExchange } from './sasl.ts'
 
 export class LoginRefused extends Error {

@@ -3,11 +3,11 @@
  */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Dialogue } from '../../shared/smtp-client/dialogue.ts'
 import { findPlaces, type Places } from '../accounts/places.ts'
 import { type Exit, exits, Trouble } from '../posthorn/trouble.ts'
 import type { Call } from '../posthorn/words.ts'
 import { trustedPath } from '../sendmail/trust.ts'
-import { Dialogue } from './dialogue.ts'
 import type { OutboxAct } from './intake.ts'
 import { listOutbox } from './outbox.ts'
 import { outboxToJson, renderOutbox, renderOutboxTotal } from './outbox-view.ts'

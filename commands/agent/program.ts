@@ -19,9 +19,9 @@ export function programOf(pid: number): string {
 function nameOf(pid: number): string {
   const program = attempt(() => readlinkSync(`/proc/${pid}/exe`)) ?? ''
   if (!INTERPRETERS.test(basename(program))) return program
-  const script = wordsOf(pid)
-    .slice(1)
-    .find((word) => !word.startsWith('-'))
+  const [title = '', ...words] = wordsOf(pid)
+  if (title.startsWith('posthorn: ')) return 'the mail server' // it does not say who brought the message
+  const script = words.find((word) => !word.startsWith('-'))
   return script ?? program
 }
 

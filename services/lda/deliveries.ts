@@ -15,6 +15,7 @@ import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
 import type { Mailbox } from '../../shared/message/route.ts'
 import { errorCode, failureOutcome, oursOutcome } from './failure.ts'
+import { InHand } from './in-hand.ts'
 import { Maildir } from './maildir.ts'
 import { type Newlines, toUnix, UnixNewlines, untouched } from './newline.ts'
 import { SealedCopy } from './sealed-copy.ts'
@@ -41,8 +42,6 @@ interface Copy {
   discard: () => void
 }
 
-const NEVER = new Promise<never>(() => undefined)
-
 /** One copy and what became of it so far. */
 interface Slot {
   plan: CopyPlan
@@ -59,52 +58,23 @@ interface Intake {
 }
 
 export class Deliveries {
+  readonly inHand: InHand
   readonly #options: DeliveriesOptions
   readonly #maildirs = new Map<string, Maildir>()
   readonly #intakes = new Map<number, Intake>()
-  #inHand = 0
   #delivered = 0
-  #lastWork: number
-  #closed = false
-  #onDone: (() => void) | null = null
 
   constructor(options: DeliveriesOptions) {
     this.#options = options
-    this.#lastWork = options.now()
-  }
-
-  get inHand(): number {
-    return this.#inHand
-  }
-
-  /** When the last attempt was answered. */
-  get lastWork(): number {
-    return this.#lastWork
+    this.inHand = new InHand(options.now)
   }
 
   figures(): Record<string, number> {
-    return { inHand: this.#inHand, delivered: this.#delivered }
+    return { inHand: this.inHand.count, delivered: this.#delivered }
   }
 
-  async deliver(request: Deliver): Promise<Delivered> {
-    if (this.#closed) return NEVER // the connection ends in a moment, and qmgr finds another way at once
-    this.#inHand++
-    try {
-      return await this.#attempt(request)
-    } finally {
-      this.#inHand--
-      this.#lastWork = this.#options.now()
-      if (this.#inHand === 0) this.#onDone?.()
-    }
-  }
-
-  /** From now on nothing is taken and nothing new answered; resolves when nothing is in hand. */
-  close(): Promise<void> {
-    this.#closed = true
-    if (this.#inHand === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#onDone = resolve
-    })
+  deliver(request: Deliver): Promise<Delivered> {
+    return this.inHand.run(() => this.#attempt(request))
   }
 
   piece({ stream, data, last }: Payload<'content-chunk'>): void {

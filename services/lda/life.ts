@@ -8,10 +8,10 @@
 import type { Socket } from 'node:net'
 import type { Log } from '../../shared/base/log.ts'
 import type { Link } from '../../shared/bus/link.ts'
-import type { Deliveries } from './deliveries.ts'
+import type { Work } from './in-hand.ts'
 
 export interface LifeOptions {
-  deliveries: Deliveries
+  work: Work
   link: Link
   socket: Socket
   log: Log
@@ -23,26 +23,26 @@ export interface LifeOptions {
 
 /** @returns what `drain` has to do. */
 export function watchLife(options: LifeOptions): () => Promise<void> {
-  const { deliveries, socket, log, exit } = options
+  const { work, socket, log, exit } = options
   let leaving: Promise<void> | null = null
   const finish = () => {
     leaving ??= settle(options)
     return leaving
   }
   const leave = (why: string) => {
-    log.info({ why, ...deliveries.figures() }, 'leaving')
+    log.info({ why, ...work.figures() }, 'leaving')
     return finish().then(exit)
   }
   socket.once('close', () => {
-    deliveries.cancelAll()
+    work.cancelAll()
     if (!leaving) void leave('the queue manager is gone')
   })
   watchIdle(options, () => void leave('nothing to do'))
   return finish
 }
 
-async function settle({ deliveries, link, socket }: LifeOptions): Promise<void> {
-  await deliveries.close()
+async function settle({ work, link, socket }: LifeOptions): Promise<void> {
+  await work.inHand.close()
   await new Promise((resolve) => setImmediate(resolve)) // the last answers reach the link
   const sent = new Promise<void>((resolve) => {
     socket.once('finish', resolve)
@@ -54,10 +54,10 @@ async function settle({ deliveries, link, socket }: LifeOptions): Promise<void> 
 }
 
 /** One timer for the whole life, however many deliveries come: it looks when the last one was. */
-function watchIdle({ deliveries, now, idle }: LifeOptions, onIdle: () => void): void {
+function watchIdle({ work, now, idle }: LifeOptions, onIdle: () => void): void {
   const look = () => {
-    const rest = deliveries.lastWork + idle() - now()
-    if (deliveries.inHand > 0 || rest > 0) setTimeout(look, Math.max(rest, 100)).unref()
+    const rest = work.inHand.lastWork + idle() - now()
+    if (work.inHand.count > 0 || rest > 0) setTimeout(look, Math.max(rest, 100)).unref()
     else onIdle()
   }
   setTimeout(look, idle()).unref()

@@ -6,10 +6,11 @@
  */
 import { readFileSync } from 'node:fs'
 import type { Log } from '../../shared/base/log.ts'
-import type { LifePayload } from '../../shared/bus/messages.ts'
+import type { LdaWanted, LifePayload } from '../../shared/bus/messages.ts'
 import type { Slices } from '../../shared/config/slices.ts'
-import { judgeLda } from './lda-policy.ts'
+import { judgeLda, type Verdict } from './lda-policy.ts'
 import type { Overseer } from './overseer.ts'
+import { AGENT_LDA } from './roles.ts'
 
 type Become = { user: string; uid: number; gid: number } | null
 
@@ -38,32 +39,39 @@ export class LdaHouse {
     this.#become.delete(name)
   }
 
-  start(wanted: LifePayload<'lda-wanted'>): void {
-    const { overseer, slices, caller, log } = this.#options
+  start({ wanted }: LifePayload<'lda-wanted'>): void {
+    const { overseer, slices, log } = this.#options
     const qmgr = overseer.processOf('qmgr')
-    const { mcp, resolver } = slices()
-    const verdict = judgeLda(wanted, { caller, minimumUid: mcp.minimumUid, zones: resolver.zones, read })
-    const refuse = (reason: string) => {
-      log.warn({ uid: wanted.uid, gid: wanted.gid, user: wanted.user, reason }, 'lda refused')
-      qmgr?.send('lda-refused', { uid: wanted.uid, reason })
+    const verdict = this.#judge(wanted)
+    const refuse = (reason: string, final = false) => {
+      log.warn({ ...wanted, reason }, 'lda refused')
+      qmgr?.send('lda-refused', { wanted, reason, final })
     }
-    if (verdict.kind === 'refused') return refuse(verdict.reason)
+    if (verdict.kind === 'refused') return refuse(verdict.reason, true)
     if (this.#become.size >= slices().qmgr.ldaLimit) return refuse('too many run already')
-    const name = this.#freeName(wanted.uid)
+    const name = this.#freeName(wanted)
     this.#become.set(
       name,
       verdict.kind === 'stay' ? null : { user: verdict.user, uid: verdict.uid, gid: verdict.gid },
     )
     overseer.dispatch({ kind: 'add', workers: [{ name, role: 'lda' }] })
     const pipe = overseer.processOf(name)?.takePipe()
-    if (pipe) qmgr?.send('lda-started', { uid: wanted.uid, name }, pipe)
+    if (pipe) qmgr?.send('lda-started', { wanted, name }, pipe)
     else refuse('no process could be made')
   }
 
+  #judge(wanted: LdaWanted): Verdict {
+    const { mcp, resolver } = this.#options.slices()
+    const userAgents = mcp.listeners.some((listener) => listener.userAgents)
+    const { caller } = this.#options
+    return judgeLda(wanted, { caller, minimumUid: mcp.minimumUid, zones: resolver.zones, userAgents, read })
+  }
+
   /** The one before may still be leaving. */
-  #freeName(uid: number): string {
-    let name = `lda-${uid}`
-    for (let n = 2; this.#become.has(name); n++) name = `lda-${uid}.${n}`
+  #freeName({ kind, uid }: LdaWanted): string {
+    const stem = kind === 'agent' ? `${AGENT_LDA}${uid}` : `lda-${uid}`
+    let name = stem
+    for (let n = 2; this.#become.has(name); n++) name = `${stem}.${n}`
     return name
   }
 }

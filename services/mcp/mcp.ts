@@ -162,7 +162,8 @@ export class Mcp {
       severity: this.slices.mcp.severity,
       slice: this.slices[part],
       buses: busPaths(this.slices.mcp.runDirectory),
-      become: part === 'lda' ? this.#ldas.becomeOf(name) : (identities?.[part] ?? null),
+      become:
+        part === 'lda' || part === 'agentLda' ? this.#ldas.becomeOf(name) : (identities?.[part] ?? null),
     }
   }
 

@@ -7,9 +7,9 @@
 import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isSubmission, type ListenerSlice, type McpSlice } from '../../shared/config/slices.ts'
-import type { WorkerRole } from '../../shared/runtime/service.ts'
 import { busPaths } from './directories.ts'
 import { BindFailed, type BoundPort, bindTcp, bindUnix, clearStalePath, type Where } from './ports.ts'
+import type { Part } from './roles.ts'
 
 type Endpoint = ListenerSlice['endpoint']
 interface Listener {
@@ -83,7 +83,7 @@ export class PortSet {
   }
 
   /** What a worker of this role is handed; an smtpd: the listeners of its class. */
-  handed(role: WorkerRole | 'submission'): Handed[] {
+  handed(role: Part): Handed[] {
     const { qmgr, resolver, queue } = this.#inner
     if (role === 'qmgr')
       return [

@@ -67,7 +67,13 @@ export function serverNumber(name: string): number {
   return Number(SERVER_NAME.exec(name)?.[1] ?? 0)
 }
 
+export type Part = WorkerRole | 'submission' | 'agentLda'
+
 /** Whose part of the config a worker gets, and whose user it becomes. */
-export function partOf(name: string, role: WorkerRole): WorkerRole | 'submission' {
+export function partOf(name: string, role: WorkerRole): Part {
+  if (role === 'lda' && name.startsWith(AGENT_LDA)) return 'agentLda'
   return role === 'smtpd' && name.startsWith('submission-') ? 'submission' : role
 }
+
+/** How the name of an lda begins that speaks to the agent of its user. */
+export const AGENT_LDA = 'lda-agent-'

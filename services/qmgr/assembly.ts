@@ -28,7 +28,8 @@ import { Scheduler } from './scheduler.ts'
 import type { StorePort } from './store-port.ts'
 import { tasksOf } from './tasks.ts'
 import { TermsTable } from './terms.ts'
-import { Workers } from './workers.ts'
+import { UserAgents } from './user-agents.ts'
+import { keyOf, Workers } from './workers.ts'
 
 export interface Foundation {
   context: Context<'qmgr'>
@@ -55,6 +56,7 @@ export class Assembly {
   readonly resolver: Link
   readonly #foundation: Foundation
   readonly #terms: TermsTable
+  readonly #userAgents: UserAgents
   readonly #scheduler: Scheduler
   readonly #reports: Reports
   readonly #router: Router
@@ -68,6 +70,7 @@ export class Assembly {
     this.load = this.#makeLoad()
     this.files = new ContentFiles(slice().spool, slice().activeOctets)
     this.#terms = new TermsTable(slice)
+    this.#userAgents = new UserAgents({ slice, now })
     this.#scheduler = new Scheduler((route) => this.#terms.of(route))
     this.#reports = new Reports({ policy: slice, ids, log, now, read: this.#read })
     this.queue = this.#makeQueue()
@@ -146,6 +149,7 @@ export class Assembly {
   #makeRouter(): Router {
     return new Router({
       resolve: (asked) => this.resolver.request('resolve', asked),
+      insteadOf: (route, entry) => this.#userAgents.insteadOf(route, entry),
       onRouted: (entry, slots) => this.#schedule(entry, slots),
       queue: () => this.queue,
       journal: this.journal,
@@ -168,10 +172,13 @@ export class Assembly {
     const { context, slice } = this.#foundation
     return new Workers({
       ldaLimit: slice().ldaLimit,
-      askForLda: (request) => context.tellMcp('lda-wanted', request),
+      askForLda: (wanted) => context.tellMcp('lda-wanted', { wanted }),
       onChange: () => this.courier.pumpAll(),
-      onRefused: (uid, reason) =>
-        this.courier.refuseLocal(uid, ourReply(`no delivery process for uid ${uid}: ${reason}`)),
+      onRefused: (wanted, reason, final) => {
+        const { kind, uid } = wanted
+        if (kind === 'agent' && final) this.courier.refuseAgent(uid)
+        else this.courier.refuseLda(keyOf(wanted), ourReply(`no delivery process for uid ${uid}: ${reason}`))
+      },
       log: context.log,
       now,
     })
@@ -182,6 +189,7 @@ export class Assembly {
     return new Courier({
       scheduler: this.#scheduler,
       workers: this.workers,
+      userAgents: this.#userAgents,
       queue: () => this.queue,
       files: this.files,
       ids,

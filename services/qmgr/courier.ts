@@ -21,6 +21,7 @@ import { type OnPiece, type Outgoing, OutgoingFile, OutgoingPieces } from './out
 import type { Aside, Scheduler } from './scheduler.ts'
 import type { Task } from './tasks.ts'
 import { type NotNow, whyNotNow } from './timing.ts'
+import { agentDestination, type UserAgents } from './user-agents.ts'
 import type { Workers } from './workers.ts'
 
 const MOST_CRASHES = 3
@@ -28,6 +29,7 @@ const MOST_CRASHES = 3
 export interface CourierOptions {
   scheduler: Scheduler
   workers: Workers
+  userAgents: UserAgents
   queue: () => ActiveQueue
   files: ContentFiles
   ids: IdSource
@@ -117,9 +119,9 @@ export class Courier {
     }
   }
 
-  /** No process can be had for this user's mailboxes now: they wait, it is our trouble. */
-  refuseLocal(uid: number, reply: Reply): void {
-    for (const { entry, slots } of this.#options.scheduler.takeAll(`local:${uid}`)) {
+  /** No process can be had for this user's mailboxes, or agent, now: what waits for it waits on disk, it is our trouble. */
+  refuseLda(destination: string, reply: Reply): void {
+    for (const { entry, slots } of this.#options.scheduler.takeAll(destination)) {
       const outcome: Outcome = { kind: 'later', blame: 'ours', reply }
       this.#options.queue().conclude(
         entry,
@@ -153,7 +155,7 @@ export class Courier {
     try {
       const content = await this.#contentOf(task, attempt, peer)
       const terms = this.#options.scheduler.connectionTerms(task.route.destination)
-      handed = task.route.kind === 'smtp' && !peer.ended
+      handed = task.route.kind !== 'local' && !peer.ended
       const answer = await peer.request('deliver', payloadOf(task, attempt, content, terms))
       result = this.#answered(task, answer)
     } catch (error) {
@@ -222,6 +224,10 @@ export class Courier {
   }
 
   #answered(task: Task, answer: Answer<'deliver'>): Result {
+    if (answer.declined !== undefined) {
+      this.#declined(task, answer.declined)
+      return 'neutral'
+    }
     const byNumber = new Map(answer.outcomes.map(({ n, outcome }) => [n, outcome]))
     const conclusions: Conclusion[] = task.slots.map((slot) => ({
       slot,
@@ -230,6 +236,22 @@ export class Courier {
     this.#options.queue().conclude(task.entry, conclusions)
     this.#suspend(task, conclusions)
     return resultOf(conclusions.map(({ outcome }) => outcome))
+  }
+
+  /** Not by the sender's agent: the way it would go without one. Nothing of it was sent. */
+  #declined({ entry, slots, route }: Task, why: 'absent' | 'not-mine'): void {
+    const { userAgents, queue } = this.#options
+    if (route.kind === 'agent' && why === 'absent') userAgents.missed(route.uid)
+    else userAgents.declined(entry)
+    queue().reroute(entry, new Set(slots))
+  }
+
+  /** There can be no agent for this uid. */
+  refuseAgent(uid: number): void {
+    const { userAgents, scheduler, queue } = this.#options
+    userAgents.missed(uid)
+    for (const { entry, slots } of scheduler.takeAll(agentDestination(uid)))
+      queue().reroute(entry, new Set(slots))
   }
 
   /** A class of replies may ask that its group be left alone for a while. */

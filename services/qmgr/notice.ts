@@ -67,8 +67,9 @@ function wantsDelay({ deliverBy }: Envelope, notify: string | undefined): boolea
   return deliverBy?.mode === 'notify' ? notify !== 'NEVER' : wants(notify, 'DELAY')
 }
 
-/** LMTP is final delivery (RFC 2033 section 4.2); SMTP only hands on (RFC 3461 section 5.2.2). */
+/** LMTP is final delivery (RFC 2033 section 4.2); SMTP only hands on (RFC 3461 section 5.2.2), as agents do. */
 function successKind({ route }: Recipient): 'delivered' | 'relayed' {
+  if (route?.kind === 'agent') return 'relayed'
   return route?.kind === 'smtp' && route.protocol === 'smtp' ? 'relayed' : 'delivered'
 }
 

@@ -14,7 +14,7 @@ import type { Log } from '../../shared/base/log.ts'
 import { type Hub, openHub } from '../../shared/bus/hub.ts'
 import type { Credentials, Identity } from '../../shared/bus/peer.ts'
 import type { QmgrSlice } from '../../shared/config/slices.ts'
-import { type Context, Fatal, type Running } from '../../shared/runtime/service.ts'
+import { type Context, Fatal, type LdaNews, type Running } from '../../shared/runtime/service.ts'
 import { peerCredentials } from '../../shared/system/credentials.ts'
 import { lockFile } from '../../shared/system/lock.ts'
 import { Assembly } from './assembly.ts'
@@ -141,13 +141,13 @@ async function listen(context: Context<'qmgr'>, hub: Hub, commands: Hub): Promis
 
 function ldaNews(
   name: 'lda-started' | 'lda-refused',
-  news: { uid: number; reason?: string },
+  news: LdaNews,
   socket: Socket | null,
   workers: Workers,
   hub: Hub,
 ): void {
-  if (name === 'lda-started' && socket) workers.started(news.uid, socket, hub)
-  else workers.refused(news.uid, news.reason ?? 'its connection did not arrive')
+  if (name === 'lda-started' && socket) workers.started(news.wanted, socket, hub)
+  else workers.refused(news.wanted, news.reason ?? 'its connection did not arrive', news.final ?? false)
 }
 
 /** Who may join as what: the build must be ours, and the kernel must name the uid that the role runs as. */

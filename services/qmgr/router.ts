@@ -8,6 +8,7 @@ import type { Log } from '../../shared/base/log.ts'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import { wants, withoutSuccess } from '../../shared/message/notify.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Route } from '../../shared/message/route.ts'
 import type { ActiveQueue } from './active-queue.ts'
 import { type Entry, newSlot, type Slot } from './entry.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
@@ -20,6 +21,8 @@ export interface RouterOptions {
   /** Slots that have a route now and are marked queued. */
   onRouted: (entry: Entry, slots: Slot[]) => void
   queue: () => ActiveQueue
+  /** A route by the sender's own agent instead of this one; null: none. */
+  insteadOf: (route: Route, entry: Entry) => Route | null
   journal: Journal
   reports: Pick<Reports, 'about'>
   log: Log
@@ -37,12 +40,18 @@ export class Router {
     const missing: Slot[] = []
     for (const slot of slots) {
       if (slot.recipient.route) {
-        slot.state = 'queued'
+        this.#take(entry, slot, slot.recipient.route)
         ready.push(slot)
       } else missing.push(slot)
     }
     if (ready.length > 0) this.#options.onRouted(entry, ready)
     for (const slot of missing) void this.#ask(entry, slot)
+  }
+
+  #take(entry: Entry, slot: Slot, route: Route): void {
+    const other = this.#options.insteadOf(route, entry)
+    if (other) slot.recipient = { ...slot.recipient, route: other }
+    slot.state = 'queued'
   }
 
   async #ask(entry: Entry, slot: Slot): Promise<void> {
@@ -96,7 +105,7 @@ export class Router {
     else if (first.address !== slot.recipient.address) this.#rename(slot, first.address)
     if (!first.route) return { kind: 'later', blame: 'ours', reply: ourReply('no route yet') }
     slot.recipient = { ...slot.recipient, route: first.route }
-    slot.state = 'queued'
+    this.#take(entry, slot, first.route)
     this.#options.onRouted(entry, [slot])
     return null
   }

@@ -32,6 +32,7 @@ export function tasksOf(entry: Entry, slots: readonly Slot[], most: (route: Rout
 }
 
 function transactionKey(route: Route): string {
+  if (route.kind === 'agent') return route.destination
   if (route.kind === 'smtp') return `${route.destination} ${route.protocol}`
   const { path, encryption } = route.mailbox
   // two zones may share a Maildir, and only one of them encrypt

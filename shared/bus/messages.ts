@@ -203,6 +203,8 @@ export const busMessages = {
     },
     struct({
       outcomes: list(struct({ n: integer, outcome: outcomeShape })),
+      /** Route `agent` only, without outcomes: there is no agent, or none of its accounts is for this message. */
+      declined: optional(oneOf('absent', 'not-mine')),
       /** For the log: who answered, over what. */
       host: string,
       address: string,
@@ -212,9 +214,9 @@ export const busMessages = {
   ),
   /**
    * How far an attempt without a kept connection is: it looks for one; with `begun` its transaction starts on one.
-   * Of an attempt that smtpc takes to its grave between the two, nothing was sent.
+   * Of an attempt that its worker takes to its grave between the two, nothing was sent.
    */
-  'deliver-dial': event(['smtpc'], ['qmgr'], { attempt: integer, begun: optional(boolean) }),
+  'deliver-dial': event(['smtpc', 'lda'], ['qmgr'], { attempt: integer, begun: optional(boolean) }),
   /** qmgr no longer wants the attempt (drain, removal): stop if the final dot has not been sent. */
   'deliver-cancel': event(['qmgr'], ['smtpc', 'lda'], { attempt: integer }),
 
@@ -291,6 +293,13 @@ export const CONTENT_WINDOW = 1 << 20
 /** The largest content-chunk. */
 export const CONTENT_CHUNK = 1 << 16
 
+/** An lda for mailboxes, or one that can do nothing but speak to the agent of its user. */
+export const ldaWantedShape = union({
+  mailbox: { uid: integer, gid: integer, user: string },
+  agent: { uid: integer },
+})
+export type LdaWanted = Infer<typeof ldaWantedShape>
+
 /** The channel between mcp and a worker; both directions are fire and forget. */
 export const lifeMessages = {
   configure: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {
@@ -316,8 +325,9 @@ export const lifeMessages = {
   ping: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], { n: integer }),
   drain: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {}),
   /** Carries the bus connection of a new lda as its handle. */
-  'lda-started': event(['mcp'], ['qmgr'], { uid: integer, name: string }),
-  'lda-refused': event(['mcp'], ['qmgr'], { uid: integer, reason: string }),
+  'lda-started': event(['mcp'], ['qmgr'], { wanted: ldaWantedShape, name: string }),
+  /** final: such an lda may not run at all; otherwise there is no room for it now. */
+  'lda-refused': event(['mcp'], ['qmgr'], { wanted: ldaWantedShape, reason: string, final: boolean }),
   /** How late each running worker gets to its work, milliseconds, by name; with each heartbeat of qmgr. */
   'worker-lags': event(['mcp'], ['qmgr'], { lags: record(measure) }),
 
@@ -326,7 +336,7 @@ export const lifeMessages = {
     n: integer,
     figures: record(measure),
   }),
-  'lda-wanted': event(['qmgr'], ['mcp'], { uid: integer, gid: integer, user: string }),
+  'lda-wanted': event(['qmgr'], ['mcp'], { wanted: ldaWantedShape }),
 } as const satisfies Record<string, EventMessage<Fields>>
 
 type Table = typeof busMessages

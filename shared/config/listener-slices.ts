@@ -99,6 +99,8 @@ export interface ListenerSlice {
   holdLimit: number
   /** RCPTHDR: those whom RCPT names are taken away from those of the header, in place of added. */
   removesArguments: boolean
+  /** Mail that leaves the machine goes to the agent of the user who sends it, if there is one. */
+  userAgents: boolean
   /** Take only mail with a valid DKIM signature of its sender. */
   requireSignature: boolean
   /** How strangers are looked at; null: not at all. */

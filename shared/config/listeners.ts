@@ -119,6 +119,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       cutThrough: listener.values['cut-through'] === 'yes' ? listener.values['cut-through-deadline'] : 0,
       holdLimit: isSubmission(kind) ? listener.values['hold-limit'] : 0,
       removesArguments: listener.values['t-arguments'] === 'remove',
+      userAgents: listener.values['user-agents'] === 'yes',
       requireSignature: listener.values['require-signature'] === 'yes',
       screening,
       access,

@@ -34,7 +34,7 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
   'qualify-domain': maybe(t.fullDomain, {
     doc: 'Completes addresses without a domain on submission and local listeners.',
     usual: '`hostname`',
-    readers: ['smtpd'],
+    readers: ['lda', 'smtpd'],
   }),
   'message-size-limit': one(t.size(64 * K, 2 * G), 50 * M, {
     doc: 'The largest message that is accepted, where the listener says nothing else (RFC 1870).',
@@ -42,7 +42,7 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
   }),
   'minimum-uid': one(t.count(1, 2 ** 31), 1000, {
     doc: 'System users below this number get no mail, and no process runs as them to deliver it.',
-    readers: ['mcp', 'resolver'],
+    readers: ['mcp', 'qmgr', 'resolver'],
   }),
 })
 
@@ -173,6 +173,11 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'smtpd'],
     only: ['local'],
   }),
+  'user-agents': one(t.oneOf('yes', 'no'), 'no', {
+    doc: 'Whether mail that leaves the machine goes to the agent of the user who sends it (`posthorn agent`), where that user has one.',
+    readers: ['mcp', 'qmgr', 'smtpd'],
+    only: ['local'],
+  }),
   'require-signature': one(t.oneOf('yes', 'no'), 'no', {
     doc: 'Take only mail that the domains in From and of the reverse-path have signed (DKIM), all of it; a stolen relay cannot originate.',
     readers: ['mcp', 'smtpd'],
@@ -204,7 +209,7 @@ export const zoneBlock = block(
   {
     type: needed(t.oneOf('local', 'relay', 'remote'), {
       doc: "`local`: into mailboxes here; `relay`: to `hosts`; `remote`: to the domain's mail exchangers.",
-      readers: ['resolver'],
+      readers: ['qmgr', 'resolver'],
     }),
     'cut-through': one(t.oneOf('yes', 'no'), 'yes', {
       doc: 'Whether mail for this zone may be delivered while the client waits, where the listener does that.',

@@ -66,6 +66,7 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
     inlineLimit: config.qmgr.values['inline-limit'],
     recipientDelimiter: config.resolver.values['recipient-delimiter'],
   }
+  const lda = { hostname, qualifyDomain, idle: config.lda.values['idle-timeout'] }
   const policies = buildPolicies(config, facts, problems)
   return {
     mcp: mcpSlice(common),
@@ -84,7 +85,8 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
     },
     smtpc: smtpcSlice(common),
     resolver: resolverSlice(common),
-    lda: { hostname, idle: config.lda.values['idle-timeout'] },
+    lda: { purpose: 'mailbox', ...lda },
+    agentLda: { purpose: 'agent', ...lda },
   }
 }
 
@@ -256,10 +258,24 @@ function qmgrSlice(common: Common): QmgrSlice {
     sessionLimit: qmgr.values['session-limit'],
     load: buildLoad(config, match, uidOf),
     ldaLimit: lda.values.limit,
+    userAgents: userAgents(common),
     ...buildServers(config),
     controlUids,
     controlNames: namesOf([0, busUids?.['qmgr']?.[0] ?? facts.uid, ...controlUids], facts),
     busUids,
+  }
+}
+
+/** A relay zone of its own is the administrator's; the one for everything else is a way out like any other. */
+function userAgents({ config, facts, listeners }: Common): QmgrSlice['userAgents'] {
+  const out = config.zone.filter(
+    ({ name, values }) => values.type === 'remote' || (values.type === 'relay' && name === '.'),
+  )
+  return {
+    listeners: listeners.filter((one) => one.userAgents).map(({ name }) => name),
+    zones: out.map(({ name }) => name),
+    minimumUid: config.options.values['minimum-uid'],
+    onlyUid: staysCaller(facts) ? facts.uid : null,
   }
 }
 

@@ -128,6 +128,8 @@ export interface QmgrSlice {
   sessionLimit: number
   load: LoadSlice
   ldaLimit: number
+  /** Who is asked whether they have an agent: who hands mail in by these listeners, for these zones. */
+  userAgents: { listeners: string[]; zones: string[]; minimumUid: number; onlyUid: number | null }
   /** The first that matches decides. */
   servers: ServerSlice[]
   retryClasses: RetryClassSlice[]
@@ -207,7 +209,11 @@ export interface ResolverSlice {
 }
 
 export interface LdaSlice {
+  /** Into mailboxes, or to the agent of its user; each can do nothing else. */
+  purpose: 'mailbox' | 'agent'
   hostname: string
+  /** What the addresses of users were completed with. */
+  qualifyDomain: string
   idle: number
 }
 
@@ -259,4 +265,6 @@ export interface Slices {
   smtpc: SmtpcSlice
   resolver: ResolverSlice
   lda: LdaSlice
+  /** An lda that speaks to the agent of its user. */
+  agentLda: LdaSlice
 }

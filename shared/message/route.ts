@@ -4,7 +4,8 @@
  * DNS record heals queued mail.
  *
  * `destination` names what shares connections, and lives and dies together: the sorted MX hosts of a remote domain,
- * the host list of a relay zone, `local:<uid>` for mailboxes. `provider` names who runs the mail exchangers that are
+ * the host list of a relay zone, `local:<uid>` for mailboxes, `agent:<uid>` for the sender's own agent, which qmgr puts
+ * in the place of a way out of the machine. `provider` names who runs the mail exchangers that are
  * tried first; all destinations of one provider share limits in qmgr.
  */
 import { boolean, type Infer, integer, list, oneOf, optional, string, struct, union } from '../base/shape.ts'
@@ -52,6 +53,8 @@ export const routeShape = union({
     provider: optional(string),
   },
   local: { zone: string, destination: string, mailbox: mailboxShape },
+  /** To the agent of the user who handed the message in; the zone is that of the way it takes the place of. */
+  agent: { zone: string, destination: string, uid: integer },
 })
 export type Route = Infer<typeof routeShape>
 

@@ -15,7 +15,14 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { type Log, openLog } from '../base/log.ts'
 import { residentMemory } from '../base/memory.ts'
 import { struct } from '../base/shape.ts'
-import { type Configure, type LifeName, type LifePayload, lifeMessages, type Role } from '../bus/messages.ts'
+import {
+  type Configure,
+  type LdaWanted,
+  type LifeName,
+  type LifePayload,
+  lifeMessages,
+  type Role,
+} from '../bus/messages.ts'
 import type { Identity } from '../bus/peer.ts'
 import type { Slices } from '../config/slices.ts'
 
@@ -49,9 +56,10 @@ export interface Context<R extends WorkerRole> {
   onLags: (handler: (lags: Record<string, number>) => void) => void
 }
 export interface LdaNews {
-  uid: number
+  wanted: LdaWanted
   name?: string
   reason?: string
+  final?: boolean
 }
 
 export interface Running<R extends WorkerRole> {

@@ -44,6 +44,8 @@ export interface StartOptions {
   env?: NodeJS.ProcessEnv
   /** As root: workers become the users that the config names, instead of staying the caller. */
   asUsers?: boolean
+  /** Words before the program: what it runs in. */
+  within?: string[]
   /** Milliseconds until it must have greeted. */
   patience?: number
   /** A listener that waits for something before it greets. */
@@ -99,7 +101,8 @@ export async function startPosthorn(options: StartOptions): Promise<Posthorn> {
   writeFileSync(configFile, options.config(paths))
   rmSync(join(paths.run, 'addresses.json'), { force: true })
   const words = options.asUsers ? ['start'] : ['start', '--as-caller']
-  const child = spawnLogged(directory, ['-c', configFile, ...words], options.env)
+  const program = [...(options.within ?? []), process.execPath, COMMAND, '-c', configFile, ...words]
+  const child = spawnLogged(directory, program, options.env)
   const log = () => readFileSync(join(directory, 'log'), 'utf8')
   const ports = await comeUp(child, paths, log, options)
   return describe({ child, paths, configFile, ports, log, directory })
@@ -120,9 +123,13 @@ function homeOf(directory: string, user: string): string {
   return join(directory, 'homes', user)
 }
 
-function spawnLogged(directory: string, words: string[], env: NodeJS.ProcessEnv | undefined): ChildProcess {
+function spawnLogged(
+  directory: string,
+  [program = '', ...words]: string[],
+  env: NodeJS.ProcessEnv | undefined,
+): ChildProcess {
   const file = openSync(join(directory, 'log'), 'a')
-  const child = spawn(process.execPath, [COMMAND, ...words], {
+  const child = spawn(program, words, {
     stdio: ['ignore', file, file],
     env: { ...process.env, ...env },
   })

@@ -15,6 +15,8 @@ export interface Wishes {
   processes?: string
   /** Statements inside listener mx. */
   mx?: string
+  /** Statements inside listener local. */
+  local?: string
   /** Whole statements. */
   more?: string
   severity?: 'debug' | 'info' | 'warn' | 'error'
@@ -34,7 +36,7 @@ options {
 };
 listener "mx" { address 127.0.0.1; port 0; ${wishes.mx ?? ''} };
 listener "submission" { type submission; address 127.0.0.1; port 0; relay { localhost; }; };
-listener "local" { socket "${paths.submit}"; };
+listener "local" { socket "${paths.submit}"; ${wishes.local ?? ''} };
 zone "local.example" { type local; mailboxes "${paths.users}"; };
 ${relay}
 qmgr { ${wishes.qmgr ?? 'retry 200ms;'} };

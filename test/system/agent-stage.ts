@@ -4,7 +4,7 @@
  *
  * `close` ends the agent by the pid in its lock and removes everything.
  */
-import { execFile, spawn } from 'node:child_process'
+import { execFile, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -115,7 +115,8 @@ export interface User {
   close: () => Promise<void>
 }
 
-export function newUser(): User {
+/** @param uid whom everything runs as and belongs to, without a runtime directory; the test's own user otherwise. */
+export function newUser(uid: number | null = null): User {
   const home = mkdtempSync(join(tmpdir(), 'posthorn-agent-'))
   const state = join(home, '.local/state/posthorn')
   const config = join(home, '.config/posthorn')
@@ -123,10 +124,16 @@ export function newUser(): User {
   mkdirSync(join(home, 'run'), { mode: 0o700 })
   writeFileSync(join(home, 'ca.pem'), CERTIFICATE)
   writeFileSync(join(home, 'key.pem'), KEY)
-  const env = { HOME: home, PATH: process.env['PATH'] ?? '', XDG_RUNTIME_DIR: join(home, 'run') }
+  const who = uid === null ? {} : { uid, gid: uid }
+  const runtime = uid === null ? { XDG_RUNTIME_DIR: join(home, 'run') } : {}
+  const env = { HOME: home, PATH: process.env['PATH'] ?? '', ...runtime }
+  const own = () => {
+    if (uid !== null) spawnSync('chown', ['-R', `${uid}:${uid}`, home])
+  }
+  own()
   const agentPid = () => pidIn(join(state, 'agent.lock'))
   const run = (program: string, argv: string[], input: string, more: Record<string, string> = {}) =>
-    runProgram(program, argv, input, { ...env, ...more })
+    runProgram(program, argv, input, { env: { ...env, ...more }, ...who })
   const stopAgent = async () => {
     const pid = agentPid()
     if (pid === null || !isAlive(pid)) return
@@ -138,11 +145,14 @@ export function newUser(): User {
     env,
     agentPid,
     stopAgent,
-    accounts: (text) => writeFileSync(join(config, 'accounts.conf'), text, { mode: 0o600 }),
+    accounts: (text) => {
+      writeFileSync(join(config, 'accounts.conf'), text, { mode: 0o600 })
+      own()
+    },
     sendmail: (argv, message, more) => run('sendmail', argv, message, more),
     posthorn: (...argv) => run('posthorn', argv, ''),
     mailq: async () => (await run('mailq', [], '')).stdout,
-    startAgent: (more = {}) => startAgent({ ...env, ...more }),
+    startAgent: (more = {}) => startAgent({ env: { ...env, ...more }, ...who }),
     outbox: () => namesIn(join(state, 'outbox')),
     close: async () => {
       await stopAgent()
@@ -168,13 +178,13 @@ function pidIn(path: string): number | null {
 }
 
 /** Gives what it has said so far. */
-async function startAgent(env: Record<string, string>): Promise<() => string> {
+async function startAgent(options: SpawnOptions): Promise<() => string> {
   const child = spawn(process.execPath, [resolve('dist/commands/posthorn.js'), 'agent'], {
-    env,
+    ...options,
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   let said = ''
-  child.stderr.on('data', (piece: Buffer) => {
+  child.stderr?.on('data', (piece: Buffer) => {
     said += piece.toString()
   })
   await until('the agent to be ready', () => {
@@ -184,16 +194,11 @@ async function startAgent(env: Record<string, string>): Promise<() => string> {
   return () => said
 }
 
-function runProgram(
-  name: string,
-  argv: string[],
-  input: string,
-  env: Record<string, string>,
-): Promise<Outcome> {
+function runProgram(name: string, argv: string[], input: string, options: SpawnOptions): Promise<Outcome> {
   return new Promise((done) => {
     const program = resolve(`dist/commands/${name}.js`)
-    const child = execFile(process.execPath, [program, ...argv], { env }, (error, stdout, stderr) => {
-      done({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr })
+    const child = execFile(process.execPath, [program, ...argv], options, (error, stdout, stderr) => {
+      done({ code: error ? Number(error.code ?? -1) : 0, stdout: String(stdout), stderr: String(stderr) })
     })
     child.stdin?.on('error', () => undefined) // it may leave without reading
     child.stdin?.end(input)

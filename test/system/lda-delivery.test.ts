@@ -38,7 +38,12 @@ async function setStage(t: TestContext, idle = 60_000, more: Partial<Configure> 
       credit.set(stream, (credit.get(stream) ?? 0) + octets)
     },
   })
-  const slice = { hostname: 'mx.example.org', idle }
+  const slice = {
+    purpose: 'mailbox' as const,
+    hostname: 'mx.example.org',
+    qualifyDomain: 'example.org',
+    idle,
+  }
   const worker = await startWorker('lda', slice, rig, { descriptors: { bus: 4 }, ...more }, (pair) => {
     hub.adopt(pair, { pid: 0, ...own })
   })

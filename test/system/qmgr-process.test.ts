@@ -47,6 +47,7 @@ function sliceIn(directory: string, more: Partial<QmgrSlice> = {}): QmgrSlice {
     ldaLimit: 4,
     servers: [],
     retryClasses: [],
+    userAgents: { listeners: ['local'], zones: ['.'], minimumUid: 1000, onlyUid: null },
     zoneSchedules: {},
     controlUids: [],
     controlNames: {},

@@ -91,6 +91,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     cutThrough: 0,
     holdLimit: 0,
     removesArguments: false,
+    userAgents: false,
     requireSignature: false,
     screening: null,
     access: [],

@@ -120,7 +120,7 @@ account "exact" { host "h.example"; from "ann@a.example"; };
 account "rest" { host "h.example"; default; };`)
   const chosen = (sender: string, from: string, name: string | null = null) => {
     const choice = chooseAccount(accounts, { name, sender, from })
-    return choice.kind === 'account' ? choice.account.name : choice.why
+    return choice.kind === 'account' ? choice.account.name : choice.why.text
   }
   assert.equal(chosen('ann@a.example', '', 'wide'), 'wide')
   assert.equal(chosen('', '', 'none'), 'there is no account none; there is wide, narrow, exact, rest')

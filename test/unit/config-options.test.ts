@@ -149,6 +149,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'listener header-8bit': ['type mx; port 26;', 'type mx; port 26; header-8bit refuse;'],
   'listener hold-limit': ['type submission; port 26;', 'type submission; port 26; hold-limit 1d;'],
   'listener t-arguments': ['socket "a.sock";', 'socket "a.sock"; t-arguments remove;'],
+  'listener user-agents': ['type local; socket "s";', 'type local; socket "s"; user-agents yes;'],
   'listener require-signature': ['type mx; port 26;', 'type mx; port 26; require-signature yes;'],
   'zone require-signature': ['type local;', 'type local; require-signature yes;'],
   'policy users': ['', 'users { 7; };'],
@@ -302,6 +303,8 @@ function slicesOf(block: string, inside: string): Slices {
   return checked.slices
 }
 
+const readers: Partial<Record<keyof Slices, string>> = { submission: 'smtpd', agentLda: 'lda' }
+
 for (const block of allBlocks) {
   for (const [name, option] of Object.entries(block.options)) {
     const key = `${block.name} ${name}`
@@ -312,8 +315,8 @@ for (const block of allBlocks) {
       const changed = (Object.keys(one) as (keyof Slices)[]).filter((role) => {
         return JSON.stringify(one[role]) !== JSON.stringify(other[role])
       })
-      // the two kinds of smtpd are one reader
-      const told = changed.map((role) => (role === 'submission' ? 'smtpd' : role))
+      // the two kinds of smtpd are one reader, and those of lda
+      const told = changed.map((role) => readers[role] ?? role)
       assert.deepEqual(new Set<string>(told), new Set<string>(option.readers))
     })
   }

@@ -209,6 +209,21 @@ test('zones as the resolver wants them', { timeout }, () => {
   ])
 })
 
+test('mail leaves the machine by remote zones and by the one for everything else, for the agents of users', () => {
+  const { qmgr } = load(
+    'listener "local" { socket "a.sock"; user-agents yes; }; listener "plain" { socket "b.sock"; };' +
+      'zone "." { type relay; hosts { smarthost.example; }; }; zone "far.example" { type remote; };' +
+      'zone "near.example" { type relay; hosts { inside.example; }; }; zone "here.example" { type local; };' +
+      'options { minimum-uid 500; };',
+  )
+  assert.deepEqual(qmgr.userAgents, {
+    listeners: ['local'],
+    zones: ['.', 'far.example'],
+    minimumUid: 500,
+    onlyUid: null,
+  })
+})
+
 test('the name of the machine, when it is a full one', { timeout }, () => {
   assert.equal(load(frame).mcp.hostname, 'test.example.org')
   assert.deepEqual(complaints(frame, { hostname: 'vm' }), [

@@ -423,6 +423,7 @@ describe('an alias that stands for several', { timeout }, () => {
         return { kind: 'found', class: 'local', zone: 'x', targets }
       },
       onRouted: () => undefined,
+      insteadOf: () => null,
       queue: () => house.queue,
       journal: house.journal,
       reports: house.reports,

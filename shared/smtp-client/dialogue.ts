@@ -5,8 +5,8 @@
  * begins are an injection (RFC 3207 section 6) and end it. `release` hands the socket on, without listeners.
  */
 import type { Socket } from 'node:net'
-import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
+import type { SmtpReply } from '../smtp/reply.ts'
+import { GARBAGE, ReplyReader } from '../smtp/reply-reader.ts'
 
 export class DialogueTrouble extends Error {
   override name = 'DialogueTrouble'
