@@ -171,7 +171,7 @@ test('a queue manager that dies in mid-stream leaves nothing half-written', { ti
   const answer = stage.qmgr.request('deliver', request).catch(() => 'lost')
   await stream(stage, request.attempt, Buffer.alloc(300_000, 'a'), 200_000)
   await stage.qmgr.request('deliver', stage.deliver()) // so the pieces before it have been taken
-  stage.worker.pair.destroy()
+  stage.qmgr.destroy('gone') // the hub has taken the handle of the pair over
   const [code] = await once(stage.worker.child, 'exit')
   assert.equal(code, 0)
   assert.equal(await answer, 'lost')
