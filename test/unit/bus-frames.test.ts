@@ -36,7 +36,7 @@ function read(octets: Buffer, cuts: readonly number[]): Heard[] {
 
 const frames = fc.array(
   fc.record({
-    head: fc.oneof(fc.string(), fc.integer(), fc.dictionary(fc.string(), fc.string())),
+    head: fc.oneof(fc.string(), fc.integer(), fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.string())),
     tail: fc.option(fc.string({ minLength: 1, maxLength: 40 })),
   }),
   { minLength: 1, maxLength: 5 },
