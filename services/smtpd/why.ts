@@ -138,6 +138,7 @@ function isOpen(line: string, n: number): boolean {
 function routeLine({ address, route }: Target): string {
   if (!route) return `<${address}>: its route is not known yet`
   if (route.kind === 'local') return `<${address}>: into ${route.mailbox.path} of ${route.mailbox.user}`
+  if (route.kind === 'agent') return `<${address}>: to the agent of uid ${route.uid}`
   const hosts = route.hosts.slice(0, 5).map(({ name, port }) => `${name}:${port}`)
   return `<${address}>: by ${route.protocol} to ${hosts.join(', ')}`
 }
