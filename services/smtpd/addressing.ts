@@ -6,14 +6,26 @@
  * refused for good are named in the reply, the others get the message. Pure.
  */
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { rulingOn } from './access.ts'
 import { whyNotSender } from './auth.ts'
 import { handOver } from './handover.ts'
 import { readAddress, whyDenied } from './mailbox.ts'
 import { replies, withReason } from './replies.ts'
-import type { Effect, Moment, NamedFate, Phase, Setting, State, Step, Transaction } from './state.ts'
+import type {
+  AskedRecipient,
+  Effect,
+  Hello,
+  Moment,
+  NamedFate,
+  Phase,
+  Setting,
+  State,
+  Step,
+  Transaction,
+} from './state.ts'
 import { finish, move } from './step.ts'
 import type { Named } from './submission.ts'
-import { answerAtOnce, askFor, fateOf, type Paid, pay, refusal } from './transaction.ts'
+import { answerAtOnce, askFor, discarded, fateOf, type Paid, pay, refusal } from './transaction.ts'
 
 /** Recipients of one session that may wait for the resolver at the same time. */
 export const MOST_OWED = 64
@@ -86,7 +98,7 @@ export function proceed({ setting, state, now }: Scene, phase: In<'address'>): S
   }
   take(pay(transaction))
   for (; asked < named.length && transaction.owed.length < MOST_OWED; asked++) {
-    const next = ask({ setting, state, now }, transaction, named[asked] ?? '')
+    const next = ask({ setting, state, now }, phase.hello, transaction, named[asked] ?? '')
     if ('question' in next) effects.push(next.question)
     take(next)
   }
@@ -97,19 +109,39 @@ export function proceed({ setting, state, now }: Scene, phase: In<'address'>): S
   return { state: end.state, effects: [...effects, ...end.effects] }
 }
 
+/** As RCPT does: `recipient.ts`. */
 function ask(
   { setting, now }: Scene,
+  hello: Hello,
   transaction: Transaction,
   text: string,
 ): Paid | (Paid & { question: Effect }) {
-  const { mayRelay } = setting
-  const address = readAddress(setting, `<${text}>`, transaction.smtputf8, false)
-  if (typeof address !== 'string')
-    return answerAtOnce(transaction, { address: text, parameters: {} }, refusal(address))
-  const asked = { address, parameters: {} }
+  const read = readAddress(setting, `<${text}>`, transaction.smtputf8, false)
+  const plain = { address: typeof read === 'string' ? read : text, parameters: {} }
+  if (typeof read !== 'string') return answerAtOnce(transaction, plain, refusal(read))
+  const found = rulingOn(setting.access, hello, transaction, plain)
+  if (!found) return look({ setting, now }, transaction, plain)
+  const { ruling } = found
+  const asked: AskedRecipient = { ...plain, ruling }
+  const told: Effect = { kind: 'ruled', address: read, sender: transaction.sender, ruling }
+  const settled = found.refusal ? refusal(found.refusal) : ruling.action === 'discard' ? discarded : null
+  const next = settled
+    ? answerAtOnce(transaction, asked, settled)
+    : look({ setting, now }, transaction, asked)
+  return { ...next, effects: [told, ...next.effects] }
+}
+
+function look(
+  { setting, now }: Pick<Scene, 'setting' | 'now'>,
+  transaction: Transaction,
+  asked: AskedRecipient,
+): Paid | (Paid & { question: Effect }) {
+  const redirect = asked.ruling?.redirect
+  const address = redirect ?? asked.address
+  const mayRelay = setting.mayRelay || redirect !== undefined
   const known = now.knownAnswer({ address, mayRelay })
   if (known) return answerAtOnce(transaction, asked, fateOf(asked, known, { mayRelay, isFull: now.isFull }))
-  const question: Effect = { kind: 'resolve', n: transaction.asked, address }
+  const question: Effect = { kind: 'resolve', n: transaction.asked, address, mayRelay }
   return { transaction: askFor(transaction, asked), effects: [], question }
 }
 

@@ -12,7 +12,7 @@ import {
 import { openSession, step } from '../../services/smtpd/session.ts'
 import type { Effect, Event, Moment, Screening, State } from '../../services/smtpd/state.ts'
 import { loadConfigText, printProblems } from '../../shared/config/check.ts'
-import { settingOf } from '../dialogue/player.ts'
+import { Player, settingOf } from '../dialogue/player.ts'
 import { listenerSlice, resolveByName } from '../system/smtpd-stage.ts'
 
 /** As a config has them. */
@@ -196,4 +196,23 @@ test('who is accepted by a rule is not looked at, and gets through beside others
   assert.deepEqual(tape.play('RCPT TO:<a@example.org>', 'RCPT TO:<open@example.org>'), [])
   const answer = { score: 1, signs: [{ name: 'bl.example', score: 1 }] }
   assert.deepEqual(tape.play({ kind: 'screened', answer }), [550, 250])
+})
+
+test('whom the header names (RCPTHDR) passes the same rules', async () => {
+  const access = rulesOf(
+    'rule recipient "barred@example.org" reject "not there";',
+    'rule recipient "void@example.org" discard;',
+    'rule recipient "old@example.org" redirect "new@example.org";',
+  )
+  const player = new Player({ kind: 'submission' }, { access, mayRelay: true })
+  const say = (...lines: string[]) => player.write(Buffer.from(`${lines.join('\r\n')}\r\n`))
+  await say('EHLO x')
+  await say('MAIL FROM:<ann@example.org> RCPTHDR', 'DATA')
+  player.takeOutput()
+  await say('To: barred@example.org, void@example.org, old@example.org', '', 'x', '.')
+  assert.match(player.takeOutput(), /<barred@example\.org> refused: 550 \S+ not there/)
+  assert.deepEqual(
+    player.messages[0]?.envelope.recipients.map(({ address }) => address),
+    ['new@example.org'],
+  )
 })
