@@ -6,7 +6,6 @@
 import { compileAccess } from '../../services/smtpd/access.ts'
 import { longestLine } from '../../services/smtpd/auth.ts'
 import { planOf } from '../../services/smtpd/content-plan.ts'
-import { unknownClient } from '../../services/smtpd/identity.ts'
 import { Input, type Owner } from '../../services/smtpd/input.ts'
 import { Reception } from '../../services/smtpd/reception.ts'
 import type { Claim, Verdict } from '../../services/smtpd/sasl-step.ts'

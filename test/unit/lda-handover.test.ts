@@ -34,7 +34,7 @@ async function playAgent(script: Script): Promise<{ path: string; said: () => st
     socket.on('data', (chunk) => {
       said += chunk.toString('latin1')
       if (said.endsWith('LHLO localhost\r\n')) socket.write(OFFERS)
-      else if (said.endsWith('DATA\r\n')) socket.write('250 ok\r\n'.repeat(3) + '354 go\r\n')
+      else if (said.endsWith('DATA\r\n')) socket.write(`${'250 ok\r\n'.repeat(3)}354 go\r\n`)
       else if (said.endsWith('\r\n.\r\n')) socket.write(script(said, socket) ?? '')
     })
   })
