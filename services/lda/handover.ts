@@ -89,7 +89,8 @@ export class Handover {
     } catch (error) {
       log.warn({ ...idsOf(request), err: error }, 'the agent cannot be spoken to')
       const reply = own(451, '4.3.2', error instanceof Error ? error.message : String(error))
-      return answer(request, () => ({ kind: 'later', blame: 'destination', reply }))
+      // not the destination's: what is dead is probed seldom, and an agent comes back when its user does
+      return answer(request, () => ({ kind: 'later', blame: 'recipient', reply }))
     } finally {
       this.#pieces.delete(attempt)
       pieces.off()
