@@ -73,6 +73,11 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
     case 'outbox remove':
     case 'outbox flush':
       return (await import('../agent/outbox-call.ts')).outbox(call, print)
+    case 'greylist list':
+      return (await import('./greylist.ts')).listGreylist(call, print)
+    case 'greylist remove':
+    case 'greylist flush':
+      return (await import('./greylist.ts')).forget(call, print)
     default:
       return dispatchQueue(call, print)
   }

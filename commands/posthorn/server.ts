@@ -5,7 +5,7 @@
  * `status` and `stop`. Fails with `Trouble`: nobody there 69, no answer 75, not allowed 77.
  */
 import { connect, type Socket } from 'node:net'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Answer, Payload, RequestName } from '../../shared/bus/messages.ts'
 import { BusTimeout, Peer } from '../../shared/bus/peer.ts'
 import { loadLeniently } from '../../shared/config/check.ts'
@@ -14,21 +14,29 @@ import { exits, Trouble } from './trouble.ts'
 import type { Call } from './words.ts'
 
 const DEFAULT_CONFIG = '/etc/posthorn/posthorn.conf'
-const DEFAULT_SOCKETS = { mcp: '/run/posthorn/control.sock', qmgr: '/run/posthorn/queue.sock' }
+const RESOLVER_SOCKET = 'bus/resolver.sock'
+const DEFAULT_SOCKETS = {
+  mcp: '/run/posthorn/control.sock',
+  qmgr: '/run/posthorn/queue.sock',
+  resolver: `/run/posthorn/${RESOLVER_SOCKET}`,
+}
 
-export type Remote = 'mcp' | 'qmgr'
+export type Remote = 'mcp' | 'qmgr' | 'resolver'
 
 export function configFile({ values }: Call): string {
   return resolve(values.config ?? process.env['POSTHORN_CONFIG'] ?? DEFAULT_CONFIG)
 }
 
 export function socketPath(call: Call, remote: Remote): string {
-  const given = remote === 'mcp' ? call.values['control-socket'] : call.values['queue-socket']
+  const options = { mcp: 'control-socket', qmgr: 'queue-socket', resolver: null } as const
+  const option = options[remote]
+  const given = option === null ? undefined : call.values[option]
   if (given !== undefined) return given
   const { directory } = call.values
   const overrides = { usersMayBeMissing: true, ...(directory && { directory: resolve(directory) }) }
   const mcp = loadLeniently(configFile(call), overrides)?.mcp
   if (!mcp) return DEFAULT_SOCKETS[remote]
+  if (remote === 'resolver') return join(mcp.runDirectory, RESOLVER_SOCKET)
   return remote === 'mcp' ? mcp.controlSocket : mcp.queueSocket
 }
 

@@ -70,7 +70,7 @@ const EVERYWHERE = ['config', 'directory', 'control-socket', 'queue-socket', 'he
 
 interface Command {
   /** What may follow the words. */
-  operands: '' | '[FILE]' | '[NAME]' | '[ID …]' | 'ID' | 'FILE LOGIN' | '[ADDRESS …]'
+  operands: '' | '[FILE]' | '[NAME]' | '[ID …]' | 'ID' | 'FILE LOGIN' | '[ADDRESS …]' | 'ADDRESS'
   options: readonly OptionName[]
   doc: string
 }
@@ -128,6 +128,13 @@ export const commandTable = {
   'outbox release': { operands: 'ID', options: ['quiet'], doc: 'let held mail go' },
   'outbox remove': { operands: 'ID', options: ['quiet'], doc: 'take mail out; it is gone' },
   'outbox flush': { operands: '', options: ['quiet'], doc: 'try everything that waits now' },
+  'greylist list': { operands: '', options: ['json'], doc: 'what greylisting remembers' },
+  'greylist remove': {
+    operands: 'ADDRESS',
+    options: ['quiet'],
+    doc: 'forget a client with its network, a sender or a recipient',
+  },
+  'greylist flush': { operands: '', options: ['quiet'], doc: 'forget everything' },
   aliases: { operands: '', options: [], doc: 'look through the alias files and list every mistake' },
   passwd: {
     operands: 'FILE LOGIN',
@@ -231,11 +238,13 @@ function whyNot(name: CommandName, operands: readonly string[], given: readonly 
     '[NAME]': 1,
     ID: 1,
     'FILE LOGIN': 2,
+    ADDRESS: 1,
     '[ID …]': Number.POSITIVE_INFINITY,
     '[ADDRESS …]': Number.POSITIVE_INFINITY,
   }[command.operands]
   if (operands.length > most) return `"posthorn ${name}" takes no "${operands[most]}"`
   if (command.operands === 'ID' && operands.length === 0) return `"posthorn ${name}" needs a message id`
+  if (command.operands === 'ADDRESS' && operands.length === 0) return `"posthorn ${name}" needs an address`
   if (command.operands === 'FILE LOGIN' && operands.length < 2)
     return `"posthorn ${name}" needs a file and a login`
   return ''

@@ -6,6 +6,7 @@
  * | base, run | mcp's | 0755 | programs must reach the sockets in it |
  * | run/bus | mcp's, group of the workers | 0750 | the workers' way to each other, nobody else's |
  * | spool | qmgr's | 0700 | mail |
+ * | greylist | the resolver's | 0700 | what it remembers of senders, where there is greylisting |
  *
  * Fails: with the system's error, or `NotADirectory`; a symbolic link is not followed at the spool.
  */
@@ -35,7 +36,7 @@ export function busPaths(runDirectory: string): BusPaths {
   return { qmgr: join(directory, 'qmgr.sock'), resolver: join(directory, 'resolver.sock') }
 }
 
-export function prepareDirectories({ mcp, qmgr }: Slices, identities: Identities | null): void {
+export function prepareDirectories({ mcp, qmgr, resolver }: Slices, identities: Identities | null): void {
   makeDirectory(mcp.directory, OPEN)
   makeDirectory(mcp.runDirectory, OPEN)
   for (const file of [mcp.controlSocket, mcp.queueSocket]) makeDirectory(dirname(file), OPEN)
@@ -44,8 +45,14 @@ export function prepareDirectories({ mcp, qmgr }: Slices, identities: Identities
   chmodSync(bus, 0o750)
   makeDirectory(qmgr.spool, 0o700)
   chmodSync(qmgr.spool, 0o700)
+  const greylist = resolver.greylist?.directory
+  if (greylist !== undefined) {
+    makeDirectory(greylist, 0o700)
+    chmodSync(greylist, 0o700)
+  }
   if (!identities) return
   chownSync(bus, 0, identities.qmgr.gid)
+  if (greylist !== undefined) chownSync(greylist, identities.resolver.uid, identities.resolver.gid)
   chownSync(qmgr.spool, identities.qmgr.uid, identities.qmgr.gid)
 }
 

@@ -7,7 +7,7 @@
  * first; who has a session open stays. Pure but for the state it keeps; time comes in as an argument.
  */
 import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
-import { formatNetwork, masked, parseNetwork } from '../../shared/config/network.ts'
+import { networkOf } from '../../shared/config/network.ts'
 import type { LimitsSlice, Quota } from '../../shared/config/slices.ts'
 import { add, freeAt, newWindow, type Window } from './window.ts'
 
@@ -49,7 +49,6 @@ export type Amounts = Readonly<Record<Measure, number>>
 /** What a message is measured by. */
 export const OF_MAIL: ReadonlySet<Measure> = new Set(['messages', 'recipients', 'octets'])
 const EVERYTHING: ReadonlySet<Measure> = new Set([...OF_MAIL, 'connections'])
-const NETWORK_PREFIX = { 4: 24, 6: 64 } as const
 const ONE_CONNECTION: Amounts = { connections: 1, messages: 0, recipients: 0, octets: 0 }
 
 export class ClientLimits {
@@ -171,11 +170,4 @@ function namesOf(
     names.push(['uid', String(uid ?? '-'), limits.uid])
   if (user !== undefined) names.push(['user', user, limits.user])
   return names
-}
-
-/** Neighbours are often one and the same. */
-export function networkOf(address: string): string {
-  const network = parseNetwork(address)
-  if (!network || network.family === 'local') return address
-  return formatNetwork(masked({ ...network, prefix: NETWORK_PREFIX[network.family] }))
 }

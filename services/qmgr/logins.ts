@@ -7,8 +7,8 @@
  * Pure but for the state it keeps; time comes in as an argument.
  */
 import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
+import { networkOf } from '../../shared/config/network.ts'
 import type { LimitsSlice, Rate } from '../../shared/config/slices.ts'
-import { networkOf } from './client-limits.ts'
 import { add, freeAt, newWindow, type Window } from './window.ts'
 
 /** How long a network is known for an account. */

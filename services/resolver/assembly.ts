@@ -9,6 +9,7 @@ import { Callers } from './callers.ts'
 import type { Server } from './dns/exchange.ts'
 import { parseResolvConf, parseServer, type ServerSet } from './dns/servers.ts'
 import { Stub } from './dns/stub.ts'
+import { Greylist } from './greylist/greylist.ts'
 import { type HostsFile, parseHosts } from './hosts-file.ts'
 import { LocalZones } from './local-zones.ts'
 import { NextHops } from './next-hops.ts'
@@ -23,10 +24,16 @@ const BUDGET_MS = 25_000
 export interface Assembled {
   resolve(question: Question): Resolution | Promise<Resolution>
   screen(question: ScreenQuestion): Promise<ScreenAnswer>
+  greylist(question: Payload<'greylist'>): Answer<'greylist'> | Promise<Answer<'greylist'>>
+  greylistAct(question: Payload<'greylist-act'>): Promise<Answer<'greylist-act'>>
   lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
   caller(question: Payload<'caller'>): Answer<'caller'>
   figures(): Record<string, number>
+  close(): void
 }
+
+const PASSES: Answer<'greylist'> = { wait: 0, known: false }
+const NOTHING: Answer<'greylist-act'> = { entries: [], next: null, removed: 0 }
 
 export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const now = () => performance.now()
@@ -38,13 +45,17 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const callers = new Callers({ passwd: '/etc/passwd', group: '/etc/group' }, log, now)
   const resolver = new Resolver({ slice, log, local, nextHops, now })
   const screener = new Screener({ slice, dns, log, now })
+  const greylist = slice.greylist && new Greylist(slice.greylist, log)
   local.look(now())
   return {
     resolve: (question) => (question.explain ? resolver.explain(question) : resolver.resolve(question)),
     screen: (question) => screener.screen(question),
+    greylist: (question) => greylist?.ask(question) ?? PASSES,
+    greylistAct: async (question) => (await greylist?.act(question)) ?? NOTHING,
     lookUpText: (question) => lookUpText(dns, question),
     caller: (question) => callers.find(question),
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),
+    close: () => greylist?.close(),
   }
 }
 

@@ -4,21 +4,25 @@
  */
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { openHub } from '../../shared/bus/hub.ts'
+import type { ResolverSlice } from '../../shared/config/slices.ts'
 import { type Context, type Running, runService } from '../../shared/runtime/service.ts'
 import { peerCredentials, systemProbe } from '../../shared/system/credentials.ts'
 import { admit } from './admission.ts'
 import { assemble } from './assembly.ts'
 import { loadCodec } from './dns/message.ts'
+import { loadSqlite } from './greylist/store.ts'
 
 /** Who asks can ask again; name servers may take long. */
 const DRAIN_MS = 3000
 
 runService('resolver', start, prepare)
 
-/** Without root to give up, the codec can wait for the first query. */
-async function prepare(): Promise<void> {
+/** Without root to give up, these can wait until they are wanted. */
+async function prepare({ greylist }: ResolverSlice): Promise<void> {
   systemProbe()
-  if (process.geteuid?.() === 0) await loadCodec()
+  if (process.geteuid?.() !== 0) return
+  await loadCodec()
+  if (greylist) await loadSqlite()
 }
 
 async function start(context: Context<'resolver'>): Promise<Running<'resolver'>> {
@@ -26,7 +30,8 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
   let { slice } = context
   let resolver = assemble(slice, log)
   const underWay = new Set<Promise<unknown>>()
-  const hold = <T>(answer: Promise<T>): Promise<T> => {
+  const hold = <T>(answer: T | Promise<T>): T | Promise<T> => {
+    if (!(answer instanceof Promise)) return answer
     const held = answer.finally(() => underWay.delete(held))
     underWay.add(held)
     return held
@@ -46,15 +51,12 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
         : { kind: 'refused', reason: refused }
     },
     handlers: {
-      resolve: (question, peer) => {
-        const answer = resolver.resolve({ ...question, queued: peer.identity?.role === 'qmgr' })
-        return answer instanceof Promise ? hold(answer) : answer
-      },
+      resolve: (question, peer) =>
+        hold(resolver.resolve({ ...question, queued: peer.identity?.role === 'qmgr' })),
       screen: (question) => hold(resolver.screen(question)),
-      'look-up-text': (question) => {
-        const answer = resolver.lookUpText(question)
-        return answer instanceof Promise ? hold(answer) : answer
-      },
+      greylist: (question) => resolver.greylist(question),
+      'greylist-act': (question) => resolver.greylistAct(question),
+      'look-up-text': (question) => hold(resolver.lookUpText(question)),
       caller: (question) => resolver.caller(question),
     },
   })
@@ -65,9 +67,11 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
       await Promise.race([Promise.allSettled(underWay), setTimeout(DRAIN_MS)])
       await setImmediate() // the answers leave at the end of this turn
       hub.close()
+      resolver.close()
     },
     reconfigure: (news) => {
       slice = news
+      resolver.close()
       resolver = assemble(slice, log)
     },
     figures: () => resolver.figures(),

@@ -250,6 +250,7 @@ export class Connection extends SMTPConnection implements Owner {
         return
       case 'resolve':
       case 'screen':
+      case 'greylist':
         return inquire(effect, this.#bus, this.#state.login?.setting ?? this.#setting, this.#feed)
       case 'ruled':
         return this.#log.ruled(effect)

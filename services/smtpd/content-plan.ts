@@ -28,7 +28,7 @@ export function planOf(
     bounds: own.bounds,
     utf8: transaction.smtputf8,
     received:
-      tagHeaders(transaction) + scoreHeader(state) + receivedHeader(setting, hello, transaction, state),
+      tagHeaders(transaction) + scoreHeader(own, state) + receivedHeader(setting, hello, transaction, state),
     // with RCPTHDR a recipient's zone may still ask for a signature
     watch: signed || asksHeader ? new SignatureWatch(sender) : null,
     submission: isSubmission(setting.kind) ? submissionOf(own, transaction) : null,

@@ -5,12 +5,12 @@
 import type { QueueBus } from './queue-bus.ts'
 import type { Effect, Event, Setting } from './state.ts'
 
-export type Inquiry = Extract<Effect, { kind: 'resolve' | 'screen' }>
+export type Inquiry = Extract<Effect, { kind: 'resolve' | 'screen' | 'greylist' }>
 
 /** @param setting what holds now; a login may have changed it. */
 export function inquire(
   inquiry: Inquiry,
-  bus: Pick<QueueBus, 'resolve' | 'screen'>,
+  bus: Pick<QueueBus, 'resolve' | 'screen' | 'greylist'>,
   { mayRelay, client }: Setting,
   tell: (event: Event) => void,
 ): void {
@@ -25,6 +25,11 @@ export function inquire(
       const { screening, helo } = inquiry
       const question = { screening, client, ...(helo !== null && { helo }) }
       return bus.screen(question, (answer) => tell({ kind: 'screened', answer }))
+    }
+    case 'greylist': {
+      const { n, sender, recipient } = inquiry
+      const question = { client, sender, recipient }
+      return bus.greylist(question, (answer) => tell({ kind: 'greylisted', n, answer }))
     }
     default:
       return inquiry satisfies never

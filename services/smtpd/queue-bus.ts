@@ -131,6 +131,10 @@ export class QueueBus implements Moment, Outlet {
     this.#ask(this.#resolver, 'caller', question, answered)
   }
 
+  greylist(question: Payload<'greylist'>, answered: (answer: Answer<'greylist'> | null) => void): void {
+    this.#ask(this.#resolver, 'greylist', question, answered)
+  }
+
   screen(question: Payload<'screen'>, answered: (answer: Answer<'screen'> | null) => void): void {
     this.#ask(this.#resolver, 'screen', question, answered)
   }

@@ -6,7 +6,8 @@
  * wait.
  */
 import { isBeyondDoubt, rulingOn } from './access.ts'
-import { askAbout, mustAsk, whyNotTo } from './screening.ts'
+import { mustHaveCome } from './greylisting.ts'
+import { askAbout, mustAsk, payOwed, whyNotTo } from './screening.ts'
 import type { AskedRecipient, Effect, Fate, Moment, Phase, Setting, State, Step } from './state.ts'
 import { move } from './step.ts'
 import { answerAtOnce, answerLater, askFor, discarded, fateOf, type Paid, refusal } from './transaction.ts'
@@ -51,6 +52,8 @@ function route({ setting, state, now }: Scene, phase: AtMail, asked: AskedRecipi
   const known = now.knownAnswer({ address, mayRelay })
   if (known) {
     const fate: Fate = fateOf(asked, known, { mayRelay, isFull: now.isFull })
+    if (fate.reply.code === 250 && mustHaveCome(setting, state, asked))
+      return payOwed(setting, state, phase, answerLater(transaction, asked, fate).transaction)
     const say = state.standing === 'asked' ? answerLater : answerAtOnce
     return answer(state, phase, say(transaction, asked, fate))
   }

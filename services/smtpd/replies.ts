@@ -38,6 +38,8 @@ export const replies = {
   resolverLost: defineReply(451, '4.4.3', 'The recipient cannot be looked up now, try again later'),
   callerLost: defineReply(451, '4.3.0', 'You cannot be looked up now, try again later'),
   recipientDeferred: defineReply(450, '4.7.1', 'Access denied for now, try again later'),
+  // RFC 6647 section 5 has the code
+  greylisted: defineReply(450, '4.7.1', 'Not known here yet, come again later'),
   mailUnwantedNow: defineReply(450, '4.7.1', 'Your address is not welcome now, try again later'),
   tooMuchMail: defineReply(450, '4.7.1', 'Too much mail from you, try again later'),
   intakeBusy: defineReply(451, '4.3.2', 'Too busy, try again later'),

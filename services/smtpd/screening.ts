@@ -9,6 +9,7 @@
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { isBeyondDoubt } from './access.ts'
+import { askWhetherKnown } from './greylisting.ts'
 import { replies, withReason } from './replies.ts'
 import type { Effect, Hello, Phase, Screening, Setting, Standing, State, Step, Transaction } from './state.ts'
 import { move } from './step.ts'
@@ -17,13 +18,13 @@ import { pay, refusal } from './transaction.ts'
 type Sign = Answer<'screen'>['signs'][number]
 
 export function standingOf(
-  { deferScore, rejectScore, tagScore }: Screening,
+  { deferScore, rejectScore, tagScore, greylistScore }: Screening,
   { score, signs }: Answer<'screen'>,
   helo: string | null,
 ): Standing {
   const reaches = (limit: number | null) => limit !== null && score >= limit
   const verdict = reaches(rejectScore) ? 'reject' : reaches(deferScore) ? 'defer' : 'go'
-  return { helo, score, signs, verdict, tag: reaches(tagScore) }
+  return { helo, score, signs, verdict, tag: reaches(tagScore), greylist: reaches(greylistScore) }
 }
 
 /** Something is still to be asked before a RCPT can be answered. */
@@ -60,15 +61,16 @@ export function payOwed(
   owing: Transaction,
 ): Step {
   if (state.standing === 'asked') return move(state, { ...phase, transaction: owing })
-  const { transaction, effects } = pay(withStanding(owing, setting, state))
-  return move(state, { ...phase, transaction }, ...effects)
+  const asked = askWhetherKnown(withStanding(owing, setting, state), setting, state)
+  const { transaction, effects } = pay(asked.transaction)
+  return move(state, { ...phase, transaction }, ...asked.effects, ...effects)
 }
 
 function namesOf(signs: readonly Sign[]): string {
   return signs.flatMap(({ name, score }) => (score > 0 ? [name] : [])).join(', ')
 }
 
-function isPostmaster(address: string): boolean {
+export function isPostmaster(address: string): boolean {
   return /^postmaster(?:@|$)/i.test(address)
 }
 
@@ -84,8 +86,11 @@ function withStanding(transaction: Transaction, setting: Setting, state: State):
 }
 
 /** The field that tells filters behind us; '' where there is nothing to tell. */
-export function scoreHeader({ standing, login }: Pick<State, 'standing' | 'login'>): string {
-  if (!standing || standing === 'asked' || !standing.tag || login) return ''
+export function scoreHeader(
+  { screening }: Pick<Setting, 'screening'>,
+  { standing }: Pick<State, 'standing'>,
+): string {
+  if (!screening || !standing || standing === 'asked' || !standing.tag) return ''
   const signs = standing.signs.map(({ name, score }) => `${name} ${score}`)
   return `X-Posthorn-Score: ${standing.score}\r\n\t(${signs.join(',\r\n\t')})\r\n`
 }

@@ -73,6 +73,8 @@ export interface Standing {
   verdict: 'go' | 'defer' | 'reject'
   /** Its mail is marked. */
   tag: boolean
+  /** Mail that was never seen before has to come again. */
+  greylist: boolean
 }
 
 /** What this client may ask for, by the options of the same names. */

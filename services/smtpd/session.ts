@@ -12,6 +12,7 @@ import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { address, MOST_OWED, proceed, withNamed } from './addressing.ts'
 import { giveUp, respond, verified } from './auth.ts'
 import { commandFor, commands } from './commands.ts'
+import { greylisted } from './greylisting.ts'
 import { commit, handOver } from './handover.ts'
 import { eachFate } from './lmtp.ts'
 import { begin, screened } from './opening.ts'
@@ -103,6 +104,8 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return resolved(setting, state, event, now)
     case 'screened':
       return screened(setting, state, event.answer)
+    case 'greylisted':
+      return state.phase.at === 'mail' ? greylisted(setting, state, state.phase, event) : stay(state)
     case 'content':
       return received(setting, state, event.verdict, now)
     case 'chunk':

@@ -74,6 +74,8 @@ export interface Fate {
 export interface Owed extends AskedRecipient {
   n: number
   fate: Fate | null
+  /** Whether it has come before: asked, or over. */
+  greylist?: 'asked' | 'over'
 }
 
 export interface Transaction {
@@ -213,6 +215,8 @@ export type Event =
   | { kind: 'resolved'; n: number; answer: Answer<'resolve'> | null }
   /** What is known of the client; null: the resolver could not be asked. */
   | { kind: 'screened'; answer: Answer<'screen'> | null }
+  /** Whether a recipient's mail has come before; null: the resolver could not be asked. */
+  | { kind: 'greylisted'; n: number; answer: Answer<'greylist'> | null }
   | { kind: 'secured'; tls: TlsFacts }
   /** How many recipients ETRN has hurried; null: nobody could be asked, or it failed. */
   | { kind: 'turned'; recipients: number | null }
@@ -239,6 +243,7 @@ export type Effect =
   | { kind: 'resolve'; n: number; address: string; mayRelay?: boolean; explain?: true }
   /** An access rule has something to say of a recipient, for the log. */
   | { kind: 'ruled'; address: string; sender: string; ruling: Ruling }
+  | { kind: 'greylist'; n: number; sender: string; recipient: string }
   | { kind: 'screen'; screening: string; helo: string | null }
   /** The client has a standing, for the log. */
   | { kind: 'judged'; standing: Standing }

@@ -191,8 +191,8 @@ export function pay(transaction: Transaction): Paid {
   let marks = transaction
   let { agreed, first, recipients, expanded, cutThrough, signed, stands } = transaction
   let paid = 0
-  for (const { address, fate } of transaction.owed) {
-    if (!fate) break
+  for (const { address, fate, greylist } of transaction.owed) {
+    if (!fate || greylist === 'asked') break
     paid++
     if (fate.reply.code !== 250) {
       effects.push(...turnAway(transaction.sender, address, fate.reply))

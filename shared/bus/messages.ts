@@ -29,10 +29,11 @@ import {
 import { connectionTermsShape } from '../message/connection-terms.ts'
 import { deliverByShape, envelopeShape } from '../message/envelope.ts'
 import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
-import { routeShape, targetShape } from '../message/route.ts'
+import { routeShape } from '../message/route.ts'
 import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
-import { screenAnswer, screenQuestion, textsShape } from './screening.ts'
+import { resolveAnswer, resolveQuestion } from './resolving.ts'
+import * as asked from './screening.ts'
 import { queueStatusShape, serverStatusShape } from './status.ts'
 
 export type { Role } from './declare.ts'
@@ -122,44 +123,21 @@ export const busMessages = {
   'content-credit': event(['qmgr', 'smtpc', 'lda'], ['smtpd', 'qmgr'], { stream: integer, octets: integer }),
 
   // --- routing: smtpd, qmgr -> resolver
-  resolve: request(
-    ['smtpd', 'qmgr'],
-    ['resolver'],
-    {
-      address: string,
-      /** False: the client has no right to relay, so class remote is answered without a look at DNS. */
-      mayRelay: optional(boolean),
-      /** True: an alias made this address (the recipient has an `original`), so no alias is applied again. */
-      expanded: optional(boolean),
-      /** Say what decided, in `why`: a line for each rule, alias and file. */
-      explain: optional(boolean),
-    },
-    union({
-      /** remote: only for clients with the right to relay. */
-      found: {
-        class: oneOf('local', 'relay', 'remote'),
-        zone: string,
-        targets: list(targetShape),
-        /** Milliseconds that a client may wait for a delivery to this zone; absent: none. */
-        cutThrough: optional(integer),
-        /** Only mail that is signed for its sender goes there. */
-        requireSignature: optional(boolean),
-        /** The same answer holds for every local part of this domain. */
-        wholeDomain: optional(boolean),
-        why: optional(list(string, 100)),
-      },
-      /** Never: unknown user, null MX, no such domain. */
-      refused: { reply: replyShape, why: optional(list(string, 100)) },
-      /** Our trouble or DNS's: ask again later. */
-      later: { reply: replyShape, why: optional(list(string, 100)) },
-    }),
-    60 * SECOND,
-  ),
+  resolve: request(['smtpd', 'qmgr'], ['resolver'], resolveQuestion, resolveAnswer, 60 * SECOND),
 
   /** TXT records of a name, each with its strings put together; for the keys of signatures. */
-  'look-up-text': request(['smtpd'], ['resolver'], { name: string }, textsShape, 60 * SECOND),
+  'look-up-text': request(['smtpd'], ['resolver'], { name: string }, asked.textsShape, 60 * SECOND),
   /** What is known of a client; always answered, at the latest after its screening's `timeout`. */
-  screen: request(['smtpd'], ['resolver'], screenQuestion, screenAnswer, 90 * SECOND),
+  screen: request(['smtpd'], ['resolver'], asked.screenQuestion, asked.screenAnswer, 90 * SECOND),
+  /** Whether network, sender and recipient have been seen together; asked where all else speaks for them. */
+  greylist: request(['smtpd'], ['resolver'], asked.greylistQuestion, asked.greylistAnswer, 30 * SECOND),
+  'greylist-act': request(
+    ['command'],
+    ['resolver'],
+    asked.greylistActQuestion,
+    asked.greylistActAnswer,
+    30 * SECOND,
+  ),
 
   /** Who a local caller is, by the kernel's word: asked once for each session on the local socket. */
   caller: request(

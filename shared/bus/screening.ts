@@ -2,7 +2,7 @@
  * What smtpd asks the resolver about clients, and what it hears: the parts of `messages.ts` that would be too long
  * there.
  */
-import { integer, list, optional, string, struct, union } from '../base/shape.ts'
+import { boolean, integer, list, nullable, oneOf, optional, string, struct, union } from '../base/shape.ts'
 
 /** TXT records of a name, each with its strings put together. */
 export const textsShape = union({
@@ -19,4 +19,31 @@ export const screenAnswer = struct({
   score: integer,
   /** What led to it: the name of a list or of an option, and what it is worth. */
   signs: list(struct({ name: string, score: integer }), 100),
+})
+
+export const greylistQuestion = { client: string, sender: string, recipient: string }
+
+export const greylistAnswer = struct({
+  /** Seconds until it may come again; 0: it passes. */
+  wait: integer,
+  /** All mail of this network passes. */
+  known: boolean,
+})
+
+const greylistKey = { network: string, sender: string, recipient: string }
+
+export const greylistActQuestion = {
+  act: oneOf('list', 'remove', 'flush'),
+  /** remove: an address or network of clients, a sender or a recipient. */
+  what: optional(string),
+  /** list: the last answer's `next`. */
+  after: nullable(struct(greylistKey)),
+  limit: integer,
+}
+
+export const greylistActAnswer = struct({
+  /** sender and recipient are '' where it is about the network as a whole; times in milliseconds since 1970. */
+  entries: list(struct({ ...greylistKey, first: integer, last: integer, passed: integer }), 1000),
+  next: nullable(struct(greylistKey)),
+  removed: integer,
 })

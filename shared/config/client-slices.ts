@@ -15,6 +15,8 @@ export interface ScreeningSlice {
   tagScore: number | null
   deferScore: number | null
   rejectScore: number | null
+  /** From this score on who is not known must come again. */
+  greylistScore: number | null
   /** Whether what it says of itself in EHLO is looked at. */
   helo: boolean
 }
@@ -63,4 +65,20 @@ export interface AccessRuleSlice {
   sender: string[]
   recipient: string[]
   action: AccessAction
+}
+
+/** Times in milliseconds. */
+export interface GreylistSlice {
+  /** Holds `greylist.db`; the resolver's own. */
+  directory: string
+  /** Who comes again before this is told to wait. */
+  delay: number
+  /** Who does not come again within this is forgotten. */
+  retryWithin: number
+  /** Who has come again is known for so long after its last mail. */
+  keep: number
+  /** So many senders and recipients of a network passed: it is not asked again; 0: never. */
+  knownAfter: number
+  /** What is remembered at most; the oldest goes first. */
+  entries: number
 }

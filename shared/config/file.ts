@@ -54,6 +54,7 @@ export const fileBlock = {
     screening: many(section(o.screeningBlock), about),
     dnsbl: many(section(o.dnsblBlock), about),
     dnswl: many(section(o.dnswlBlock), about),
+    greylist: maybe(section(o.greylistBlock), about),
     zone: many(section(o.zoneBlock), about),
     server: many(section(o.serverBlock), about),
     'retry-class': many(section(o.retryClassBlock), about),

@@ -57,6 +57,17 @@ export function formatNetwork({ family, bits, prefix }: Network): string {
   return `${family === 6 ? new URL(`http://[${text}]/`).hostname.slice(1, -1) : text}/${prefix}`
 }
 
+const NEIGHBOURHOOD = { 4: 24, 6: 64 } as const
+
+/** Neighbours are often one and the same: /24, and /64 of IPv6. A network is cut to that; no address: as it is. */
+export function networkOf(address: string): string {
+  const network = parseNetwork(address)
+  if (!network || network.family === 'local') return address
+  return formatNetwork(
+    masked({ ...network, prefix: Math.min(network.prefix, NEIGHBOURHOOD[network.family]) }),
+  )
+}
+
 /** The networks for which the first element of the list that matches says yes. */
 export function positives(list: readonly SignedNetwork[]): Network[] {
   const found: Network[] = []

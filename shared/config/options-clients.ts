@@ -6,7 +6,7 @@ import { block, many, maybe, one, sectionName } from './blocks.ts'
 import { allOf, matchList } from './match-list.ts'
 import { replyRange } from './screening-values.ts'
 import * as t from './types.ts'
-import { minute, second } from './units.ts'
+import { day, minute, second } from './units.ts'
 
 const HIGHEST_SCORE = 1000
 const scoreOf = (doc: string) => one(t.count(0, HIGHEST_SCORE), 0, { doc, readers: ['resolver'] })
@@ -75,8 +75,41 @@ export const screeningBlock = block(
     'tag-score': limit(
       'From this score on mail gets the field `X-Posthorn-Score` with the score and what led to it.',
     ),
+    'greylist-score': maybe(t.count(0, HIGHEST_SCORE), {
+      doc: 'From this score on mail from unknown networks is put off with 450 4.7.1 until it comes again, by `greylist`; 0: everybody who is in no `dnswl`.',
+      usual: 'never',
+      readers: ['mcp', 'resolver', 'smtpd'],
+    }),
     'defer-score': limit('From this score on recipients get 450 4.7.1; before the greeting it is 421.'),
     'reject-score': limit('From this score on recipients get 550 5.7.1; before the greeting it is 554.'),
+  },
+)
+
+export const greylistBlock = block(
+  'greylist',
+  null,
+  'Greylisting (RFC 6647), where a `screening` has a `greylist-score`: network (/24, or /64 of IPv6), sender and recipient that were never seen together have to come again.',
+  {
+    delay: one(t.duration(100, day), 5 * minute, {
+      doc: 'How long a sender has to wait; who comes earlier is put off again.',
+      readers: ['resolver'],
+    }),
+    'retry-within': one(t.duration(second, 30 * day), 2 * day, {
+      doc: 'Who does not come again in this time is forgotten.',
+      readers: ['resolver'],
+    }),
+    keep: one(t.duration(minute, 366 * day), 36 * day, {
+      doc: 'How long who has come again is known, from its last mail on.',
+      readers: ['resolver'],
+    }),
+    'known-after': one(t.count(0, 10_000), 5, {
+      doc: 'After so many senders and recipients a network is known as a whole, and its mail is not put off any more; 0: never.',
+      readers: ['resolver'],
+    }),
+    entries: one(t.count(100, 100_000_000), 1_000_000, {
+      doc: 'What is remembered at most; who never came again goes first, then who was not seen for longest. An entry takes some 150 octets of disk.',
+      readers: ['resolver'],
+    }),
   },
 )
 

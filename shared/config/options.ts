@@ -34,6 +34,7 @@ export const allBlocks: readonly BlockType[] = [
   clients.screeningBlock,
   clients.dnsblBlock,
   clients.dnswlBlock,
+  clients.greylistBlock,
   mail.zoneBlock,
   servers.serverBlock,
   servers.retryClassBlock,

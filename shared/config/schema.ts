@@ -39,6 +39,7 @@ export interface Config {
   screening: Section<typeof o.screeningBlock>[]
   dnsbl: Section<typeof o.dnsblBlock>[]
   dnswl: Section<typeof o.dnswlBlock>[]
+  greylist: Section<typeof o.greylistBlock>
   zone: Section<typeof o.zoneBlock>[]
   server: Section<typeof o.serverBlock>[]
   'retry-class': Section<typeof o.retryClassBlock>[]
@@ -66,6 +67,7 @@ const single = [
   o.qmgrBlock,
   o.throttleBlock,
   o.limitsBlock,
+  o.greylistBlock,
   o.ldaBlock,
   o.smtpcBlock,
   o.resolverBlock,
@@ -132,6 +134,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     qmgr: whole(o.qmgrBlock),
     throttle: whole(o.throttleBlock),
     limits: whole(o.limitsBlock),
+    greylist: whole(o.greylistBlock),
     lda: whole(o.ldaBlock),
     smtpc: whole(o.smtpcBlock),
     resolver: whole(o.resolverBlock),

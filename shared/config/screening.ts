@@ -2,13 +2,14 @@
  * `dnsbl`, `dnswl` and `screening` sections: what listeners are told of them, and what the resolver is. Fails:
  * problems, never exceptions.
  */
+import { join } from 'node:path'
 import type { SignName } from './client-slices.ts'
 import { flatten, type MatchContext } from './match-list.ts'
 import type { listenerBlock, screeningBlock } from './options.ts'
 import type { Problems } from './problem.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import { numberOf } from './screening-values.ts'
-import type { DnsListSlice, ScreeningFacts, ScreeningSlice } from './slices.ts'
+import type { DnsListSlice, GreylistSlice, ScreeningFacts, ScreeningSlice } from './slices.ts'
 import { suggestion } from './suggest.ts'
 
 type Screening = Section<typeof screeningBlock>
@@ -45,6 +46,7 @@ function screeningSlice({ name, values }: Screening, match: MatchContext): Scree
     tagScore: values['tag-score'],
     deferScore: values['defer-score'],
     rejectScore: values['reject-score'],
+    greylistScore: values['greylist-score'],
     helo: heloSigns.some((sign) => values[sign] > 0),
   }
 }
@@ -59,6 +61,24 @@ export function buildScreenings(config: Config, problems: Problems): ScreeningFa
     const scores = Object.fromEntries(signs.map((sign) => [sign, values[sign]])) as ScreeningFacts['scores']
     return [{ name, lists, timeout: values.timeout, scores }]
   })
+}
+
+/** Null where nobody is greylisted. */
+export function buildGreylist(
+  { greylist, listener, screening }: Config,
+  directory: string,
+): GreylistSlice | null {
+  const used = new Set(listener.map(({ values }) => values.screening))
+  if (!screening.some(({ name, values }) => used.has(name) && values['greylist-score'] !== null)) return null
+  const { values } = greylist
+  return {
+    directory: join(directory, 'greylist'),
+    delay: values.delay,
+    retryWithin: values['retry-within'],
+    keep: values.keep,
+    knownAfter: values['known-after'],
+    entries: values.entries,
+  }
 }
 
 function listsOf(screening: Screening, config: Config, problems: Problems): DnsListSlice[] {
@@ -101,11 +121,12 @@ export function checkScreening(config: Config, problems: Problems): void {
         `add \`screening "${name}";\` to a listener`,
       )
     const { 'defer-score': defer, 'reject-score': reject } = values
-    if (defer === null && reject === null && !screening.meant.has('tag-score'))
+    const marks = screening.meant.has('tag-score') || screening.meant.has('greylist-score')
+    if (defer === null && reject === null && !marks)
       problems.warn(
         at,
         `screening \`${name}\` decides nothing`,
-        'add `reject-score`, `defer-score` or `tag-score`',
+        'add `reject-score`, `defer-score`, `greylist-score` or `tag-score`',
       )
     if (defer !== null && reject !== null && defer >= reject)
       problems.error(
@@ -113,6 +134,12 @@ export function checkScreening(config: Config, problems: Problems): void {
         'nobody would be deferred: `reject-score` is reached before',
       )
   }
+  const { delay, 'retry-within': within } = config.greylist.values
+  if (delay >= within)
+    problems.error(
+      placeOf(config.greylist, config.greylist.where.has('delay') ? 'delay' : 'retry-within'),
+      'nobody would ever pass: `retry-within` is over before `delay`',
+    )
   if (config.screening.length > 0) return
   for (const list of [...config.dnsbl, ...config.dnswl])
     problems.warn(

@@ -17,7 +17,7 @@ import type { Problems } from './problem.ts'
 import { buildRuleBook, emptyBook, zonePlaces } from './rule-book.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
-import { buildScreenings } from './screening.ts'
+import { buildGreylist, buildScreenings } from './screening.ts'
 import { buildServers } from './servers.ts'
 import {
   isSubmission,
@@ -318,13 +318,14 @@ function smtpcSlice({ config, hostname }: Common): SmtpcSlice {
   }
 }
 
-function resolverSlice({ busUids, config, facts, hostname, problems }: Common): Slices['resolver'] {
+function resolverSlice({ busUids, config, facts, hostname, paths, problems }: Common): Slices['resolver'] {
   const { values } = config.resolver
   return {
     hostname,
     zones: buildZones(config, facts, problems),
     zonePlaces: zonePlaces(config),
     screenings: buildScreenings(config, problems),
+    greylist: buildGreylist(config, paths.directory),
     nameservers: values.nameservers,
     dnsTimeout: values.timeout,
     dnsAttempts: values.attempts,

@@ -4,7 +4,7 @@
  * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
  */
 import type { Encryption } from '../message/route.ts'
-import type { ScreeningFacts } from './client-slices.ts'
+import type { GreylistSlice, ScreeningFacts } from './client-slices.ts'
 import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
 import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
@@ -193,6 +193,8 @@ export interface ResolverSlice {
   zones: ZoneSlice[]
   zonePlaces: Record<string, string>
   screenings: ScreeningFacts[]
+  /** Null where no screening asks for it. */
+  greylist: GreylistSlice | null
   /** Addresses with ports (`127.0.0.1:53`, `[::1]:53`); empty: from `/etc/resolv.conf`. */
   nameservers: string[]
   dnsTimeout: number

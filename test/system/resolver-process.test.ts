@@ -99,6 +99,7 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
     ],
     screenings: [],
     zonePlaces: {},
+    greylist: null,
     nameservers: [names.address],
     dnsTimeout: 2000,
     dnsAttempts: 1,

@@ -35,6 +35,8 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   access: (inside) => `listener "x" { port 25; access "x"; }; access "x" { ${inside} }; ${zone}`,
   screening: (inside) =>
     `listener "x" { port 25; screening "x"; }; screening "x" { ${inside} }; ${lists} ${zone}`,
+  greylist: (inside) =>
+    `listener "x" { port 25; screening "x"; }; screening "x" { greylist-score 1; }; greylist { ${inside} }; ${zone}`,
   dnsbl: (inside) =>
     `listener "x" { port 25; screening "x"; }; screening "x" { }; dnsbl "bl.example" { ${inside} }; ${zone}`,
   dnswl: (inside) =>
@@ -105,6 +107,12 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'screening helo-unknown': ['helo-invalid 1;', 'helo-invalid 1; helo-unknown 1;'],
   'screening helo-unconfirmed': ['helo-unknown 1;', 'helo-unknown 1; helo-unconfirmed 1;'],
   'screening tag-score': ['', 'tag-score 1;'],
+  'screening greylist-score': ['', 'greylist-score 1;'],
+  'greylist delay': ['', 'delay 1m;'],
+  'greylist retry-within': ['', 'retry-within 1d;'],
+  'greylist keep': ['', 'keep 20d;'],
+  'greylist known-after': ['', 'known-after 3;'],
+  'greylist entries': ['', 'entries 5000;'],
   'screening defer-score': ['', 'defer-score 1;'],
   'screening reject-score': ['', 'reject-score 1;'],
   'dnsbl score': ['', 'score 3;'],

@@ -99,6 +99,7 @@ const screening: Screening = {
   tagScore: null,
   deferScore: null,
   rejectScore: 1,
+  greylistScore: null,
   helo: false,
 }
 

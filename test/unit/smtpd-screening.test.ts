@@ -14,6 +14,7 @@ const screening: Screening = {
   tagScore: 2,
   deferScore: 3,
   rejectScore: 5,
+  greylistScore: null,
   helo: true,
 }
 const bad: Answer<'screen'> = { score: 5, signs: [{ name: 'bl.example', score: 5 }] }
@@ -175,7 +176,48 @@ test('a client that goes while it is looked at is forgotten', () => {
 test('the header tells the score and what led to it, from tag-score on', () => {
   const tape = atMail(new Tape({ deferScore: null }, true))
   tape.play('RCPT TO:<a@example.org>', screened(odd))
-  assert.equal(scoreHeader(tape.state), 'X-Posthorn-Score: 3\r\n\t(bl.example 5,\r\n\twl.example -2)\r\n')
-  tape.play('RSET', screened(good))
-  assert.equal(scoreHeader({ standing: null, login: null }), '')
+  assert.equal(
+    scoreHeader({ screening }, tape.state),
+    'X-Posthorn-Score: 3\r\n\t(bl.example 5,\r\n\twl.example -2)\r\n',
+  )
+  assert.equal(scoreHeader({ screening: null }, tape.state), '')
+  assert.equal(scoreHeader({ screening }, { standing: null }), '')
+})
+
+const greylisted = (n: number, wait: number, known = false): Event => ({
+  kind: 'greylisted',
+  n,
+  answer: { wait, known },
+})
+const asksGreylist = (tape: Tape) =>
+  tape.effects.flatMap((one) => (one.kind === 'greylist' ? [`${one.n} ${one.recipient}`] : []))
+
+test('greylisted: only who would be taken is asked about, and replies keep their order', () => {
+  const tape = atMail(new Tape({ greylistScore: 0 }, true))
+  tape.play('RCPT TO:<a@example.org>', 'RCPT TO:<nobody@example.org>', 'RCPT TO:<b@example.org>')
+  assert.deepEqual(tape.play(screened(good)), [])
+  assert.deepEqual(asksGreylist(tape), ['0 a@example.org', '2 b@example.org'])
+  assert.deepEqual(tape.play(greylisted(2, 300)), [])
+  const replies = tape.play(greylisted(0, 0))
+  assert.deepEqual(codes(replies), [250, 550, 450])
+  assert.equal(replies[2], '450 4.7.1 Not known here yet, come again later (300 s)')
+  assert.deepEqual(tape.play('RCPT TO:<c@example.org>'), [])
+  assert.deepEqual(codes(tape.play({ kind: 'greylisted', n: 3, answer: null })), [250])
+})
+
+test('once the network is known nobody is asked about any more; postmaster never is', () => {
+  const tape = atMail(new Tape({ greylistScore: 0 }, true))
+  tape.play('RCPT TO:<postmaster>', screened(good))
+  assert.deepEqual(asksGreylist(tape), [])
+  tape.play('RCPT TO:<a@example.org>')
+  assert.deepEqual(asksGreylist(tape), ['1 a@example.org'])
+  assert.deepEqual(codes(tape.play(greylisted(1, 0, true), 'RCPT TO:<b@example.org>')), [250, 250])
+  assert.deepEqual(asksGreylist(tape), [])
+})
+
+test('below its score, and where nothing is known of the client, there is no greylisting', () => {
+  const low = atMail(new Tape({ greylistScore: 1 }, true))
+  assert.deepEqual(codes(low.play('RCPT TO:<a@example.org>', screened(good))), [250])
+  const blind = atMail(new Tape({ greylistScore: 0 }, true))
+  assert.deepEqual(codes(blind.play('RCPT TO:<a@example.org>', screened(null))), [250])
 })

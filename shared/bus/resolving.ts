@@ -1,0 +1,37 @@
+/**
+ * Where an address leads: the question of smtpd and qmgr, and the resolver's answer; the parts of `messages.ts` that
+ * would be too long there.
+ */
+import { boolean, integer, list, oneOf, optional, string, union } from '../base/shape.ts'
+import { replyShape } from '../message/outcome.ts'
+import { targetShape } from '../message/route.ts'
+
+export const resolveQuestion = {
+  address: string,
+  /** False: the client has no right to relay, so class remote is answered without a look at DNS. */
+  mayRelay: optional(boolean),
+  /** True: an alias made this address (the recipient has an `original`), so no alias is applied again. */
+  expanded: optional(boolean),
+  /** Say what decided, in `why`: a line for each rule, alias and file. */
+  explain: optional(boolean),
+}
+
+export const resolveAnswer = union({
+  /** remote: only for clients with the right to relay. */
+  found: {
+    class: oneOf('local', 'relay', 'remote'),
+    zone: string,
+    targets: list(targetShape),
+    /** Milliseconds that a client may wait for a delivery to this zone; absent: none. */
+    cutThrough: optional(integer),
+    /** Only mail that is signed for its sender goes there. */
+    requireSignature: optional(boolean),
+    /** The same answer holds for every local part of this domain. */
+    wholeDomain: optional(boolean),
+    why: optional(list(string, 100)),
+  },
+  /** Never: unknown user, null MX, no such domain. */
+  refused: { reply: replyShape, why: optional(list(string, 100)) },
+  /** Our trouble or DNS's: ask again later. */
+  later: { reply: replyShape, why: optional(list(string, 100)) },
+})
