@@ -41,6 +41,23 @@ describe('limits of clients', { timeout }, () => {
     assert.deepEqual(none.accountsOf({ client: '192.0.2.1' }, 0), [])
   })
 
+  it('counts by policy in place of the uid, each of its users alone, unless it has no limits', () => {
+    const table = new ClientLimits(() =>
+      limits({ uid: [per('messages', 9)], policies: { web: [per('messages', 1)] } }),
+    )
+    const names = (origin: { client: string; uid?: number; user?: string; policy?: string }) =>
+      table.accountsOf(origin, 0).map(({ scope, name }) => `${scope} ${name}`)
+    assert.deepEqual(names({ client: '', uid: 33, policy: 'web' }), ['policy web 33'])
+    assert.deepEqual(names({ client: '', uid: 33, policy: 'other' }), ['uid 33'])
+    assert.deepEqual(names({ client: '', uid: 33, policy: 'toString' }), ['uid 33'])
+    assert.deepEqual(names({ client: '', uid: 33, policy: 'web', user: 'team' }), ['policy web team'])
+    assert.deepEqual(names({ client: '127.0.0.1', user: 'ann', policy: 'web' }), ['policy web ann'])
+    const of = (uid: number) => table.accountsOf({ client: '', uid, policy: 'web' }, 0)
+    table.charge(of(33), amounts, 0)
+    assert.equal(table.overrun(of(33), OF_MAIL, 0)?.account.scope, 'policy')
+    assert.equal(table.overrun(of(34), OF_MAIL, 0), null)
+  })
+
   it('keeps connections at one time and in a time', () => {
     const table = new ClientLimits(() =>
       limits({ client: [per('connections', 2, null), per('connections', 3)] }),
