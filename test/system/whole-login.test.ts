@@ -45,6 +45,7 @@ listener "users" {
   error-limit 1000;
 };
 listener "clear" { type submission; address 127.0.0.1; port 0; auth "users" offered; auth-without-tls yes; };
+policy "team" { users { "dora"; "emil"; }; senders { "%u@shared.example"; }; account "team"; limit messages 2/h; };
 zone "." { type relay; hosts { "127.0.0.1" port ${sink.port}; }; };
 limits { exempt { none; }; client connections 1000; client-login-failures 12/h; account-login-failures 1000/h; };
 `
@@ -206,6 +207,33 @@ test('a password that is changed, or taken away, is so at once', { timeout }, as
   assert.deepEqual([await attempt('one'), await attempt('two')], [535, 235])
   passwd('carl', '', '--remove')
   assert.equal(await attempt('two'), 535)
+})
+
+test('a policy holds for logins, and those of one account are counted together', { timeout }, async () => {
+  passwd('dora', 'one', '--scram')
+  passwd('emil', 'two', '--scram')
+  const as = async (login: string, password: string) => {
+    const client = await openSecure(port('users'))
+    assert.equal((await plain(client, login, password)).code, 235)
+    return client
+  }
+  const of = (login: string) => ({ ...mail, from: `${login}@shared.example` })
+  const dora = await as('dora', 'one')
+  const foreign = await dora.say('MAIL FROM:<emil@shared.example>')
+  assert.deepEqual([foreign.code, foreign.enhanced], [550, '5.7.1'])
+  assert.equal((await transact(dora, of('dora'))).code, 250)
+  await dora.quit()
+  const emil = await as('emil', 'two')
+  assert.equal((await transact(emil, of('emil'))).code, 250)
+  await emil.quit()
+  const again = await as('dora', 'one')
+  // who it is was not known yet when the session was opened, so qmgr says it at the dot, and MAIL from then on
+  assert.equal((await transact(again, of('dora'))).code, 450)
+  assert.equal((await again.say('MAIL FROM:<dora@shared.example>')).code, 450)
+  await again.quit()
+  const other = await as('bert', 'secret')
+  assert.equal((await other.say('MAIL FROM:<bert@shared.example>')).code, 250)
+  await other.quit()
 })
 
 test('guessing is braked for an address, over all processes, and one session sees it as well', {
