@@ -156,6 +156,15 @@ export class IncomingFile {
     })
   }
 
+  /** What was reserved at the beginning is known now; before `written` or `seal`. */
+  async replaceHead(head: Uint8Array): Promise<void> {
+    this.#plan.memory.replaceHead(head)
+    await this.written()
+    const handle = await this.#handle
+    const { bytesWritten } = await handle.write(head, 0, head.length, 0)
+    if (bytesWritten !== head.length) throw new StoreTrouble('full', 'short write')
+  }
+
   /** Resolves when all pieces are written, and so can be read back; rejects when one could not be. */
   async written(): Promise<void> {
     if (this.#pieces.length > 0) this.#writing ??= this.#write()

@@ -97,7 +97,13 @@ export class Intake {
     this.#abandon(stream)
   }
 
-  async submit({ envelope, content, cutThrough, verdict }: Payload<'submit'>): Promise<Answer<'submit'>> {
+  async submit({
+    envelope,
+    content,
+    head,
+    cutThrough,
+    verdict,
+  }: Payload<'submit'>): Promise<Answer<'submit'>> {
     const stream = this.#streams.get(envelope.id)
     this.#streams.delete(envelope.id)
     const refusal = this.#whyRefused(envelope, content, stream)
@@ -108,6 +114,7 @@ export class Intake {
       return this.#refused(envelope, charge.refusal, brake)
     }
     try {
+      if (head && stream) await stream.file.replaceHead(head)
       const straight = !this.#options.queue.full && !mustTell(envelope) && !mustWait(envelope)
       if (cutThrough !== undefined && straight) {
         const wait = { deadline: cutThrough, verdict: verdict === true }

@@ -12,6 +12,8 @@ const MOST_OF_ONE = 4 << 20
 /** One message's share while it comes in. */
 export interface Memory {
   add: (data: Uint8Array) => void
+  /** In place of the first octets. */
+  replaceHead: (head: Uint8Array) => void
   drop: () => void
 }
 
@@ -31,7 +33,8 @@ export class RecentContent {
 
   begin(id: number): Memory {
     this.#kept.set(id, { pieces: [], octets: 0 })
-    return { add: (data) => this.#add(id, data), drop: () => this.drop(id) }
+    const replaceHead = (head: Uint8Array) => this.#replaceHead(id, head)
+    return { add: (data) => this.#add(id, data), replaceHead, drop: () => this.drop(id) }
   }
 
   /** Null when not all of it is here. */
@@ -42,6 +45,16 @@ export class RecentContent {
   drop(id: number): void {
     this.#octets -= this.#kept.get(id)?.octets ?? 0
     this.#kept.delete(id)
+  }
+
+  #replaceHead(id: number, head: Uint8Array): void {
+    let at = 0
+    for (const piece of this.#kept.get(id)?.pieces ?? []) {
+      if (at >= head.length) return
+      const part = head.subarray(at, at + piece.length)
+      piece.set(part)
+      at += part.length
+    }
   }
 
   #add(id: number, data: Uint8Array): void {

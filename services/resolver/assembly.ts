@@ -15,6 +15,7 @@ import { LocalZones } from './local-zones.ts'
 import { NextHops } from './next-hops.ts'
 import { type Question, type Resolution, Resolver } from './resolver.ts'
 import { type ScreenAnswer, Screener, type ScreenQuestion } from './screener.ts'
+import { type SenderPolicyAnswer, type SenderPolicyQuestion, senderPolicy } from './spf/sender-policy.ts'
 import { lookUpText, type TextAnswer, type TextQuestion } from './texts.ts'
 import { WatchedFile } from './watched-file.ts'
 
@@ -23,6 +24,7 @@ const BUDGET_MS = 25_000
 
 export interface Assembled {
   resolve(question: Question): Resolution | Promise<Resolution>
+  senderPolicy(question: SenderPolicyQuestion): Promise<SenderPolicyAnswer>
   screen(question: ScreenQuestion): Promise<ScreenAnswer>
   greylist(question: Payload<'greylist'>): Answer<'greylist'> | Promise<Answer<'greylist'>>
   greylistAct(question: Payload<'greylist-act'>): Promise<Answer<'greylist-act'>>
@@ -49,6 +51,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   local.look(now())
   return {
     resolve: (question) => (question.explain ? resolver.explain(question) : resolver.resolve(question)),
+    senderPolicy: (question) => senderPolicy(dns, question, hostname),
     screen: (question) => screener.screen(question),
     greylist: (question) => greylist?.ask(question) ?? PASSES,
     greylistAct: async (question) => (await greylist?.act(question)) ?? NOTHING,

@@ -41,11 +41,8 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
     log,
     credentials: peerCredentials,
     admit: (identity, credentials) => {
-      const refused = admit(identity, credentials, {
-        build,
-        busUids: slice.busUids,
-        ownUid: process.geteuid?.(),
-      })
+      const house = { build, busUids: slice.busUids, ownUid: process.geteuid?.() }
+      const refused = admit(identity, credentials, house)
       return refused === null
         ? { kind: 'welcome', epoch: context.epoch(), serial: 0 }
         : { kind: 'refused', reason: refused }
@@ -53,6 +50,7 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
     handlers: {
       resolve: (question, peer) =>
         hold(resolver.resolve({ ...question, queued: peer.identity?.role === 'qmgr' })),
+      'sender-policy': (question) => hold(resolver.senderPolicy(question)),
       screen: (question) => hold(resolver.screen(question)),
       greylist: (question) => resolver.greylist(question),
       'greylist-act': (question) => resolver.greylistAct(question),

@@ -153,7 +153,7 @@ function conclude(zone: ZoneSlice | null, all: readonly Settled[]): Resolution {
   const good = all.filter((one) => one.kind === 'target')
   if (good.length === 0 || !zone) return worst(all)
   const targets = [...all].sort((a, b) => rank(a) - rank(b)).map((one) => one.target)
-  const { name, cutThrough, requireSignature } = zone
+  const { name, cutThrough, requireSignature, forged } = zone
   return {
     kind: 'found',
     class: classOf(zone),
@@ -161,6 +161,7 @@ function conclude(zone: ZoneSlice | null, all: readonly Settled[]): Resolution {
     targets,
     ...(cutThrough > 0 && { cutThrough }),
     ...(requireSignature && { requireSignature }),
+    ...(forged !== 'tag' && { forged }),
     // Only local zones look at the local part.
     ...(zone.type !== 'local' && { wholeDomain: true }),
   }

@@ -1,10 +1,9 @@
 /**
  * One client: the shell around the session's state machine, on top of smtp-server's connection.
  *
- * The engine keeps the socket, its closing, the idle timer and the switch to TLS. Ours are the greeting, the input
- * (`input.ts`), every decision (`session.ts`) and every reply. Events go in, effects come out and are carried out
- * here: replies are gathered and written once per chunk of input (RFC 2920 section 3.2), questions go to the bus,
- * content goes through `content.ts`.
+ * The engine keeps the socket, its closing, the idle timer and the switch to TLS; input (`input.ts`), decisions
+ * (`session.ts`) and replies are ours. Events go in, effects come out and are carried out here: replies are written
+ * once per chunk of input (RFC 2920 section 3.2), content goes through `content.ts`.
  *
  * Fails: whatever the client does ends in a reply or a close; a client that vanishes has its content abandoned.
  * A client that does not read its replies is read no further.
@@ -13,7 +12,7 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js'
 import type { Line } from '../../shared/smtp/line-reader.ts'
-import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
+import { renderReply } from '../../shared/smtp/reply.ts'
 import { longestLine } from './auth.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import type { Framing } from './content.ts'
@@ -270,7 +269,7 @@ export class Connection extends SMTPConnection implements Owner {
       case 'assume':
         return this.#assume(effect)
       case 'check':
-        return this.#check(effect.sender)
+        return this.#check(effect.transaction)
       case 'submit':
         return this.#submit(effect)
       case 'ended':
@@ -313,14 +312,16 @@ export class Connection extends SMTPConnection implements Owner {
     this.#deadline = this.#reception.until
   }
 
-  #check(sender: string): void {
-    const told = (refusal: SmtpReply | null) => this.#feed({ kind: 'checked', refusal })
-    this.#reception.check(sender, this.#bus.time, this.#bus.askText, told)
+  #check(transaction: Transaction): void {
+    this.#reception.check(transaction, this.#bus.time, this.#bus, (checked) => {
+      this.#log.checked(transaction, checked)
+      this.#feed({ kind: 'checked', ...checked })
+    })
   }
 
   #submit(asked: Submission): void {
     if (this.#reception.lost) return this.#feed({ kind: 'settled', answer: null })
-    this.#bus.submit(asked, this.#reception.inline, (answer) => {
+    this.#bus.submit(asked, this.#reception, (answer) => {
       this.#feed({ kind: 'settled', answer })
       if (!this.#gone) return
       this.#take({ kind: 'gone' })

@@ -4,7 +4,9 @@
  */
 import { isSubmission } from '../../shared/config/slices.ts'
 import { tagHeaders } from './access.ts'
+import { AuthenticationWatch, originOf } from './authentication/watch.ts'
 import type { ContentPlan } from './content.ts'
+import { isAuthenticated } from './handover.ts'
 import { receivedHeader } from './received.ts'
 import { scoreHeader } from './screening.ts'
 import { SignatureWatch } from './signature/watch.ts'
@@ -31,6 +33,7 @@ export function planOf(
       tagHeaders(transaction) + scoreHeader(own, state) + receivedHeader(setting, hello, transaction, state),
     // with RCPTHDR a recipient's zone may still ask for a signature
     watch: signed || asksHeader ? new SignatureWatch(sender) : null,
+    authentication: isAuthenticated(own) ? new AuthenticationWatch(originOf(own, hello, sender)) : null,
     submission: isSubmission(setting.kind) ? submissionOf(own, transaction) : null,
   }
 }

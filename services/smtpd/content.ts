@@ -13,6 +13,8 @@ import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
 import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import { splitHeader } from '../../shared/message/header.ts'
 import { DataParser, type Sink } from '../../shared/smtp/data-parser.ts'
+import { withoutClaims } from './authentication/results.ts'
+import type { AuthenticationWatch } from './authentication/watch.ts'
 import { ChunkParser } from './chunk-parser.ts'
 import { headerText, LineMeter, whyNotHeader } from './header-bounds.ts'
 import type { SignatureWatch } from './signature/watch.ts'
@@ -50,6 +52,8 @@ export interface ContentPlan {
   submission: Submission | null
   /** Sees the client's content, as it goes on. */
   watch: SignatureWatch | null
+  /** Sees it too; its results get room on top, and fields that forge them go. */
+  authentication: AuthenticationWatch | null
 }
 
 export type Doom = Exclude<Verdict['kind'], 'whole'>
@@ -65,7 +69,7 @@ export class Content {
   #buffer: Buffer
   #used: number
   /** Where the client's header begins. */
-  readonly #header: number
+  #header: number
   /** Octets of the client's content. */
   #octets = 0
   /** Octets handed to the outlet. */
@@ -167,6 +171,7 @@ export class Content {
     if (this.#meter && fresh > 0) this.#measure(this.#meter, chunk, from, to)
     if (this.#doom !== null) return
     this.#plan.watch?.push(chunk, from, to)
+    this.#plan.authentication?.push(chunk, from, to)
     if (this.#streaming) return this.#forward(chunk, from, to)
     const fits = Math.min(to, from + this.#limit - this.#used)
     this.#gather(chunk, from, fits)
@@ -261,12 +266,22 @@ export class Content {
     const header = headerText(this.#buffer.subarray(start, this.#used))
     const fault = whyNotHeader(header, more, { bounds, utf8, binary: framing === 'octets' })
     if (fault) return this.#fail(fault)
+    if (this.#plan.authentication) this.#makeRoom(this.#plan.authentication, header.text)
     if (!submission) return
     const completed = completeHeader(header.text, submission)
     if (completed.kind === 'refused') return this.#fail('author-refused')
     this.#named = completed.named
     if (completed.header !== null)
       this.#replace(start, completed.length, Buffer.from(completed.header, 'latin1'))
+  }
+
+  /** Nobody writes results in our name but us (RFC 8601 section 5). */
+  #makeRoom(watch: AuthenticationWatch, header: string): void {
+    const honest = withoutClaims(header, watch.origin.hostname)
+    if (honest !== header) this.#replace(this.#header, header.length, Buffer.from(honest, 'latin1'))
+    const room = Buffer.from(watch.reserve(), 'latin1')
+    this.#replace(0, 0, room)
+    this.#header += room.length
   }
 
   #replace(at: number, length: number, header: Buffer): void {

@@ -18,13 +18,18 @@ interface Whole {
   fates: readonly NamedFate[]
 }
 
+/** Who may relay is one of ours, whose mail comes from anywhere. */
+export function isAuthenticated({ authenticate, mayRelay }: Setting): boolean {
+  return authenticate && !mayRelay
+}
+
 export function handOver(setting: Setting, state: State, whole: Whole): Step {
   const { hello, transaction, size, fates } = whole
   // rules have discarded it for everybody
   if (transaction.agreed > 0 && transaction.recipients.length === 0) return swallow(state, whole)
-  if (!transaction.signed) return commit(setting, state, whole)
+  if (!transaction.signed && !isAuthenticated(setting)) return commit(setting, state, whole)
   const phase: Phase = { at: 'check', hello, transaction, size, fates }
-  return move(state, phase, { kind: 'check', sender: transaction.sender })
+  return move(state, phase, { kind: 'check', transaction })
 }
 
 function swallow(state: State, { hello, transaction }: Whole): Step {

@@ -127,6 +127,13 @@ export class QueueBus implements Moment, Outlet {
     this.#ask(this.#resolver, 'look-up-text', { name }, answered)
   }
 
+  senderPolicy(
+    question: Payload<'sender-policy'>,
+    answered: (answer: Answer<'sender-policy'> | null) => void,
+  ): void {
+    this.#ask(this.#resolver, 'sender-policy', question, answered)
+  }
+
   caller(question: Payload<'caller'>, answered: (answer: Answer<'caller'> | null) => void): void {
     this.#ask(this.#resolver, 'caller', question, answered)
   }
@@ -142,11 +149,11 @@ export class QueueBus implements Moment, Outlet {
   /** @param content packed before this returns, so the buffer may go round; null: it was streamed. */
   submit(
     { envelope, cutThrough, verdict }: Submission,
-    content: Uint8Array | null,
+    { inline, head }: { inline: Uint8Array | null; head: Uint8Array | null },
     answered: (answer: Answer<'submit'> | null) => void,
   ): void {
     const wait = { ...(cutThrough > 0 && { cutThrough }), ...(verdict && { verdict }) }
-    const message = { envelope, content, ...wait }
+    const message = { envelope, content: inline, ...(head && { head }), ...wait }
     this.#ask(this.#qmgr, 'submit', message, answered)
   }
 

@@ -8,11 +8,12 @@
  * Next: `content.ts`, `session.ts`.
  */
 
-import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { authenticate, type Checked, fateOfForged, type Questions } from './authentication/authenticate.ts'
+import type { AuthenticationWatch } from './authentication/watch.ts'
 import { Content, type ContentPlan, type Outlet } from './content.ts'
-import { type AskText, verifySignatures } from './signature/judge.ts'
+import { verifySignatures } from './signature/judge.ts'
 import type { SignatureWatch } from './signature/watch.ts'
-import type { Effect, Event } from './state.ts'
+import type { Effect, Event, Forged, Transaction } from './state.ts'
 
 /** A client may take this long for the content of one message, however much of it keeps coming. */
 const CONTENT_PATIENCE_MS = 60 * 60 * 1000
@@ -42,8 +43,11 @@ export class Reception {
   #ended: Content | null = null
   #kept = false
   #watch: SignatureWatch | null = null
+  #authentication: AuthenticationWatch | null = null
   /** The gathered content, while its end is told, its recipients are looked up, its signatures are looked into. */
   inline: Buffer | null = null
+  /** What takes the place of the first octets of content that has been streamed. */
+  head: Buffer | null = null
   /** Milliseconds since 1970: until then the content must be there. */
   until = 0
 
@@ -67,6 +71,7 @@ export class Reception {
     const content = new Content(plan, this.#streams)
     this.#content = content
     this.#watch = plan.watch
+    this.#authentication = plan.authentication
     this.#streams.openStream(content, this.#resume)
     this.until = now + CONTENT_PATIENCE_MS
     if (plan.framing === 'dots') this.#reading = { kind: 'dots' }
@@ -156,24 +161,52 @@ export class Reception {
     return this.#ended !== null && this.#ended.doom !== null
   }
 
-  /** Asks for keys, and tells how it went; maybe before it returns. */
-  check(sender: string, now: number, ask: AskText, told: (refusal: SmtpReply | null) => void): void {
+  /** Asks for keys and policies, and tells how it went; maybe before it returns. */
+  check(transaction: Transaction, now: number, questions: Questions, told: (checked: Checked) => void): void {
     const ended = this.#ended
-    const finding = this.#watch?.end(Math.floor(now / 1000), sender) ?? { kind: 'unfit' }
+    const seconds = Math.floor(now / 1000)
     this.#kept = true
-    verifySignatures(finding, ask, (refusal) => {
+    const tell = (checked: Checked) => {
       if (!ended || this.#ended !== ended) return // the client has gone
       this.#kept = false
-      if (refusal) ended.abandon()
-      told(refusal)
+      if (checked.refusal) ended.abandon()
+      told(checked)
       this.letGo()
+    }
+    if (!transaction.signed) return this.#authenticate(transaction.forged, seconds, questions, tell)
+    const finding = this.#watch?.end(seconds, transaction.sender) ?? { kind: 'unfit' }
+    verifySignatures(finding, questions.askText, (refusal) => {
+      if (refusal) tell({ refusal, hold: false, results: null })
+      else this.#authenticate(transaction.forged, seconds, questions, tell)
     })
+  }
+
+  #authenticate(
+    forged: Forged,
+    seconds: number,
+    questions: Questions,
+    tell: (checked: Checked) => void,
+  ): void {
+    const watch = this.#authentication
+    const ended = this.#ended
+    if (!watch) return tell({ refusal: null, hold: false, results: null })
+    void authenticate(watch.origin, watch.end(seconds), questions).then(({ field, results }) => {
+      // nothing of it is ours any more when the client has gone meanwhile
+      if (ended !== null && this.#ended === ended) this.#fill(Buffer.from(field, 'latin1'))
+      tell({ ...fateOfForged(results.dmarc, forged), results })
+    })
+  }
+
+  #fill(field: Buffer): void {
+    if (this.inline) field.copy(this.inline)
+    else this.head = field
   }
 
   /** What has ended was submitted, or its end was the end of it. */
   letGo(): void {
     const ended = this.#ended
     this.inline = null
+    this.head = null
     this.#ended = null
     if (!ended) return
     ended.release()

@@ -117,6 +117,8 @@ export const replies = {
   signatureMissing: defineReply(550, '5.7.22', "No DKIM signature of the sender's domain"),
   recipientDenied: defineReply(550, '5.7.1', 'Access denied'),
   mailUnwanted: defineReply(550, '5.7.1', 'Your address is not welcome here'),
+  // RFC 7372 section 3.2 has no code for DMARC; 5.7.1 is a refusal by policy
+  forged: defineReply(550, '5.7.1', "The author's domain says that this is not its mail (DMARC)"),
   bareNewline: defineReply(550, '5.6.11', 'The message has a bare CR or LF'),
   // RFC 1870 section 6.1
   tooLarge: defineReply(552, '5.3.4', 'The message is larger than we take'),

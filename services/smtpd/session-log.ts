@@ -5,6 +5,7 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import type { Checked } from './authentication/authenticate.ts'
 import type { Effect, PhaseName, Setting, Standing, Told, Transaction } from './state.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
@@ -91,6 +92,19 @@ export class SessionLog {
     if (effect.kind === 'not-logged-in') return this.#log.info({ ...facts, why: effect.why }, 'login failed')
     this.#user = login
     this.#log.info(facts, 'logged in')
+  }
+
+  checked({ id }: Transaction, { results }: Checked): void {
+    if (!results) return
+    const { spf, dkim, dmarc } = results
+    const passed = dkim.flatMap(({ result, domain }) => (result === 'pass' ? [domain] : []))
+    this.#log.info(
+      {
+        ...{ session: this.#setting.session, id: formatId('T', id), spf: spf.result, sender: spf.value },
+        ...{ dkim: passed, dmarc: dmarc.result, policy: dmarc.policy, from: dmarc.from },
+      },
+      'authenticated',
+    )
   }
 
   closed(facts: TlsFacts | null): void {

@@ -38,6 +38,8 @@ export interface Setting {
   recipientLimit: number
   errorLimit: number
   bounds: BoundsSlice
+  /** Who mail is from is found out. */
+  authenticate: boolean
   /** Completes unqualified senders and recipients; '' where they are refused. */
   qualifyDomain: string
   /** Milliseconds to deliver in while a client waits; 0: queue first. */

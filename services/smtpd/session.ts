@@ -111,7 +111,7 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
     case 'chunk':
       return chunkTold(state, event)
     case 'checked':
-      return checked(setting, state, event.refusal)
+      return checked(setting, state, event)
     case 'turned':
       return state.phase.at === 'inquiry' ? turned(state, state.phase.back, event.recipients) : stay(state)
     case 'settled':
@@ -229,10 +229,16 @@ function received(setting: Setting, state: State, verdict: Verdict, now: Moment)
   return handOver(setting, state, { ...phase, size: verdict.size, fates: [] })
 }
 
-function checked(setting: Setting, state: State, refusal: SmtpReply | null): Step {
+function checked(
+  setting: Setting,
+  state: State,
+  { refusal, hold }: Extract<Event, { kind: 'checked' }>,
+): Step {
   const { phase } = state
   if (phase.at !== 'check') return stay(state)
-  return refusal ? finish(state, phase, refusal) : commit(setting, state, phase)
+  if (refusal) return finish(state, phase, refusal)
+  const { transaction } = phase
+  return commit(setting, state, hold ? { ...phase, transaction: { ...transaction, hold } } : phase)
 }
 
 function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answer']): Step {

@@ -77,6 +77,7 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
     recipientLimit: slice.recipientLimit,
     errorLimit: slice.errorLimit,
     bounds: slice.bounds,
+    authenticate: slice.authenticate,
     qualifyDomain: isSubmission(slice.kind) ? qualifyDomain : '',
     cutThrough: slice.cutThrough,
     holdLimit: slice.holdLimit,

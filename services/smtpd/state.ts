@@ -55,6 +55,8 @@ export interface AskedRecipient {
   ruling?: Ruling
 }
 
+export type Forged = 'tag' | 'quarantine' | 'reject'
+
 /** What becomes of a RCPT. */
 export interface Fate {
   reply: SmtpReply
@@ -64,6 +66,8 @@ export interface Fate {
   cutThrough: number
   /** This zone wants a valid signature of the sender. */
   signed: boolean
+  /** What becomes of mail that fails DMARC. */
+  forged: Forged
   /** Marks for the message. */
   tags?: readonly string[]
   /** The message waits until it is released. */
@@ -123,6 +127,8 @@ export interface Transaction {
   verdict: boolean
   /** It is taken only with a valid signature of its sender: listener or zone say so. */
   signed: boolean
+  /** What becomes of it if it fails DMARC: the strictest of the zones decides. */
+  forged: Forged
 }
 
 /** What became of a recipient that the header names. */
@@ -223,7 +229,7 @@ export type Event =
   | { kind: 'verified'; verdict: SaslVerdict }
   | { kind: 'content'; verdict: Verdict }
   /** The signatures were looked into; null: it may be sent. */
-  | { kind: 'checked'; refusal: SmtpReply | null }
+  | { kind: 'checked'; refusal: SmtpReply | null; hold: boolean }
   /** A chunk that is not the last is there. `doom`: why the content will be refused. */
   | { kind: 'chunk'; octets: number; doom: Doom | null }
   /** null: qmgr went away; the message may or may not have been kept. */
@@ -261,7 +267,7 @@ export type Effect =
   /** What has come of the content is not wanted any more. */
   | { kind: 'drop' }
   /** Look into the signatures of what has come. */
-  | { kind: 'check'; sender: string }
+  | { kind: 'check'; transaction: Transaction }
   | { kind: 'submit'; envelope: Envelope; cutThrough: number; verdict: boolean }
   /** A transaction is over, for the log. */
   | { kind: 'ended'; transaction: Transaction; reply: SmtpReply }

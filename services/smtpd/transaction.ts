@@ -11,7 +11,17 @@ import { mergeNotify, wants, withoutSuccess } from '../../shared/message/notify.
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { MailParameters, RcptParameters } from './parameters.ts'
 import { replies } from './replies.ts'
-import type { AskedRecipient, Effect, Fate, Hello, Owed, Setting, Told, Transaction } from './state.ts'
+import type {
+  AskedRecipient,
+  Effect,
+  Fate,
+  Forged,
+  Hello,
+  Owed,
+  Setting,
+  Told,
+  Transaction,
+} from './state.ts'
 
 export function openTransaction(
   id: number,
@@ -49,6 +59,7 @@ export function openTransaction(
     stands: kind === 'lmtp' ? [] : null,
     forwarded,
     signed: requireSignature,
+    forged: 'tag',
   }
 }
 
@@ -76,11 +87,12 @@ export const discarded: Fate = {
   expanded: [],
   cutThrough: Number.POSITIVE_INFINITY,
   signed: false,
+  forged: 'tag',
 }
 
 /** Without a question to the resolver. */
 export function refusal(reply: SmtpReply): Fate {
-  return { reply, recipients: [], expanded: [], cutThrough: 0, signed: false }
+  return { reply, recipients: [], expanded: [], cutThrough: 0, signed: false, forged: 'tag' }
 }
 
 function owe(transaction: Transaction, owed: Owed): Transaction {
@@ -101,6 +113,7 @@ function payOne(transaction: Transaction, address: string, fate: Fate): Paid {
     expanded: fate.expanded.length > 0 ? expanded.concat(fate.expanded) : expanded,
     cutThrough: Math.min(cutThrough, fate.cutThrough),
     signed: signed || fate.signed,
+    forged: stricter(transaction.forged, fate.forged),
     ...marked(transaction, fate),
     stands: standing(transaction.stands, fate),
   }
@@ -134,6 +147,12 @@ export function settle(
     one.n === n ? { ...one, fate: fateOf(one, answer, rights) } : one,
   )
   return { ...transaction, owed }
+}
+
+const strictness: readonly Forged[] = ['tag', 'quarantine', 'reject']
+
+function stricter(one: Forged, other: Forged): Forged {
+  return strictness.indexOf(one) < strictness.indexOf(other) ? other : one
 }
 
 export interface Paid {
@@ -171,6 +190,7 @@ export function fateOf(
   const { cutThrough = 0, requireSignature = false } = answer
   return {
     ...{ reply: replies.recipientOk, recipients, expanded, cutThrough, signed: requireSignature },
+    forged: answer.forged ?? 'tag',
     ...(ruling && { tags: ruling.tags, hold: ruling.action === 'hold' }),
   }
 }
@@ -189,7 +209,7 @@ function expandedOf(address: string, { notify, orcpt }: RcptParameters): Expande
 export function pay(transaction: Transaction): Paid {
   const effects: Effect[] = []
   let marks = transaction
-  let { agreed, first, recipients, expanded, cutThrough, signed, stands } = transaction
+  let { agreed, first, recipients, expanded, cutThrough, signed, forged, stands } = transaction
   let paid = 0
   for (const { address, fate, greylist } of transaction.owed) {
     if (!fate || greylist === 'asked') break
@@ -202,6 +222,7 @@ export function pay(transaction: Transaction): Paid {
     if (agreed++ === 0) first = address
     cutThrough = Math.min(cutThrough, fate.cutThrough)
     signed ||= fate.signed
+    forged = stricter(forged, fate.forged)
     if (fate.tags) marks = { ...marks, ...marked(marks, fate) }
     recipients = recipients.concat(fate.recipients)
     expanded = expanded.concat(fate.expanded)
@@ -209,7 +230,7 @@ export function pay(transaction: Transaction): Paid {
   }
   if (paid === 0) return { transaction, effects }
   const owed = transaction.owed.slice(paid)
-  const paidFor = { owed, agreed, first, recipients, expanded, cutThrough, signed, stands }
+  const paidFor = { owed, agreed, first, recipients, expanded, cutThrough, signed, forged, stands }
   return { transaction: { ...marks, ...paidFor }, effects }
 }
 

@@ -30,6 +30,7 @@ import { connectionTermsShape } from '../message/connection-terms.ts'
 import { deliverByShape, envelopeShape } from '../message/envelope.ts'
 import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape } from '../message/route.ts'
+import { senderPolicyAnswer, senderPolicyQuestion } from './authentication.ts'
 import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
 import { resolveAnswer, resolveQuestion } from './resolving.ts'
@@ -95,6 +96,8 @@ export const busMessages = {
     {
       envelope: envelopeShape,
       content: nullable(bytes),
+      /** Takes the place of as many octets at the beginning of content that was streamed. */
+      head: optional(bytes),
       /** Deliver while the client waits, at most so many milliseconds; absent: queue first. */
       cutThrough: optional(integer),
       /** Beside cutThrough: the client is told what became of each recipient, so nobody has to be sent a report. */
@@ -127,6 +130,8 @@ export const busMessages = {
 
   /** TXT records of a name, each with its strings put together; for the keys of signatures. */
   'look-up-text': request(['smtpd'], ['resolver'], { name: string }, asked.textsShape, 60 * SECOND),
+  /** SPF. */
+  'sender-policy': request(['smtpd'], ['resolver'], senderPolicyQuestion, senderPolicyAnswer, 60 * SECOND),
   /** What is known of a client; always answered, at the latest after its screening's `timeout`. */
   screen: request(['smtpd'], ['resolver'], asked.screenQuestion, asked.screenAnswer, 90 * SECOND),
   /** Whether network, sender and recipient have been seen together; asked where all else speaks for them. */

@@ -26,6 +26,8 @@ export const resolveAnswer = union({
     cutThrough: optional(integer),
     /** Only mail that is signed for its sender goes there. */
     requireSignature: optional(boolean),
+    /** What becomes of mail that fails DMARC; absent: it is marked. */
+    forged: optional(oneOf('quarantine', 'reject')),
     /** The same answer holds for every local part of this domain. */
     wholeDomain: optional(boolean),
     why: optional(list(string, 100)),

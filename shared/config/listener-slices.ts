@@ -93,6 +93,8 @@ export interface ListenerSlice {
   /** Bare CR or LF in content: refuse with 550 5.6.11, or make it CRLF. */
   bareNewline: 'refuse' | 'normalise'
   bounds: BoundsSlice
+  /** Who mail is from is found out (SPF, DKIM, DMARC). */
+  authenticate: boolean
   /** Deliver while the client waits, at most so long; 0: queue first. */
   cutThrough: number
   /** How long a message may wait for its release (RFC 4865); 0: FUTURERELEASE is not offered. */

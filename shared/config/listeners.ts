@@ -125,6 +125,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       access,
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
       bounds,
+      authenticate: listener.values.authenticate === 'yes',
     },
   }))
 }

@@ -194,6 +194,11 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'resolver', 'smtpd'],
     only: ['mx'],
   }),
+  authenticate: one(t.oneOf('yes', 'no'), 'no', {
+    doc: 'Find out who mail is from (SPF, DKIM, DMARC) and say so in Authentication-Results; who may relay is not looked at.',
+    readers: ['mcp', 'smtpd'],
+    only: ['mx'],
+  }),
   'bare-newline': maybe(t.oneOf('refuse', 'normalise'), {
     doc: 'A CR or LF alone in the content: refused with 550 5.6.11, or made CRLF.',
     usual: '`refuse`; `local`: `normalise`',
@@ -221,6 +226,10 @@ export const zoneBlock = block(
     }),
     'require-signature': one(t.oneOf('yes', 'no'), 'no', {
       doc: 'Mail goes to this zone only if its sender has signed it, as for a listener; with zone `.`, nothing leaves unsigned.',
+      readers: ['resolver'],
+    }),
+    forged: one(t.oneOf('tag', 'quarantine', 'reject'), 'tag', {
+      doc: "Mail that fails DMARC, where the listener has `authenticate yes` and the author's domain asks for it: only marked; held in the queue; refused, and held if the domain asks for no more.",
       readers: ['resolver'],
     }),
     mailboxes: one<v.Mailboxes>(

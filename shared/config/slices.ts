@@ -3,18 +3,19 @@
  * `configure`. `shared/config/slice.ts` makes them from the checked config tree; the option table says which
  * option feeds which slice. All times are milliseconds, all sizes octets, all paths absolute.
  */
-import type { Encryption } from '../message/route.ts'
 import type { GreylistSlice, ScreeningFacts } from './client-slices.ts'
 import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
 import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
 import type { RuleBook } from './rule-book.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
+import type { ZoneSlice } from './zone-slice.ts'
 
 export type * from './client-slices.ts'
 export type * from './listener-slices.ts'
 export { isSubmission } from './listener-slices.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
+export type { ZoneSlice } from './zone-slice.ts'
 
 export interface SmtpdSlice {
   /** Content up to this many octets travels with its envelope and lives in the database; larger content is streamed into a file. */
@@ -166,26 +167,6 @@ export interface SmtpcSlice {
     dataTermination: number
     quit: number
   }
-}
-
-export interface ZoneSlice {
-  /** Only mail with a valid DKIM signature of its sender goes there. */
-  requireSignature: boolean
-  /** How long a client may wait for a delivery to this zone; 0: not at all. */
-  cutThrough: number
-  /** A domain in A-label form, lower case; '.' is everything else; '*.example.org' all below. */
-  name: string
-  type: 'local' | 'relay' | 'remote'
-  /** local: where the users are: the system's, or this file (`user:uid:gid:home` and so on, see the manual). */
-  users: { kind: 'system'; minimumUid: number } | { kind: 'file'; path: string } | null
-  /** local: aliases files, asked in order. */
-  aliases: string[]
-  /** local: a Maildir, relative to the home where it begins with `~/`. */
-  maildir: string | null
-  /** local: how mail is stored, where it is not as it came. */
-  encryption: Encryption | null
-  /** relay: the next hops in order. */
-  hosts: { host: string; port: number; protocol: 'smtp' | 'lmtp' }[]
 }
 
 export interface ResolverSlice {

@@ -35,10 +35,12 @@ function buildZone(zone: Zone, minimumUid: number, facts: Facts, problems: Probl
 function bare({ name, values }: Zone) {
   const cutThrough = values['cut-through'] === 'yes' ? values['cut-through-deadline'] : 0
   const requireSignature = values['require-signature'] === 'yes'
+  const { forged } = values
   return {
     name,
     cutThrough,
     requireSignature,
+    forged,
     users: null,
     aliases: [],
     maildir: null,

@@ -70,6 +70,7 @@ function zone(name: string, type: ZoneSlice['type'], more: Partial<ZoneSlice> = 
   const plain = {
     cutThrough: 0,
     requireSignature: false,
+    forged: 'tag' as const,
     users: null,
     aliases: [],
     maildir: null,

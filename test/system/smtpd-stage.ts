@@ -88,6 +88,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     commandTimeout: 300_000,
     bareNewline: 'refuse',
     bounds: stageBounds,
+    authenticate: false,
     cutThrough: 0,
     holdLimit: 0,
     removesArguments: false,

@@ -146,6 +146,8 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
     'type mx; port 26; cut-through yes;',
     'type mx; port 26; cut-through yes; cut-through-deadline 9s;',
   ],
+  'listener authenticate': ['type mx; port 26;', 'type mx; port 26; authenticate yes;'],
+  'zone forged': ['type local;', 'type local; forged reject;'],
   'listener command-length-limit': ['type mx; port 26;', 'type mx; port 26; command-length-limit 512;'],
   'listener transaction-limit': ['type mx; port 26;', 'type mx; port 26; transaction-limit 9;'],
   'listener hop-limit': ['type mx; port 26;', 'type mx; port 26; hop-limit 30;'],

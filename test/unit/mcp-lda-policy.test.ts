@@ -23,6 +23,7 @@ function zone(users: ZoneSlice['users']): ZoneSlice {
     name: 'example.org',
     cutThrough: 0,
     requireSignature: false,
+    forged: 'tag',
     type: 'local',
     users,
     aliases: [],

@@ -15,6 +15,7 @@ function zone(name: string, type: ZoneSlice['type'] = 'local'): ZoneSlice {
     name,
     cutThrough: 0,
     requireSignature: false,
+    forged: 'tag',
     type,
     users: null,
     aliases: [],

@@ -41,6 +41,7 @@ function open(change: Partial<ContentPlan> = {}): { content: Content; outlet: Ou
     received: TRACE,
     submission: null,
     watch: null,
+    authentication: null,
     ...change,
   }
   return { content: new Content(plan, outlet), outlet }

@@ -36,6 +36,7 @@ const setting: Setting = {
   rules: { listeners: {}, policies: {}, uids: [] },
   removesArguments: false,
   requireSignature: false,
+  authenticate: false,
   screening: null,
   access: [],
   grants: { vrfy: false, expn: false, etrn: false, xforward: false },

@@ -143,6 +143,7 @@ test('the resolver names zones, aliases and files, so many and no more', () => {
       type,
       cutThrough: 0,
       requireSignature: false,
+      forged: 'tag',
       users: null,
       maildir: null,
       hosts: [],

@@ -1,0 +1,24 @@
+/** A zone as the resolver is told of it. All times are milliseconds, all paths absolute. */
+import type { Encryption } from '../message/route.ts'
+
+export interface ZoneSlice {
+  /** Only mail with a valid DKIM signature of its sender goes there. */
+  requireSignature: boolean
+  /** What becomes of mail that its author's domain says is not its own (DMARC). */
+  forged: 'tag' | 'quarantine' | 'reject'
+  /** How long a client may wait for a delivery to this zone; 0: not at all. */
+  cutThrough: number
+  /** A domain in A-label form, lower case; '.' is everything else; '*.example.org' all below. */
+  name: string
+  type: 'local' | 'relay' | 'remote'
+  /** local: where the users are: the system's, or this file (`user:uid:gid:home` and so on, see the manual). */
+  users: { kind: 'system'; minimumUid: number } | { kind: 'file'; path: string } | null
+  /** local: aliases files, asked in order. */
+  aliases: string[]
+  /** local: a Maildir, relative to the home where it begins with `~/`. */
+  maildir: string | null
+  /** local: how mail is stored, where it is not as it came. */
+  encryption: Encryption | null
+  /** relay: the next hops in order. */
+  hosts: { host: string; port: number; protocol: 'smtp' | 'lmtp' }[]
+}
