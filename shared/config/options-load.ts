@@ -86,7 +86,7 @@ export const limitsBlock = block(
     uid: many(quotas('connections', 'messages', 'recipients', 'octets'), {
       doc: 'One local user on the socket of a `local` listener; a `policy` with a `limit` stands in its place.',
       usual: '`connections 100`',
-      readers: ['qmgr'],
+      readers: ['qmgr', 'smtpd'],
     }),
     user: many(quotas('messages', 'recipients', 'octets'), {
       doc: 'One authenticated user, from wherever.',

@@ -93,7 +93,7 @@ export const policyBlock = block(
     limit: maybe(quotas('connections', 'messages', 'recipients', 'octets'), {
       doc: 'What each of them may do: `messages 100/h recipients 500/h`.',
       usual: 'as `uid` in `limits`',
-      readers: ['qmgr'],
+      readers: ['qmgr', 'smtpd'],
     }),
     account: maybe(account, {
       doc: 'Their mail is counted together under this name, in `limit` and in `user` of `limits`.',

@@ -323,13 +323,18 @@ for (const block of allBlocks) {
       const one = slicesOf(block.name, before)
       const other = slicesOf(block.name, after)
       const changed = (Object.keys(one) as (keyof Slices)[]).filter((role) => {
-        return JSON.stringify(one[role]) !== JSON.stringify(other[role])
+        return printed(one[role]) !== printed(other[role])
       })
       // the two kinds of smtpd are one reader, and those of lda
       const told = changed.map((role) => readers[role] ?? role)
       assert.deepEqual(new Set<string>(told), new Set<string>(option.readers))
     })
   }
+}
+
+/** Without places in the file, which move with every option that stands before them. */
+function printed(slice: unknown): string {
+  return JSON.stringify(slice).replace(/:\d+:\d+"/g, '"')
 }
 
 test('every sample is of an option', { timeout }, () => {
