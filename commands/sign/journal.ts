@@ -6,11 +6,15 @@
  * gone when all are served, so that the same message handed in later is another one. It keeps Date and Message-ID:
  * all copies of one message are one message. Files that nobody came back to are removed after FORGOTTEN_MS.
  *
+ * Whoever has a message in hand holds a lock beside its file until the end of the process: a second run of the same
+ * message leaves with 75 and sends nothing.
+ *
  * Fails: with an error of the file system, before anything is sent.
  */
 import { createHash } from 'node:crypto'
 import {
   closeSync,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -23,6 +27,9 @@ import {
 } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { lockFile } from '../../shared/system/lock.ts'
+import { exitCodes } from '../sendmail/exit-code.ts'
+import { Stop } from '../sendmail/stop.ts'
 import type { Fates } from './conversation.ts'
 
 const FORGOTTEN_MS = 7 * 24 * 60 * 60 * 1000
@@ -48,12 +55,15 @@ export function nameOf(sender: string, message: readonly string[]): string {
 
 export class Journal {
   readonly #path: string
+  readonly #lock: string
   #entry: Entry
 
   constructor(directory: string, name: string, fresh: Entry) {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     forgetOld(directory, fresh.now)
     this.#path = join(directory, `${name}.json`)
+    this.#lock = `${this.#path}.lock`
+    holdAlone(this.#lock)
     this.#entry = readEntry(this.#path) ?? fresh
   }
 
@@ -88,17 +98,32 @@ export class Journal {
   /** When everybody has it that it was ever for. */
   close(): void {
     if (Object.values(this.#entry.recipients).some((fate) => fate !== 'sent')) return
-    try {
-      unlinkSync(this.#path)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    }
+    remove(this.#path)
+    remove(this.#lock)
   }
 
   #change(changes: readonly (readonly [string, Entry['recipients'][string]])[]): void {
     const recipients = { ...this.#entry.recipients, ...Object.fromEntries(changes) }
     this.#entry = { ...this.#entry, recipients }
     writeDurably(this.#path, JSON.stringify(this.#entry))
+  }
+}
+
+/** The descriptor stays open, and the lock with it, until the process ends. */
+function holdAlone(path: string): void {
+  const descriptor = openSync(path, 'a', 0o600)
+  const held = lockFile(descriptor)
+  // whoever had it before may have removed it since it was opened here
+  const current = statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(descriptor).ino
+  if (held === 'held-by-other' || !current)
+    throw new Stop(exitCodes.temporary, ['this message is being sent already, by another run'])
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
 }
 

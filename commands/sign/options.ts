@@ -19,12 +19,12 @@ export interface Options {
 
 export type Parsed =
   | { kind: 'send'; options: Options }
-  | { kind: 'import'; file: string }
+  | { kind: 'import'; file: string; part: 'user' | 'server' }
   | { kind: 'help' }
   | { kind: 'usage'; message: string }
 
 export const USAGE = `usage: signmail [-t] [-i] [-f ADDRESS] [-C FILE] [--print] [--again] [--] [ADDRESS …]
-       signmail import CONFIG.JSON
+       signmail import [--server] CONFIG.JSON
 Reads a message, cleans it, signs it with the sender's key and hands it to the sender's server.
   -t         recipients from To, Cc and Bcc, beside those given; so it is anyway where none are given
   -i, -oi    a lone dot does not end the message
@@ -32,7 +32,7 @@ Reads a message, cleans it, signs it with the sender's key and hands it to the s
   -C         the configuration, instead of ~/.config/posthorn/sign.conf
   --print    print what would be sent, and send nothing
   --again    send to those, too, of whom an earlier run could not tell whether they got it
-  import     print a configuration made of GoSendmail's
+  import     print a configuration made of GoSendmail's; --server: what of it is for the server
 `
 
 /** Letters with a word that means nothing here. */
@@ -65,9 +65,12 @@ export function parseOptions(argv: readonly string[]): Parsed {
   return { kind: 'send', options }
 }
 
-function readImport([file, ...more]: readonly string[]): Parsed {
-  if (file === undefined || more.length > 0) return { kind: 'usage', message: 'import wants one file' }
-  return { kind: 'import', file }
+function readImport(argv: readonly string[]): Parsed {
+  const server = argv[0] === '--server'
+  const [file, ...more] = server ? argv.slice(1) : argv
+  if (file === undefined || file.startsWith('--') || more.length > 0)
+    return { kind: 'usage', message: 'import wants one file' }
+  return { kind: 'import', file, part: server ? 'server' : 'user' }
 }
 
 /** How many further words it took, or what is wrong. */

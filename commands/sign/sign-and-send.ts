@@ -45,7 +45,7 @@ async function run(argv: readonly string[]): Promise<End> {
       process.stdout.write(USAGE)
       return { exit: exitCodes.ok, lines: [] }
     case 'import':
-      process.stdout.write(importConfig(parsed.file))
+      process.stdout.write(importConfig(parsed.file, parsed.part))
       return { exit: exitCodes.ok, lines: [] }
     case 'send':
       return deliver(parsed.options)
@@ -69,7 +69,10 @@ async function deliver(options: Options): Promise<End> {
   const name = nameOf(sender, [...handed.fields.map(({ raw }) => raw), '\0', ...handed.body])
   const journal = new Journal(journalDirectory(process.env), name, fresh)
   const content = await signedContent(handed, config, journal.entry)
-  if (options.print) return print(content)
+  if (options.print) {
+    journal.close()
+    return print(content)
+  }
   const outstanding = journal.outstanding(recipients, options.again)
   if (outstanding.length > 0) {
     const load = {

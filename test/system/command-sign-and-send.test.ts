@@ -121,6 +121,36 @@ test("sendmail understands GoSendmail's environment", { timeout }, async () => {
   assert.equal(mail?.from, 'sam@client.example')
 })
 
+test('a second run of a message that is under way sends nothing', { timeout }, async (t) => {
+  let release: () => void = () => undefined
+  const path = join(home, 'slow.sock')
+  const taken: string[] = []
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.write('220 slow\r\n')
+    let text = ''
+    socket.on('data', (data) => {
+      text += String(data)
+      taken.push(String(data))
+      if (/\r\n\.\r\n$/.test(text)) release = () => socket.write('250 ok\r\n')
+      else if (/DATA\r\n$/.test(String(data))) socket.write('354 go\r\n')
+      else if (/^(EHLO|MAIL|RCPT|QUIT)/m.test(String(data)))
+        socket.write('250 ok\r\n'.repeat(String(data).match(/^(EHLO|MAIL|RCPT|QUIT)/gm)?.length ?? 0))
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(path, resolve))
+  t.after(() => server.close())
+  configure(`socket "${path}"`)
+  const first = signmail(message('twice'), 'far@strict.example')
+  await until('the first to wait for its answer', () => /\r\n\.\r\n$/.test(taken.join('')))
+  const { code, stderr } = await signmail(message('twice'), 'far@strict.example')
+  assert.deepEqual([code, stderr], [75, 'signmail: this message is being sent already, by another run\n'])
+  release()
+  assert.deepEqual(await first, fine)
+  assert.equal(taken.join('').split('DATA').length, 2, 'sent once')
+  assert.deepEqual(readdirSync(journal), [])
+})
+
 test('the same message by sendmail is refused', { timeout }, async () => {
   const { code, stderr } = await posthorn.sendmail(
     message('plain'),

@@ -5,11 +5,12 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { begin, type Envelope, fatesAfter, onReply, type State } from '../../commands/sign/conversation.ts'
-import { convert } from '../../commands/sign/gosendmail-config.ts'
+import { convert, serverPart } from '../../commands/sign/gosendmail-config.ts'
 import { readPrivateKey } from '../../commands/sign/keys.ts'
 import { parseOptions } from '../../commands/sign/options.ts'
 import { type Rules, sanitise } from '../../commands/sign/sanitise.ts'
 import { readSignText, senderFor } from '../../commands/sign/sign-config.ts'
+import { loadConfigText } from '../../shared/config/check.ts'
 import { readFields } from '../../shared/dkim/fields.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { signingKey } from '../support/signing-key.ts'
@@ -87,7 +88,7 @@ test("options in sendmail's shapes", () => {
     again: true,
     recipients: ['b@x'],
   })
-  assert.deepEqual(read('import', 'f'), { kind: 'import', file: 'f' })
+  assert.deepEqual(read('import', 'f'), { kind: 'import', file: 'f', part: 'user' })
   for (const bad of [['-f'], ['-Z'], ['--x'], ['import'], ['-bd']])
     assert.equal(parseOptions(bad).kind, 'usage', String(bad))
 })
@@ -232,34 +233,75 @@ test("GoSendmail's config.json", () => {
   const text = convert({
     'Example.org': {
       DkimKeyCmd: 'cat example.pem',
-      SendCommand: 'ssh mx sendmail',
+      SendCommand: 'ssh mx sendmail -i',
       TLSCert: 'c.pem',
       DialerProxy: 'socks5://h',
     },
     'example.net': { alias: 'Example.org' },
+    'example.com': { SendCommand: 'deliver' },
     ReadFromDisk: 'gpg -d',
   })
   assert.equal(
     text,
-    `// for the server that sends: TLSCert c.pem
-// for the server that sends: DialerProxy socks5://h
+    `// TLSCert, TLSKey and DialerProxy are for the server: signmail import --server CONFIG.JSON
+
 sender "Example.org" {
     key "default" command "cat" "example.pem";
-    send command "ssh" "mx" "sendmail";
+    send smtp-command "ssh" "mx" "sendmail" "-bs";
+    // where that sendmail knows no -bs: send command "ssh" "mx" "sendmail" "-i";
     date utc 15m;
 };
 
-// for the server that sends: TLSCert c.pem
-// for the server that sends: DialerProxy socks5://h
 sender "example.net" {
     key "default" command "cat" "example.pem";
-    send command "ssh" "mx" "sendmail";
+    send smtp-command "ssh" "mx" "sendmail" "-bs";
+    // where that sendmail knows no -bs: send command "ssh" "mx" "sendmail" "-i";
+    date utc 15m;
+};
+
+sender "example.com" {
+    send command "deliver";
     date utc 15m;
 };
 `,
   )
   assert.equal(readSignText(text).kind, 'good')
   assert.throws(() => convert([]), /not an object/)
+})
+
+test("what of GoSendmail's config.json is for the server is good there", () => {
+  const way = { TLSCert: '/c.pem', tlskey: '/k.pem', DialerProxy: 'socks5://127.0.0.1:9050' }
+  const text = serverPart({
+    'a.example': way,
+    'b.example': { ...way },
+    'c.example': { TLSCert: '/other\n.pem' },
+  })
+  assert.equal(
+    text,
+    `smtpc {
+    tls-certificate "/c.pem";
+    tls-key "/k.pem";
+    proxy "socks5://127.0.0.1:9050";
+};
+// c.example had another way; a zone or server section may say it:
+//   tls-certificate "/other .pem";
+`,
+  )
+  const machine = {
+    asCaller: true,
+    uid: 1000,
+    gid: 1000,
+    hostname: 'mx.example.org',
+    readable: () => 'yes' as const,
+  }
+  const whole = `${text} listener "mx" { port 25; }; zone "." { type remote; };`
+  const loaded = loadConfigText(whole, 'posthorn.conf', machine)
+  assert.ok(loaded.kind === 'ok')
+  assert.deepEqual(loaded.slices.smtpc.ways.usual, {
+    identity: { certificate: '/c.pem', key: '/k.pem' },
+    proxy: { host: '127.0.0.1', port: 9050, login: null },
+  })
+  assert.match(serverPart({ 'a.example': {} }), /nothing/)
 })
 
 test('keys: RSA, Ed25519, a bare Ed25519 key, and what is none', () => {
