@@ -72,9 +72,7 @@ export class Connection extends SMTPConnection implements Owner {
   override _setListeners(callback: () => void): void {
     const socket = this._socket
     const input = this.#input
-    const readOn = () => {
-      if (socket.isPaused()) socket.resume()
-    }
+    const readOn = () => void (socket.isPaused() && socket.resume())
     socket.on('close', (hadError) => this._onCloseEvent(hadError))
     socket.on('error', (error) => this._onError(error))
     socket.on('data', (chunk: Buffer) => {
