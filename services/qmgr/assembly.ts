@@ -265,7 +265,7 @@ export class Assembly {
         this.#scheduler.revive(destinations)
         this.due.look()
       },
-      readHeader: async ({ id, content }) => content ?? (await this.#read(id)),
+      readHeader: async ({ id, content, size }) => content ?? (await this.#read(id, size)),
       log: context.log,
       now,
     })
@@ -287,8 +287,8 @@ export class Assembly {
   }
 
   /** Content that is not in memory: all of it, or at least so many octets. */
-  #read = async (id: number, octets?: number): Promise<Uint8Array> =>
-    (await this.#foundation.port.call('load', id))?.content ?? (await this.files.readHead(id, octets))
+  #read = async (id: number, size: number, octets?: number): Promise<Uint8Array> =>
+    (await this.#foundation.port.call('load', id))?.content ?? (await this.files.readHead(id, size, octets))
 
   /** A last look before content is deleted: a row that still names it would have been a bug of ours. */
   async #dropFile(id: number): Promise<void> {

@@ -1,6 +1,9 @@
 /**
  * Content too large for the database: one file a message under `content/`, named by the message's id.
  *
+ * Content is what stands at the end of its file, as many octets as its envelope says: where filters may change the
+ * header there is room in front (a hole, which takes no space on the disk), and a patch is written into it.
+ *
  * On the way in, pieces are written as they come and credit is given back as the disk takes them; `seal` syncs
  * the file and the directory entry, and only then may the row that names it be committed (design rule D1). On
  * the way out, pieces are read as the receiver gives credit. A file without a row is swept at start.
@@ -48,11 +51,13 @@ export class ContentFiles {
     return swept
   }
 
-  create(id: number): IncomingFile {
+  /** @param room octets to keep in front, for a patch. */
+  create(id: number, room = 0): IncomingFile {
     return new IncomingFile({
       path: this.path(id),
       syncDirectory: () => this.#syncDirectory(),
       memory: this.#recent.begin(id),
+      room,
     })
   }
 
@@ -65,11 +70,12 @@ export class ContentFiles {
     return open(this.path(id), 'r')
   }
 
-  /** The first octets; by default enough for any header that a report quotes. */
-  async readHead(id: number, octets = CONTENT_CHUNK): Promise<Uint8Array> {
+  /** The first octets of a content of `size`; by default enough for any header that a report quotes. */
+  async readHead(id: number, size: number, octets = CONTENT_CHUNK): Promise<Uint8Array> {
     const handle = await this.openToRead(id)
     try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(octets), 0, octets, 0)
+      const start = await startOf(handle, size)
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(octets), 0, octets, start)
       return buffer.subarray(0, bytesRead)
     } finally {
       await handle.close()
@@ -114,6 +120,21 @@ export interface IncomingPlan {
   path: string
   syncDirectory: () => Promise<void>
   memory: Memory
+  /** Octets to keep in front. */
+  room: number
+}
+
+/** Where content of this size begins in its file. */
+export async function startOf(handle: FileHandle, size: number): Promise<number> {
+  const start = (await handle.stat()).size - size
+  if (start < 0) throw new Error('the content file is shorter than its message')
+  return start
+}
+
+/** Other octets in place of so many at the beginning. */
+export interface Patch {
+  octets: number
+  data: Uint8Array
 }
 
 interface Piece {
@@ -138,9 +159,12 @@ export class IncomingFile {
   #trouble: unknown = null
   #spoilt = false
   octets = 0
+  /** Where the next piece goes. */
+  #end: number
 
   constructor(plan: IncomingPlan) {
     this.#plan = plan
+    this.#end = plan.room
     this.#handle = open(plan.path, 'wx', 0o600)
     this.#handle.catch((error: unknown) => this.#fail(error))
   }
@@ -156,20 +180,26 @@ export class IncomingFile {
     })
   }
 
-  /** What was reserved at the beginning is known now; before `written` or `seal`. */
-  async replaceHead(head: Uint8Array): Promise<void> {
-    this.#plan.memory.replaceHead(head)
-    await this.written()
-    const handle = await this.#handle
-    const { bytesWritten } = await handle.write(head, 0, head.length, 0)
-    if (bytesWritten !== head.length) throw new StoreTrouble('full', 'short write')
-  }
-
   /** Resolves when all pieces are written, and so can be read back; rejects when one could not be. */
   async written(): Promise<void> {
     if (this.#pieces.length > 0) this.#writing ??= this.#write()
     await this.#writing // takes what comes in the meantime as well
     if (this.#trouble !== null) throw this.#trouble
+  }
+
+  /**
+   * Puts other octets in place of the first ones; all pieces are there. False: there is no room for them, or less
+   * than that to replace. Rejects when it could not be written.
+   */
+  async patch({ octets, data }: Patch): Promise<boolean> {
+    const start = this.#plan.room + octets - data.length
+    if (octets < 0 || octets > this.octets || start < 0) return false
+    await this.written()
+    if (data.length === octets) this.#plan.memory.replaceHead(data)
+    else this.#plan.memory.drop()
+    await writeAt(await this.#handle, data, start)
+    this.octets += data.length - octets
+    return true
   }
 
   /** @throws StoreTrouble when not everything is on stable storage. */
@@ -207,7 +237,8 @@ export class IncomingFile {
       this.#pieces = []
       this.#waiting = 0
       try {
-        if (this.#trouble === null) await writeAll(await this.#handle, pieces)
+        if (this.#trouble === null) await writeAll(await this.#handle, pieces, this.#end)
+        this.#end += pieces.reduce((sum, { data }) => sum + data.length, 0)
       } catch (error) {
         this.#fail(error)
       }
@@ -221,12 +252,20 @@ export class IncomingFile {
   }
 }
 
-async function writeAll(handle: FileHandle, pieces: readonly Piece[]): Promise<void> {
+async function writeAll(handle: FileHandle, pieces: readonly Piece[], at: number): Promise<void> {
   const total = pieces.reduce((sum, { data }) => sum + data.length, 0)
-  const { bytesWritten } = await handle.writev(pieces.map(({ data }) => data))
+  const octets = pieces.map(({ data }) => data)
+  const { bytesWritten } = await handle.writev(octets, at)
   if (bytesWritten === total) return
   // A short write is how a full disk begins: what is left goes on its own, and fails as it must.
-  await handle.writeFile(Buffer.concat(pieces.map(({ data }) => data)).subarray(bytesWritten))
+  await writeAt(handle, Buffer.concat(octets).subarray(bytesWritten), at + bytesWritten)
+}
+
+async function writeAt(handle: FileHandle, data: Uint8Array, at: number): Promise<void> {
+  for (let done = 0; done < data.length; ) {
+    const { bytesWritten } = await handle.write(data, done, data.length - done, at + done)
+    done += bytesWritten
+  }
 }
 
 function isFull(error: unknown): boolean {

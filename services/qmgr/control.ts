@@ -36,7 +36,7 @@ export interface ControlOptions {
   nameOf: (uid: number) => string | null
   /** Deferred mail may be due earlier than planned; it was to go to these destinations. */
   onHurry: (destinations: ReadonlySet<string>) => void
-  readHeader: (entry: { id: number; content: Uint8Array | null }) => Promise<Uint8Array>
+  readHeader: (entry: { id: number; content: Uint8Array | null; size: number }) => Promise<Uint8Array>
   log: Log
   now: () => number
 }
@@ -73,7 +73,13 @@ export class Control {
     if (!this.#mayRead(envelope.origin.uid, peer)) return { kind: 'missing' }
     const entries = await this.#recipients(id)
     const history = (await port.call('history', id)).slice(0, MOST_SHOWN)
-    return { kind: 'found', envelope, entries, history, header: headerOf(await readHeader(stored)) }
+    return {
+      kind: 'found',
+      envelope,
+      entries,
+      history,
+      header: headerOf(await readHeader({ ...stored, size: envelope.size })),
+    }
   }
 
   async act({ act, filter, dryRun }: Payload<'queue-act'>, peer: Peer): Promise<ActAnswer> {

@@ -14,7 +14,7 @@ import { wants } from '../../shared/message/notify.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
 import type { ActiveQueue } from './active-queue.ts'
 import type { Backlog } from './backlog.ts'
-import type { ContentFiles, IncomingFile } from './content-files.ts'
+import type { ContentFiles, IncomingFile, Patch } from './content-files.ts'
 import { CutThrough, type Wait } from './cut-through.ts'
 import { destinationOf, type Entry, freshEntry, rowOf } from './entry.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
@@ -42,6 +42,9 @@ export interface IntakeOptions {
   onStored: (due: number) => void
 }
 
+/** The largest header that smtpd holds, and what a filter may add to it. */
+const MOST_ROOM = 1 << 20
+const NOT_WHOLE: Reply = { code: 451, enhanced: '4.3.0', text: 'the message did not arrive whole', host: '' }
 const ACCEPTED: Answer<'submit'> = { kind: 'accepted' }
 
 interface Stream {
@@ -83,10 +86,10 @@ export class Intake {
     for (const [id, stream] of this.#streams) if (stream.peer === peer) this.#abandon(id)
   }
 
-  chunk({ stream: id, data }: Payload<'content-chunk'>, peer: Peer): void {
+  chunk({ stream: id, data, room = 0 }: Payload<'content-chunk'>, peer: Peer): void {
     let stream = this.#streams.get(id)
     if (!stream) {
-      stream = { file: this.#options.files.create(id), peer }
+      stream = { file: this.#options.files.create(id, Math.min(room, MOST_ROOM)), peer }
       this.#streams.set(id, stream)
     }
     // Credit comes back when the disk has the piece, so that a slow disk slows the client and memory stays bounded.
@@ -97,16 +100,12 @@ export class Intake {
     this.#abandon(stream)
   }
 
-  async submit({
-    envelope,
-    content,
-    head,
-    cutThrough,
-    verdict,
-  }: Payload<'submit'>): Promise<Answer<'submit'>> {
+  async submit(message: Payload<'submit'>): Promise<Answer<'submit'>> {
+    const { envelope, content, cutThrough, verdict } = message
     const stream = this.#streams.get(envelope.id)
     this.#streams.delete(envelope.id)
-    const refusal = this.#whyRefused(envelope, content, stream)
+    const broken = message.patch && stream ? await patched(stream.file, message.patch) : null
+    const refusal = broken ?? this.#whyRefused(envelope, content, stream)
     const charge: Charge = refusal ? { refusal, brake: 0 } : this.#options.charge(envelope)
     const { brake } = charge
     if (charge.refusal) {
@@ -114,7 +113,6 @@ export class Intake {
       return this.#refused(envelope, charge.refusal, brake)
     }
     try {
-      if (head && stream) await stream.file.replaceHead(head)
       const straight = !this.#options.queue.full && !mustTell(envelope) && !mustWait(envelope)
       if (cutThrough !== undefined && straight) {
         const wait = { deadline: cutThrough, verdict: verdict === true }
@@ -198,7 +196,7 @@ export class Intake {
     }
     const octets = content?.length ?? stream?.file.octets
     if (octets !== envelope.size || envelope.recipients.length === 0) {
-      return { code: 451, enhanced: '4.3.0', text: 'the message did not arrive whole', host: '' }
+      return NOT_WHOLE
     }
     return null
   }
@@ -220,11 +218,19 @@ export class Intake {
   }
 }
 
-/** All recipients wait from the start. */
-/** @param state held: until an administrator says otherwise. */
+async function patched(file: IncomingFile, patch: Patch): Promise<Reply | null> {
+  return file.patch(patch).then(
+    (done) => (done ? null : NOT_WHOLE),
+    (error: unknown) => replyFor(error),
+  )
+}
+
+/** All recipients wait from the start. @param state held: until an administrator says otherwise. */
 function waiting(entry: Entry, at: number, state: 'deferred' | 'held'): Change[] {
+  const { holdReason: why } = entry.envelope
+  const reply = why === undefined ? null : { code: 451, enhanced: '4.7.1', text: `held: ${why}`, host: '' }
   const rows = entry.slots.map((slot): Change => {
-    return { kind: 'wait', row: rowOf(entry, slot, { state, at }) }
+    return { kind: 'wait', row: { ...rowOf(entry, slot, { state, at }), reply, repliedAt: reply && at } }
   })
   return [...rows, { kind: 'park', message: entry.id }]
 }

@@ -4,6 +4,7 @@
  */
 import type { FileHandle } from 'node:fs/promises'
 import { CONTENT_CHUNK } from '../../shared/bus/messages.ts'
+import { startOf } from './content-files.ts'
 
 export type OnPiece = (data: Uint8Array, last: boolean) => void
 
@@ -54,6 +55,8 @@ export class OutgoingFile implements Outgoing {
   readonly #onTrouble: (error: unknown) => void
   #credit: number
   #at = 0
+  /** Where the content begins in its file; null: not looked up yet. */
+  #start: number | null = null
   #busy = false
   #closed = false
 
@@ -99,7 +102,9 @@ export class OutgoingFile implements Outgoing {
 
   async #piece(): Promise<void> {
     const size = Math.min(CONTENT_CHUNK, this.#credit, this.#octets - this.#at)
-    const { bytesRead, buffer } = await this.#handle.read(Buffer.allocUnsafe(size), 0, size, this.#at)
+    this.#start ??= await startOf(this.#handle, this.#octets)
+    const at = this.#start + this.#at
+    const { bytesRead, buffer } = await this.#handle.read(Buffer.allocUnsafe(size), 0, size, at)
     if (bytesRead === 0) throw new Error('the content file is shorter than its message')
     this.#at += bytesRead
     this.#credit -= bytesRead

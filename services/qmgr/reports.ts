@@ -28,7 +28,7 @@ export interface ReportsOptions {
   log: Log
   now: () => number
   /** At least the first `octets` of a message that is not in memory, if it has so many. */
-  read: (id: number, octets: number) => Promise<Uint8Array>
+  read: (id: number, size: number, octets: number) => Promise<Uint8Array>
 }
 
 /** A message that is told of; `content` null: it is not in memory. */
@@ -83,7 +83,7 @@ export class Reports {
     const limit = policy().returnLimit
     const octets = returnsWhole(envelope, kind, limit) ? envelope.size : HEADER_OCTETS
     try {
-      return returnedFrom(content ?? (await read(envelope.id, octets)), envelope, kind, limit)
+      return returnedFrom(content ?? (await read(envelope.id, envelope.size, octets)), envelope, kind, limit)
     } catch (error) {
       log.error({ err: error, message: formatId('T', envelope.id) }, 'content for a report cannot be read')
       return NOTHING_RETURNED

@@ -123,11 +123,16 @@ function go(setting: Setting, state: State, hello: Hello, mechanism: string, nex
 }
 
 function loggedIn(setting: Setting, state: State, hello: Hello, mechanism: string, user: string): Step {
-  return move({ ...state, login: enter(setting, user) }, { at: 'ready', hello }, say(replies.authenticated), {
-    kind: 'logged-in',
-    mechanism,
-    login: user,
-  })
+  return move(
+    { ...state, login: enter({ ...setting, mechanism }, user) },
+    { at: 'ready', hello },
+    say(replies.authenticated),
+    {
+      kind: 'logged-in',
+      mechanism,
+      login: user,
+    },
+  )
 }
 
 /** What holds once it is known who it is, by AUTH or by the word of a host that is trusted (XCLIENT). */

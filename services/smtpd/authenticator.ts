@@ -7,7 +7,7 @@
  * Next: `accounts.ts`, `dovecot.ts`, `saslauthd.ts`, `oauth.ts`.
  */
 import type { Log } from '../../shared/base/log.ts'
-import type { AuthSlice } from '../../shared/config/slices.ts'
+import type { AuthSlice } from '../../shared/config/login-slices.ts'
 import { Accounts } from './accounts.ts'
 import { Dovecot, type DovecotExchange } from './dovecot.ts'
 import { type OAuth, openOAuth } from './oauth.ts'

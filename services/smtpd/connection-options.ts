@@ -1,5 +1,6 @@
 /** What a connection is made of: its listener's things, and who is at the other end as far as that is known. */
 import type { Log } from '../../shared/base/log.ts'
+import type { FilterSlice } from '../../shared/config/filter-slice.ts'
 import type { SmtpdSlice } from '../../shared/config/slices.ts'
 import type { PeerCredentials } from '../../shared/system/credentials.ts'
 import type { LoginAttempts } from './authenticator.ts'
@@ -18,5 +19,6 @@ export interface ConnectionOptions {
   commandTimeout: number
   bareNewline: 'refuse' | 'normalise'
   inlineLimit: number
+  filters: readonly FilterSlice[]
   logins: LoginAttempts | null
 }

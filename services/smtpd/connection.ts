@@ -17,6 +17,7 @@ import { longestLine } from './auth.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import type { Framing } from './content.ts'
 import { planOf } from './content-plan.ts'
+import { SessionFilters } from './filter/session-filters.ts'
 import { identify } from './identity.ts'
 import { Input, type Owner } from './input.ts'
 import { inquire } from './inquiries.ts'
@@ -37,6 +38,7 @@ export class Connection extends SMTPConnection implements Owner {
   #state: State
   #input: Input
   readonly #reception: Reception
+  readonly #filters: SessionFilters | null
   #out = ''
   /** qmgr counts this session. */
   #opened = false
@@ -57,6 +59,7 @@ export class Connection extends SMTPConnection implements Owner {
     this.#deadline = options.bus.time + options.commandTimeout
     this.#input = this._parser as Input
     this.#input.attach(this, longestLine(this.#setting))
+    this.#filters = SessionFilters.of(options)
     this.#reception = new Reception(
       options.bus,
       () => this.#input.resume(),
@@ -117,8 +120,6 @@ export class Connection extends SMTPConnection implements Owner {
     this.#opened = false
     this.#take({ kind: 'opened', answer: { kind: 'refused', reply: { ...replies.clientRefused, host: '' } } })
   }
-
-  // --- events
 
   readonly #feed = (event: Event): void => {
     this.#take(event)
@@ -194,6 +195,7 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   #leave(): void {
+    this.#filters?.close()
     this.#log.closed(this.#state.tls)
     if (this.#opened) this.#bus.closeSession(this.#setting.session)
     this.#options.listener.forget(this)
@@ -238,8 +240,6 @@ export class Connection extends SMTPConnection implements Owner {
     if (!this.#input.stuck && !awaitsUs(this.#state.phase)) this.close()
   }
 
-  // --- effects
-
   #carryOut(effect: Effect): void {
     switch (effect.kind) {
       case 'reply':
@@ -249,10 +249,6 @@ export class Connection extends SMTPConnection implements Owner {
       case 'screen':
       case 'greylist':
         return inquire(effect, this.#bus, this.#state.login?.setting ?? this.#setting, this.#feed)
-      case 'ruled':
-        return this.#log.ruled(effect)
-      case 'judged':
-        return this.#log.judged(effect.standing)
       case 'receive':
         return this.#receive(effect.hello, effect.transaction, effect.framing)
       case 'expect':
@@ -267,10 +263,16 @@ export class Connection extends SMTPConnection implements Owner {
       case 'assume':
         return this.#assume(effect)
       case 'check':
-        return this.#check(effect.transaction)
+        return this.#reception.check(effect.transaction, this.#bus, this.#log, this.#feed)
       case 'submit':
         return this.#submit(effect)
       case 'ended':
+        this.#filters?.over()
+        return this.#log.note(effect)
+      case 'consult':
+        return this.#filters?.consult(effect, this.#setting, this.#state, this.#feed)
+      case 'ruled':
+      case 'judged':
       case 'turned-away':
         return this.#log.note(effect)
       case 'verify':
@@ -305,16 +307,11 @@ export class Connection extends SMTPConnection implements Owner {
   }
 
   #receive(hello: Hello, transaction: Transaction, framing: Framing): void {
-    const plan = planOf(this.#options, this.#setting, hello, transaction, this.#state)
+    const filters =
+      this.#filters?.examine(hello, transaction, this.#setting, this.#state, this.#input.resume) ?? null
+    const plan = planOf(this.#options, this.#setting, hello, transaction, this.#state, filters)
     this.#reception.open({ ...plan, framing }, this.#bus.time)
     this.#deadline = this.#reception.until
-  }
-
-  #check(transaction: Transaction): void {
-    this.#reception.check(transaction, this.#bus.time, this.#bus, (checked) => {
-      this.#log.checked(transaction, checked)
-      this.#feed({ kind: 'checked', ...checked })
-    })
   }
 
   #submit(asked: Submission): void {

@@ -19,6 +19,7 @@ export function planOf(
   hello: Hello,
   transaction: Transaction,
   state: Pick<State, 'tls' | 'login' | 'standing'>,
+  filters: ContentPlan['filters'] = null,
 ): Omit<ContentPlan, 'framing'> {
   const { sender, signed, asksHeader } = transaction
   const own = state.login?.setting ?? setting
@@ -34,6 +35,7 @@ export function planOf(
     // with RCPTHDR a recipient's zone may still ask for a signature
     watch: signed || asksHeader ? new SignatureWatch(sender) : null,
     authentication: isAuthenticated(own) ? new AuthenticationWatch(originOf(own, hello, sender)) : null,
+    filters,
     submission: isSubmission(setting.kind) ? submissionOf(own, transaction) : null,
   }
 }

@@ -16,6 +16,7 @@ import { DataParser, type Sink } from '../../shared/smtp/data-parser.ts'
 import { withoutClaims } from './authentication/results.ts'
 import type { AuthenticationWatch } from './authentication/watch.ts'
 import { ChunkParser } from './chunk-parser.ts'
+import type { Examination } from './filter/examination.ts'
 import { headerText, LineMeter, whyNotHeader } from './header-bounds.ts'
 import type { SignatureWatch } from './signature/watch.ts'
 import type { Verdict } from './state.ts'
@@ -32,7 +33,8 @@ const LEAST_CREDIT = 4 * CONTENT_CHUNK
 export type Framing = 'dots' | 'lines' | 'octets'
 
 export interface Outlet {
-  chunk(stream: number, data: Uint8Array, last: boolean): void
+  /** @param room of the first one: octets to keep in front for a patch; else 0. */
+  chunk(stream: number, data: Uint8Array, last: boolean, room: number): void
   abort(stream: number): void
 }
 
@@ -54,11 +56,15 @@ export interface ContentPlan {
   watch: SignatureWatch | null
   /** Sees it too; its results get room on top, and fields that forge them go. */
   authentication: AuthenticationWatch | null
+  /** Filters that see what is too large to be kept whole. */
+  filters: Examination | null
 }
 
 export type Doom = Exclude<Verdict['kind'], 'whole'>
 
 const spare: Buffer[] = []
+/** What filters may add to a header of streamed content. */
+export const PATCH_ROOM = 256 << 10
 
 export class Content {
   readonly stream: number
@@ -70,6 +76,8 @@ export class Content {
   #used: number
   /** Where the client's header begins. */
   #header: number
+  /** All there is of it, once it has ended. */
+  size = 0
   /** Octets of the client's content. */
   #octets = 0
   /** Octets handed to the outlet. */
@@ -123,7 +131,8 @@ export class Content {
 
   /** qmgr is behind: read no more until `giveCredit`. */
   get blocked(): boolean {
-    return this.#streaming && this.#credit < LEAST_CREDIT && this.#doom === null
+    if (!this.#streaming || this.#doom !== null) return false
+    return this.#credit < LEAST_CREDIT || this.#plan.filters?.blocked === true
   }
 
   giveCredit(octets: number): void {
@@ -141,14 +150,34 @@ export class Content {
     this.#judgeLines()
     if (!this.#streaming && this.#doom === null) this.#inspect(false)
     if (this.#doom !== null) return { verdict: { kind: this.#doom }, inline: null }
+    this.size = this.#sent + this.#used
     const whole = {
       kind: 'whole',
-      size: this.#sent + this.#used,
+      size: this.size,
       ...(this.#named && { named: this.#named }),
     } as const
     if (!this.#streaming) return { verdict: whole, inline: this.#buffer.subarray(0, this.#used) }
     this.#flush(true)
     return { verdict: whole, inline: null }
+  }
+
+  /** What is put in front, and where that ends. */
+  get received(): string {
+    return this.#plan.received
+  }
+
+  get headerAt(): number {
+    return this.#header
+  }
+
+  get sizeLimit(): number {
+    return this.#plan.sizeLimit
+  }
+
+  /** What has been streamed is not wanted: it goes another way. */
+  takeBack(): void {
+    if (this.#streaming && this.#doom === null) this.#outlet.abort(this.stream)
+    this.#streaming = false
   }
 
   /** The client went away: what has been streamed is of no use. */
@@ -172,13 +201,18 @@ export class Content {
     if (this.#doom !== null) return
     this.#plan.watch?.push(chunk, from, to)
     this.#plan.authentication?.push(chunk, from, to)
-    if (this.#streaming) return this.#forward(chunk, from, to)
+    if (this.#streaming) return this.#pass(chunk, from, to)
     const fits = Math.min(to, from + this.#limit - this.#used)
     this.#gather(chunk, from, fits)
     if (fits === to) return
     if (this.#wantsMore()) return this.#take(chunk, fits, to, 0)
     this.#startStream()
-    if (this.#streaming) this.#forward(chunk, fits, to)
+    if (this.#streaming) this.#pass(chunk, fits, to)
+  }
+
+  #pass(chunk: Buffer, from: number, to: number): void {
+    this.#plan.filters?.push(chunk.subarray(from, to))
+    this.#forward(chunk, from, to)
   }
 
   #measure(meter: LineMeter, chunk: Buffer, from: number, to: number): void {
@@ -216,9 +250,12 @@ export class Content {
   #startStream(): void {
     this.#inspect(true)
     if (this.#doom !== null) return
-    this.#streaming = true
     const gathered = this.#buffer
     const { length } = gathered.subarray(0, this.#used)
+    const named = this.#named?.recipients.kind === 'good' ? this.#named.recipients.list : []
+    if (this.#plan.filters?.begin(gathered.subarray(this.#header, length), named) === false)
+      return this.#fail('long-header')
+    this.#streaming = true
     this.#buffer = Buffer.allocUnsafeSlow(CONTENT_CHUNK)
     this.#used = 0
     this.#forward(gathered, 0, length)
@@ -247,7 +284,8 @@ export class Content {
 
   /** These octets belong to the outlet from now on. */
   #send(octets: Buffer, last: boolean): void {
-    this.#outlet.chunk(this.stream, octets, last)
+    const room = this.#plan.filters && this.#sent === 0 ? PATCH_ROOM : 0
+    this.#outlet.chunk(this.stream, octets, last, room)
     this.#sent += octets.length
     this.#credit -= octets.length
   }

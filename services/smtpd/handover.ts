@@ -1,10 +1,11 @@
 /**
  * The last steps of a transaction whose content and recipients are all known: its signatures are looked into where
- * they are demanded, then it is submitted. Pure.
+ * they are demanded, filters look at it where there are any, then it is submitted. Pure.
  */
 import { formatId } from '../../shared/base/ids.ts'
+import { revise } from './consultation.ts'
 import { accepted } from './replies.ts'
-import type { Hello, NamedFate, Phase, Setting, State, Step, Transaction } from './state.ts'
+import type { Change, Hello, NamedFate, Phase, Setting, State, Step, Transaction } from './state.ts'
 import { finish, move } from './step.ts'
 import { makeEnvelope } from './transaction.ts'
 import { waitFor } from './verdict.ts'
@@ -27,16 +28,31 @@ export function handOver(setting: Setting, state: State, whole: Whole): Step {
   const { hello, transaction, size, fates } = whole
   // rules have discarded it for everybody
   if (transaction.agreed > 0 && transaction.recipients.length === 0) return swallow(state, whole)
-  if (!transaction.signed && !isAuthenticated(setting)) return commit(setting, state, whole)
+  if (!transaction.signed && !isAuthenticated(setting) && !setting.filtered)
+    return commit(setting, state, whole)
   const phase: Phase = { at: 'check', hello, transaction, size, fates }
   return move(state, phase, { kind: 'check', transaction })
+}
+
+/** With what filters have made of it. Where they leave nobody to send it to, or want that, it ends here. */
+export function commitChanged(
+  setting: Setting,
+  state: State,
+  phase: Extract<Phase, { at: 'check' }>,
+  { size, revision }: Change,
+): Step {
+  const transaction = revise(phase.transaction, revision)
+  if (!revision.discard && transaction.recipients.length > 0)
+    return commit(setting, state, { ...phase, transaction, size })
+  return swallow(state, { ...phase, transaction })
 }
 
 function swallow(state: State, { hello, transaction }: Whole): Step {
   const reply = accepted(formatId('T', transaction.id))
   const phase: Phase = { at: 'data', hello, transaction }
   const next = finish(state, phase, reply)
-  return { state: next.state, effects: [{ kind: 'drop' }, ...next.effects] }
+  const told = next.effects.map((one) => (one.kind === 'ended' ? { ...one, discarded: true } : one))
+  return { state: next.state, effects: [{ kind: 'drop' }, ...told] }
 }
 
 export function commit(setting: Setting, state: State, { hello, transaction, size, fates }: Whole): Step {

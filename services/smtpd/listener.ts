@@ -148,6 +148,7 @@ export class Listener extends SMTPServer {
       commandTimeout: this.#slice.commandTimeout,
       bareNewline: this.#slice.bareNewline,
       inlineLimit: this.#site.inlineLimit,
+      filters: this.#slice.filters,
       logins: this.#authenticator?.begin(client, secure, this.#bus) ?? null,
     })
     this.connections.add(connection)

@@ -9,7 +9,7 @@
 import { readFileSync } from 'node:fs'
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
 import type { Log } from '../../shared/base/log.ts'
-import type { OAuthSlice } from '../../shared/config/slices.ts'
+import type { OAuthSlice } from '../../shared/config/login-slices.ts'
 import { isLogin, type Verdict } from './sasl-step.ts'
 
 /** @param login whom the client says it is; '' when it leaves that to the token. */

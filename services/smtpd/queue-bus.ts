@@ -14,6 +14,7 @@ import type { Answer, Payload, RequestName } from '../../shared/bus/messages.ts'
 import type { Identity } from '../../shared/bus/peer.ts'
 import { Answers } from './answers.ts'
 import type { Content, Outlet } from './content.ts'
+import type { Reception } from './reception.ts'
 import type { AskText } from './signature/judge.ts'
 import type { Effect, Intake, Moment } from './state.ts'
 
@@ -149,11 +150,11 @@ export class QueueBus implements Moment, Outlet {
   /** @param content packed before this returns, so the buffer may go round; null: it was streamed. */
   submit(
     { envelope, cutThrough, verdict }: Submission,
-    { inline, head }: { inline: Uint8Array | null; head: Uint8Array | null },
+    { inline: content, patch }: Pick<Reception, 'inline' | 'patch'>,
     answered: (answer: Answer<'submit'> | null) => void,
   ): void {
     const wait = { ...(cutThrough > 0 && { cutThrough }), ...(verdict && { verdict }) }
-    const message = { envelope, content: inline, ...(head && { head }), ...wait }
+    const message = { envelope, content, ...wait, ...(patch && { patch }) }
     this.#ask(this.#qmgr, 'submit', message, answered)
   }
 
@@ -181,8 +182,9 @@ export class QueueBus implements Moment, Outlet {
     this.#streams.delete(stream)
   }
 
-  chunk(stream: number, data: Uint8Array, last: boolean): void {
-    this.#qmgr.send('content-chunk', last ? { stream, data, last } : { stream, data })
+  chunk(stream: number, data: Uint8Array, last: boolean, room: number): void {
+    const more = room > 0 ? { room } : {}
+    this.#qmgr.send('content-chunk', last ? { stream, data, last, ...more } : { stream, data, ...more })
   }
 
   abort(stream: number): void {

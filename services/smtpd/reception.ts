@@ -9,10 +9,10 @@
  */
 
 import { authenticate, type Checked, fateOfForged, type Questions } from './authentication/authenticate.ts'
-import type { AuthenticationWatch } from './authentication/watch.ts'
 import { Content, type ContentPlan, type Outlet } from './content.ts'
+import { examine, type Patch } from './filter/outcome.ts'
+import type { SessionLog } from './session-log.ts'
 import { verifySignatures } from './signature/judge.ts'
-import type { SignatureWatch } from './signature/watch.ts'
 import type { Effect, Event, Forged, Transaction } from './state.ts'
 
 /** A client may take this long for the content of one message, however much of it keeps coming. */
@@ -42,12 +42,11 @@ export class Reception {
   /** Content that has ended, until all that is told of it has been. */
   #ended: Content | null = null
   #kept = false
-  #watch: SignatureWatch | null = null
-  #authentication: AuthenticationWatch | null = null
+  #plan: ContentPlan | null = null
   /** The gathered content, while its end is told, its recipients are looked up, its signatures are looked into. */
   inline: Buffer | null = null
-  /** What takes the place of the first octets of content that has been streamed. */
-  head: Buffer | null = null
+  /** What takes the place of the beginning of content that was streamed. */
+  patch: Patch | null = null
   /** Milliseconds since 1970: until then the content must be there. */
   until = 0
 
@@ -70,8 +69,7 @@ export class Reception {
   open(plan: ContentPlan, now: number): void {
     const content = new Content(plan, this.#streams)
     this.#content = content
-    this.#watch = plan.watch
-    this.#authentication = plan.authentication
+    this.#plan = plan
     this.#streams.openStream(content, this.#resume)
     this.until = now + CONTENT_PATIENCE_MS
     if (plan.framing === 'dots') this.#reading = { kind: 'dots' }
@@ -162,19 +160,26 @@ export class Reception {
   }
 
   /** Asks for keys and policies, and tells how it went; maybe before it returns. */
-  check(transaction: Transaction, now: number, questions: Questions, told: (checked: Checked) => void): void {
-    const ended = this.#ended
-    const seconds = Math.floor(now / 1000)
+  check(
+    transaction: Transaction,
+    questions: Questions & { readonly time: number },
+    log: Pick<SessionLog, 'checked'>,
+    told: (event: Event) => void,
+  ): void {
+    const [ended, plan] = [this.#ended, this.#plan]
+    const seconds = Math.floor(questions.time / 1000)
     this.#kept = true
     const tell = (checked: Checked) => {
       if (!ended || this.#ended !== ended) return // the client has gone
       this.#kept = false
       if (checked.refusal) ended.abandon()
-      told(checked)
+      log.checked(transaction, checked)
+      const { refusal, hold, change } = checked
+      told({ kind: 'checked', refusal, hold, ...(change && { change }) })
       this.letGo()
     }
     if (!transaction.signed) return this.#authenticate(transaction.forged, seconds, questions, tell)
-    const finding = this.#watch?.end(seconds, transaction.sender) ?? { kind: 'unfit' }
+    const finding = plan?.watch?.end(seconds, transaction.sender) ?? { kind: 'unfit' }
     verifySignatures(finding, questions.askText, (refusal) => {
       if (refusal) tell({ refusal, hold: false, results: null })
       else this.#authenticate(transaction.forged, seconds, questions, tell)
@@ -187,26 +192,39 @@ export class Reception {
     questions: Questions,
     tell: (checked: Checked) => void,
   ): void {
-    const watch = this.#authentication
+    const watch = this.#plan?.authentication
     const ended = this.#ended
-    if (!watch) return tell({ refusal: null, hold: false, results: null })
+    if (!watch) return this.#filter({ refusal: null, hold: false, results: null }, tell)
     void authenticate(watch.origin, watch.end(seconds), questions).then(({ field, results }) => {
       // nothing of it is ours any more when the client has gone meanwhile
       if (ended !== null && this.#ended === ended) this.#fill(Buffer.from(field, 'latin1'))
-      tell({ ...fateOfForged(results.dmarc, forged), results })
+      this.#filter({ ...fateOfForged(results.dmarc, forged), results }, tell)
     })
   }
 
   #fill(field: Buffer): void {
     if (this.inline) field.copy(this.inline)
-    else this.head = field
+    else this.patch = { octets: field.length, data: field }
+  }
+
+  #filter(checked: Checked, tell: (checked: Checked) => void): void {
+    const ended = this.#ended
+    const filters = this.#plan?.filters
+    if (checked.refusal || !ended || !filters) return tell(checked)
+    void examine(ended, filters, this).then(({ inline, patch, ...seen }) => {
+      if (this.#ended !== ended) return // the client has gone
+      if (inline && this.inline === null) ended.takeBack()
+      this.inline = inline
+      this.patch = patch
+      tell({ ...checked, ...seen })
+    })
   }
 
   /** What has ended was submitted, or its end was the end of it. */
   letGo(): void {
     const ended = this.#ended
     this.inline = null
-    this.head = null
+    this.patch = null
     this.#ended = null
     if (!ended) return
     ended.release()

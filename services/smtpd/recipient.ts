@@ -10,7 +10,16 @@ import { mustHaveCome } from './greylisting.ts'
 import { askAbout, mustAsk, payOwed, whyNotTo } from './screening.ts'
 import type { AskedRecipient, Effect, Fate, Moment, Phase, Setting, State, Step } from './state.ts'
 import { move } from './step.ts'
-import { answerAtOnce, answerLater, askFor, discarded, fateOf, type Paid, refusal } from './transaction.ts'
+import {
+  answerAtOnce,
+  answerLater,
+  askFor,
+  discarded,
+  fateOf,
+  isOpen,
+  type Paid,
+  refusal,
+} from './transaction.ts'
 
 interface Scene {
   setting: Setting
@@ -52,8 +61,8 @@ function route({ setting, state, now }: Scene, phase: AtMail, asked: AskedRecipi
   const known = now.knownAnswer({ address, mayRelay })
   if (known) {
     const fate: Fate = fateOf(asked, known, { mayRelay, isFull: now.isFull })
-    if (fate.reply.code === 250 && mustHaveCome(setting, state, asked))
-      return payOwed(setting, state, phase, answerLater(transaction, asked, fate).transaction)
+    const asksMore = isOpen(fate) && (setting.filtered || mustHaveCome(setting, state, asked))
+    if (asksMore) return payOwed(setting, state, phase, answerLater(transaction, asked, fate).transaction)
     const say = state.standing === 'asked' ? answerLater : answerAtOnce
     return answer(state, phase, say(transaction, asked, fate))
   }

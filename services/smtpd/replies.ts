@@ -47,6 +47,9 @@ export const replies = {
   backlogFull: defineReply(452, '4.3.1', 'Too much mail waits for that destination, try again later'),
   tooManyRecipients: defineReply(452, '4.5.3', 'Too many recipients in one transaction'),
 
+  filterDeferred: defineReply(451, '4.7.1', 'Not accepted now, try again later'),
+  filterLost: defineReply(451, '4.3.0', 'The message cannot be checked now, try again later'),
+
   // RFC 3207 section 4
   tlsBroken: defineReply(454, '4.7.0', 'TLS is not available now'),
 
@@ -109,6 +112,8 @@ export const replies = {
   foreignSender: defineReply(553, '5.7.1', 'That sender is not yours to use'),
   unknownParameter: defineReply(555, '5.5.4', 'Parameter not recognized'),
   notTrusted: defineReply(550, '5.7.0', 'You may not speak for others'),
+  filterRejected: defineReply(550, '5.7.1', 'Not accepted'),
+  filterMissing: defineReply(550, '5.3.0', 'The message cannot be checked'),
   relayDenied: defineReply(550, '5.7.1', 'Relaying denied'),
   // RFC 6376 section 6.3 has the words, RFC 7372 section 3.1 the enhanced codes of those below
   signatureUnknown: defineReply(451, '4.7.5', 'The DKIM key cannot be looked up now, try again later'),

@@ -9,6 +9,7 @@
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { isBeyondDoubt } from './access.ts'
+import { askFilters } from './consultation.ts'
 import { askWhetherKnown } from './greylisting.ts'
 import { replies, withReason } from './replies.ts'
 import type { Effect, Hello, Phase, Screening, Setting, Standing, State, Step, Transaction } from './state.ts'
@@ -62,8 +63,11 @@ export function payOwed(
 ): Step {
   if (state.standing === 'asked') return move(state, { ...phase, transaction: owing })
   const asked = askWhetherKnown(withStanding(owing, setting, state), setting, state)
-  const { transaction, effects } = pay(asked.transaction)
-  return move(state, { ...phase, transaction }, ...asked.effects, ...effects)
+  const shown = setting.filtered
+    ? askFilters(asked.transaction, phase.hello)
+    : { transaction: asked.transaction, effects: [] }
+  const { transaction, effects } = pay(shown.transaction)
+  return move(state, { ...phase, transaction }, ...asked.effects, ...shown.effects, ...effects)
 }
 
 function namesOf(signs: readonly Sign[]): string {

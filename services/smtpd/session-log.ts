@@ -4,7 +4,6 @@
  */
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
-import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Checked } from './authentication/authenticate.ts'
 import type { Effect, PhaseName, Setting, Standing, Told, Transaction } from './state.ts'
 import type { TlsFacts } from './tls-facts.ts'
@@ -20,10 +19,9 @@ export class SessionLog {
     this.#setting = setting
   }
 
-  #transaction(
-    { id, sender, recipients, size, forwarded }: Transaction,
-    { code, enhanced, text }: SmtpReply,
-  ): void {
+  #transaction({ transaction, reply, discarded }: Extract<Effect, { kind: 'ended' }>): void {
+    const { id, sender, recipients, size, forwarded } = transaction
+    const { code, enhanced, text } = reply
     const { session, client } = this.#setting
     const who = this.#user === undefined ? {} : { user: this.#user }
     const facts = {
@@ -36,6 +34,7 @@ export class SessionLog {
       size,
       ...(forwarded && { forwarded }),
     }
+    if (discarded) return this.#log.info(facts, 'discarded')
     if (code === 250) {
       this.#accepted++
       return this.#log.info(facts, 'accepted')
@@ -43,9 +42,19 @@ export class SessionLog {
     this.#log.info({ ...facts, code, enhanced, text }, 'not accepted')
   }
 
-  note(effect: Extract<Effect, { kind: 'ended' | 'turned-away' }>): void {
-    if (effect.kind === 'ended') this.#transaction(effect.transaction, effect.reply)
-    else this.#turnedAway(effect)
+  note(effect: Extract<Effect, { kind: 'ended' | 'turned-away' | 'ruled' | 'judged' }>): void {
+    switch (effect.kind) {
+      case 'ended':
+        return this.#transaction(effect)
+      case 'turned-away':
+        return this.#turnedAway(effect)
+      case 'ruled':
+        return this.#ruled(effect)
+      case 'judged':
+        return this.#judged(effect.standing)
+      default:
+        return effect satisfies never
+    }
   }
 
   #turnedAway({ address, sender, reply }: Extract<Effect, { kind: 'turned-away' }>): void {
@@ -54,7 +63,7 @@ export class SessionLog {
     this.#log.info({ session, client, sender, recipient: address, code, enhanced, text }, 'recipient refused')
   }
 
-  ruled({ address, sender, ruling }: Extract<Effect, { kind: 'ruled' }>): void {
+  #ruled({ address, sender, ruling }: Extract<Effect, { kind: 'ruled' }>): void {
     const { session, client } = this.#setting
     const { place, action, tags, redirect } = ruling
     const what = { action, rule: place, ...(tags.length > 0 && { tags }), ...(redirect && { redirect }) }
@@ -62,7 +71,7 @@ export class SessionLog {
     this.#log[severity]({ session, client, sender, recipient: address, ...what }, 'access rule')
   }
 
-  judged({ score, signs, verdict }: Standing): void {
+  #judged({ score, signs, verdict }: Standing): void {
     if (signs.length === 0) return
     const { session, client } = this.#setting
     const found = signs.map((one) => `${one.name} ${one.score}`)

@@ -27,8 +27,9 @@ export interface Setting {
   judge: Judge
   /** May send to zones that are not ours. */
   mayRelay: boolean
-  /** Who has logged in. */
+  /** Who has logged in, and by which mechanism. */
   user?: string
+  mechanism?: string
   /** How users log in; null: not at all. */
   auth: AuthSetting | null
   /** STARTTLS: not there, there, demanded before MAIL, or demanded while there is no certificate. */
@@ -62,6 +63,8 @@ export interface Setting {
   screening: Screening | null
   /** The access rules that concern this client. */
   access: readonly AccessRule[]
+  /** Filters are asked about recipients and content. */
+  filtered: boolean
 }
 
 export type Screening = Omit<ScreeningSlice, 'exempt'>

@@ -12,8 +12,9 @@ import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { address, MOST_OWED, proceed, withNamed } from './addressing.ts'
 import { giveUp, respond, verified } from './auth.ts'
 import { commandFor, commands } from './commands.ts'
+import { consulted } from './consultation.ts'
 import { greylisted } from './greylisting.ts'
-import { commit, handOver } from './handover.ts'
+import { commit, commitChanged, handOver } from './handover.ts'
 import { eachFate } from './lmtp.ts'
 import { begin, screened } from './opening.ts'
 import { accepted, chunkTaken, replies } from './replies.ts'
@@ -93,6 +94,7 @@ const NO_COMMANDS: ReadonlySet<Event['kind']> = new Set<Event['kind']>([
   'content',
   'chunk',
   'checked',
+  'consulted',
   'settled',
 ])
 
@@ -106,6 +108,8 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return screened(setting, state, event.answer)
     case 'greylisted':
       return state.phase.at === 'mail' ? greylisted(setting, state, state.phase, event) : stay(state)
+    case 'consulted':
+      return state.phase.at === 'mail' ? consulted(setting, state, state.phase, event) : stay(state)
     case 'content':
       return received(setting, state, event.verdict, now)
     case 'chunk':
@@ -232,13 +236,14 @@ function received(setting: Setting, state: State, verdict: Verdict, now: Moment)
 function checked(
   setting: Setting,
   state: State,
-  { refusal, hold }: Extract<Event, { kind: 'checked' }>,
+  { refusal, hold, change }: Extract<Event, { kind: 'checked' }>,
 ): Step {
   const { phase } = state
   if (phase.at !== 'check') return stay(state)
   if (refusal) return finish(state, phase, refusal)
   const { transaction } = phase
-  return commit(setting, state, hold ? { ...phase, transaction: { ...transaction, hold } } : phase)
+  const whole = hold ? { ...phase, transaction: { ...transaction, hold } } : phase
+  return change ? commitChanged(setting, state, whole, change) : commit(setting, state, whole)
 }
 
 function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answer']): Step {

@@ -86,6 +86,7 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
     requireSignature: slice.requireSignature,
     screening: isKnown ? null : slice.screening,
     access,
+    filtered: slice.filters.length > 0,
     grants: grantsOf(matches, client),
     assume: null,
   }

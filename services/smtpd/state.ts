@@ -10,6 +10,7 @@ import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Ruling } from './access.ts'
 import type { Doom, Framing } from './content.ts'
+import type { Revision } from './filter/draft.ts'
 import type { HeaderFault } from './header-bounds.ts'
 import type { Body, RcptParameters } from './parameters.ts'
 import type { Challenge, Check, Claim, Failure, Verdict as SaslVerdict } from './sasl-step.ts'
@@ -80,6 +81,8 @@ export interface Owed extends AskedRecipient {
   fate: Fate | null
   /** Whether it has come before: asked, or over. */
   greylist?: 'asked' | 'over'
+  /** What filters say of it: asked, or over. */
+  filter?: 'asked' | 'over'
 }
 
 export interface Transaction {
@@ -129,6 +132,8 @@ export interface Transaction {
   signed: boolean
   /** What becomes of it if it fails DMARC: the strictest of the zones decides. */
   forged: Forged
+  /** Why a filter wants it held. */
+  holdReason?: string
 }
 
 /** What became of a recipient that the header names. */
@@ -160,7 +165,7 @@ export type Phase =
   | { at: 'chunk'; hello: Hello; transaction: Transaction }
   /** The recipients that the header names are being looked up. */
   | ({ at: 'address'; hello: Hello; transaction: Transaction } & Addressing)
-  /** The content is there, its signatures are looked into. */
+  /** The content is there; its signatures are looked into, and filters look at it. */
   | { at: 'check'; hello: Hello; transaction: Transaction; size: number; fates: readonly NamedFate[] }
   | { at: 'commit'; hello: Hello; transaction: Transaction; fates: readonly NamedFate[] }
   /** XWHY: a recipient is being looked up. */
@@ -209,6 +214,13 @@ export type Verdict =
   | { kind: 'whole'; size: number; named?: Named }
   | { kind: HeaderFault | 'author-refused' | 'too-large' | 'queue-lost' }
 
+/** What filters have made of a message. */
+export interface Change {
+  /** Octets of the content. */
+  size: number
+  revision: Revision
+}
+
 export type Event =
   | { kind: 'opened'; answer: Answer<'session-open'> }
   /** No qmgr to ask. */
@@ -228,8 +240,10 @@ export type Event =
   | { kind: 'turned'; recipients: number | null }
   | { kind: 'verified'; verdict: SaslVerdict }
   | { kind: 'content'; verdict: Verdict }
-  /** The signatures were looked into; null: it may be sent. */
-  | { kind: 'checked'; refusal: SmtpReply | null; hold: boolean }
+  /** What filters say of a recipient; null: nothing against it. */
+  | { kind: 'consulted'; n: number; refusal: SmtpReply | null }
+  /** The content was looked into; refusal null: it may be sent. `change`: what filters have made of it. */
+  | { kind: 'checked'; refusal: SmtpReply | null; hold: boolean; change?: Change }
   /** A chunk that is not the last is there. `doom`: why the content will be refused. */
   | { kind: 'chunk'; octets: number; doom: Doom | null }
   /** null: qmgr went away; the message may or may not have been kept. */
@@ -253,6 +267,8 @@ export type Effect =
   | { kind: 'screen'; screening: string; helo: string | null }
   /** The client has a standing, for the log. */
   | { kind: 'judged'; standing: Standing }
+  /** Ask the filters about a recipient that would be accepted; `consulted` follows. */
+  | { kind: 'consult'; n: number; address: string; hello: Hello; transaction: Transaction }
   | { kind: 'secure' }
   /** Find out whether it is true; `verified` follows. */
   | { kind: 'verify'; claim: Claim }
@@ -270,7 +286,7 @@ export type Effect =
   | { kind: 'check'; transaction: Transaction }
   | { kind: 'submit'; envelope: Envelope; cutThrough: number; verdict: boolean }
   /** A transaction is over, for the log. */
-  | { kind: 'ended'; transaction: Transaction; reply: SmtpReply }
+  | { kind: 'ended'; transaction: Transaction; reply: SmtpReply; discarded?: boolean }
   /** A recipient was turned away, for the log. */
   | { kind: 'turned-away'; address: string; sender: string; reply: SmtpReply }
   /** The content is wanted still, after its end. */

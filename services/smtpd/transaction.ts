@@ -68,6 +68,11 @@ export function askFor(transaction: Transaction, asked: AskedRecipient): Transac
   return owe(transaction, { ...asked, n: transaction.asked, fate: null })
 }
 
+/** It would be accepted, and somebody get it. */
+export function isOpen({ reply, recipients }: Fate): boolean {
+  return reply.code === 250 && recipients.length > 0
+}
+
 /** A RCPT whose fate is known already: its reply still waits its turn. */
 export function answerAtOnce(transaction: Transaction, asked: AskedRecipient, fate: Fate): Paid {
   // where nobody waits this is all there is to do, and a long list comes here for nearly each of its recipients
@@ -211,8 +216,8 @@ export function pay(transaction: Transaction): Paid {
   let marks = transaction
   let { agreed, first, recipients, expanded, cutThrough, signed, forged, stands } = transaction
   let paid = 0
-  for (const { address, fate, greylist } of transaction.owed) {
-    if (!fate || greylist === 'asked') break
+  for (const { address, fate, greylist, filter } of transaction.owed) {
+    if (!fate || greylist === 'asked' || filter === 'asked') break
     paid++
     if (fate.reply.code !== 250) {
       effects.push(...turnAway(transaction.sender, address, fate.reply))
@@ -253,6 +258,7 @@ export function makeEnvelope(
     ...(envid !== undefined && { envid }),
     ...wishesOf(transaction, startedAt),
     ...(transaction.hold && { onHold: true }),
+    ...(transaction.holdReason !== undefined && { holdReason: transaction.holdReason }),
     receivedAt: startedAt,
     origin: {
       listener: setting.listener,

@@ -96,8 +96,8 @@ export const busMessages = {
     {
       envelope: envelopeShape,
       content: nullable(bytes),
-      /** Takes the place of as many octets at the beginning of content that was streamed. */
-      head: optional(bytes),
+      /** Takes the place of the first octets of streamed content; `envelope.size` is of what comes of it. */
+      patch: optional(struct({ octets: integer, data: bytes })),
       /** Deliver while the client waits, at most so many milliseconds; absent: queue first. */
       cutThrough: optional(integer),
       /** Beside cutThrough: the client is told what became of each recipient, so nobody has to be sent a report. */
@@ -121,6 +121,8 @@ export const busMessages = {
     /** The transaction's id on the way in, the attempt's id on the way out. */
     stream: integer,
     data: bytes,
+    /** Of the first chunk on the way in: room to keep in front, for a patch. */
+    room: optional(integer),
     last: optional(boolean),
   }),
   'content-credit': event(['qmgr', 'smtpc', 'lda'], ['smtpd', 'qmgr'], { stream: integer, octets: integer }),

@@ -48,6 +48,7 @@ export const fileBlock = {
     acl: many(acl, about),
     tls: many(section(o.tlsBlock), about),
     auth: many(section(o.authBlock), about),
+    filter: many(section(o.filterBlock), about),
     listener: many(section(o.listenerBlock), about),
     policy: many(section(o.policyBlock), about),
     access: many(section(o.accessBlock), about),

@@ -3,6 +3,8 @@
  */
 import type { BoundsSlice } from './bounds.ts'
 import type { AccessRuleSlice, ScreeningSlice } from './client-slices.ts'
+import type { FilterSlice } from './filter-slice.ts'
+import type { AuthSlice } from './login-slices.ts'
 
 /** An address match list, BIND's: the first element that matches decides; `negated` turns it into a no. */
 export interface AddressMatch {
@@ -21,31 +23,6 @@ export interface TlsContextSlice {
   /** Who signs the certificates of clients; null: they are not asked. */
   clientCa: string | null
   clientCertificate: 'optional' | 'required'
-}
-
-/** How tokens are judged. */
-export type OAuthSlice =
-  | { kind: 'jwks'; url: string; issuer: string; audience: string; scope: string | null; login: string }
-  | {
-      kind: 'introspection'
-      url: string
-      client: string | null
-      /** A file. */
-      secret: string | null
-      issuer: string | null
-      audience: string | null
-      scope: string | null
-      login: string
-    }
-
-export interface AuthSlice {
-  name: string
-  /** Who judges passwords: a file, or a socket. */
-  passwords: { kind: 'file' | 'dovecot' | 'saslauthd'; path: string } | null
-  certificates: boolean
-  oauth: OAuthSlice | null
-  /** Empty: all that there are. */
-  mechanisms: string[]
 }
 
 export type ListenerKind = 'mx' | 'submission' | 'local' | 'lmtp'
@@ -109,4 +86,6 @@ export interface ListenerSlice {
   screening: ScreeningSlice | null
   /** In order; none: everybody is as welcome as the rest says. */
   access: AccessRuleSlice[]
+  /** In the order in which they are asked. */
+  filters: FilterSlice[]
 }

@@ -10,6 +10,7 @@ import { resolve } from 'node:path'
 import { accessOf } from './access.ts'
 import { boundsOf } from './bounds.ts'
 import type { Facts } from './facts.ts'
+import { filtersOf } from './filters.ts'
 import { authOf, tlsOf } from './logins.ts'
 import { flatten, type MatchContext } from './match-list.ts'
 import { parseNetwork } from './network.ts'
@@ -123,6 +124,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       requireSignature: listener.values['require-signature'] === 'yes',
       screening,
       access,
+      filters: filtersOf(listener, context.config, context.problems),
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
       bounds,
       authenticate: listener.values.authenticate === 'yes',

@@ -2,10 +2,12 @@
  * `tls` and `auth` sections as listeners use them, and the rules between their options. Fails: problems, never
  * exceptions.
  */
+
+import type { AuthSlice, OAuthSlice } from './login-slices.ts'
 import type { authBlock, listenerBlock, tlsBlock } from './options.ts'
 import type { Problems } from './problem.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
-import type { AuthSlice, ListenerSlice, OAuthSlice, TlsContextSlice } from './slices.ts'
+import type { ListenerSlice, TlsContextSlice } from './slices.ts'
 import { suggestion } from './suggest.ts'
 
 type Listener = Section<typeof listenerBlock>

@@ -199,6 +199,10 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'smtpd'],
     only: ['mx'],
   }),
+  filters: one(t.braced(v.reference, 20), [], {
+    doc: 'The `filter` sections that are asked about recipients and content, in order.',
+    readers: ['mcp', 'smtpd'],
+  }),
   'bare-newline': maybe(t.oneOf('refuse', 'normalise'), {
     doc: 'A CR or LF alone in the content: refused with 550 5.6.11, or made CRLF.',
     usual: '`refuse`; `local`: `normalise`',

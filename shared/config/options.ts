@@ -7,6 +7,7 @@
  * way into a slice in `slice.ts`, and `config/options.md` written anew.
  */
 import * as clients from './options-clients.ts'
+import * as filter from './options-filter.ts'
 import * as load from './options-load.ts'
 import * as login from './options-login.ts'
 import * as mail from './options-mail.ts'
@@ -16,6 +17,7 @@ import * as work from './options-work.ts'
 import type { BlockType } from './section.ts'
 
 export * from './options-clients.ts'
+export * from './options-filter.ts'
 export * from './options-load.ts'
 export * from './options-login.ts'
 export * from './options-mail.ts'
@@ -28,6 +30,7 @@ export const allBlocks: readonly BlockType[] = [
   mail.optionsBlock,
   login.tlsBlock,
   login.authBlock,
+  filter.filterBlock,
   mail.listenerBlock,
   policy.policyBlock,
   clients.accessBlock,

@@ -4,6 +4,7 @@
  */
 import { checkAccess } from './access.ts'
 import type { Facts } from './facts.ts'
+import { checkFilter } from './filters.ts'
 import { checkAuth } from './logins.ts'
 import * as o from './options.ts'
 import type { Problems } from './problem.ts'
@@ -51,6 +52,7 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
   checkNames(config.screening, 'screening', problems)
   checkNames([...config.dnsbl, ...config.dnswl], 'list', problems)
   checkScreening(config, problems)
+  checkNames(config.filter, 'filter', problems)
   checkNames(config.server, 'server', problems)
   checkNames(config['retry-class'], 'retry-class', problems)
   checkNames(config.channel, 'channel', problems)
@@ -65,6 +67,7 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
     checkFile(section.values.key, placeOf(section, 'key'), facts, problems)
     checkFile(section.values['client-ca'], placeOf(section, 'client-ca'), facts, problems)
   }
+  for (const section of config.filter) checkFilter(section, problems)
   for (const section of config.auth) {
     checkAuth(section, problems)
     checkFile(section.values.passwords, placeOf(section, 'passwords'), facts, problems)

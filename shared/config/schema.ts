@@ -33,6 +33,7 @@ export interface Config {
   acl: NamedList[]
   tls: Section<typeof o.tlsBlock>[]
   auth: Section<typeof o.authBlock>[]
+  filter: Section<typeof o.filterBlock>[]
   listener: Section<typeof o.listenerBlock>[]
   policy: Section<typeof o.policyBlock>[]
   access: Section<typeof o.accessBlock>[]
@@ -78,6 +79,7 @@ const single = [
 const listed = [
   o.tlsBlock,
   o.authBlock,
+  o.filterBlock,
   o.listenerBlock,
   o.policyBlock,
   o.accessBlock,
@@ -143,6 +145,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     controls: whole(o.controlsBlock),
     tls: all(o.tlsBlock, raws('tls')),
     auth: all(o.authBlock, raws('auth')),
+    filter: all(o.filterBlock, raws('filter')),
     listener: all(o.listenerBlock, raws('listener')),
     policy: all(o.policyBlock, raws('policy')),
     access: all(o.accessBlock, raws('access')),

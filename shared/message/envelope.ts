@@ -69,6 +69,8 @@ export const envelopeShape = struct({
   holdUntil: optional(integer),
   /** It waits, whole, until an administrator releases it. */
   onHold: optional(boolean),
+  /** Why, where a filter wants that. */
+  holdReason: optional(string),
   deliverBy: optional(deliverByShape),
   /** MT-PRIORITY of MAIL (RFC 6710), -9 to 9; absent: 0. */
   priority: optional(integer),

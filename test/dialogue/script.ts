@@ -9,7 +9,8 @@
  *   S: (close)               the server ends the connection
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import type { AuthSlice, ListenerSlice } from '../../shared/config/slices.ts'
+import type { AuthSlice } from '../../shared/config/login-slices.ts'
+import type { ListenerSlice } from '../../shared/config/slices.ts'
 import { STAGE_PASSWORDS, stageBounds } from '../system/smtpd-stage.ts'
 
 export type Turn = { who: 'client'; octets: Buffer } | { who: 'server'; lines: string[] }

@@ -42,6 +42,6 @@ fi
 
 cat >"$folder/env.sh" <<END
 export PATH="$folder/usr/sbin:$folder/usr/bin:\$PATH:/usr/sbin"
-export LD_LIBRARY_PATH="$folder/usr/lib/postfix:$folder/usr/lib/$(dpkg --print-architecture | sed s/amd64/x86_64/)-linux-gnu\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
+export LD_LIBRARY_PATH="$folder/usr/lib/postfix:$folder/usr/lib/$(dpkg --print-architecture | sed s/amd64/x86_64/)-linux-gnu:$folder/usr/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 END
 echo "$*" >"$folder/packages"

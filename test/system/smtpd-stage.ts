@@ -96,6 +96,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     requireSignature: false,
     screening: null,
     access: [],
+    filters: [],
     ...change,
   }
 }

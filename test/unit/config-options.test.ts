@@ -31,7 +31,7 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   auth: (inside) =>
     `listener "x" { type submission; port 26; tls "t"; auth "x"; }; auth "x" { ${inside} }; ${tls} ${others}`,
   listener: (inside) =>
-    `listener "x" { ${inside} }; screening "s" { }; access "s" { rule sender "<>" accept; }; auth "a" { passwords "/p"; }; ${tls} ${others}`,
+    `listener "x" { ${inside} }; screening "s" { }; access "s" { rule sender "<>" accept; }; filter "f" { milter "/f"; }; auth "a" { passwords "/p"; }; ${tls} ${others}`,
   access: (inside) => `listener "x" { port 25; access "x"; }; access "x" { ${inside} }; ${zone}`,
   screening: (inside) =>
     `listener "x" { port 25; screening "x"; }; screening "x" { ${inside} }; ${lists} ${zone}`,
@@ -41,6 +41,8 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
     `listener "x" { port 25; screening "x"; }; screening "x" { }; dnsbl "bl.example" { ${inside} }; ${zone}`,
   dnswl: (inside) =>
     `listener "x" { port 25; screening "x"; }; screening "x" { }; dnswl "wl.example" { ${inside} }; ${zone}`,
+  filter: (inside) =>
+    `listener "x" { type mx; port 26; filters { "x"; }; }; filter "x" { ${inside} }; ${others}`,
   policy: (inside) => `policy "x" { ${inside} }; ${others}`,
   zone: (inside) => `zone "x.example" { ${inside} }; ${others}`,
   server: (inside) => `server "x" { ${inside} }; ${others}`,
@@ -88,6 +90,12 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'auth oauth-scope': [jwks, `${jwks} oauth-scope "mail";`],
   'auth oauth-login': [jwks, `${jwks} oauth-login "sub";`],
   'auth mechanisms': ['passwords "/p";', 'passwords "/p"; mechanisms PLAIN;'],
+  'filter milter': ['milter "/f";', 'milter 127.0.0.1 port 11332;'],
+  'filter on-failure': ['milter "/f";', 'milter "/f"; on-failure accept;'],
+  'filter connect-timeout': ['milter "/f";', 'milter "/f"; connect-timeout 1s;'],
+  'filter timeout': ['milter "/f";', 'milter "/f"; timeout 1s;'],
+  'filter content-timeout': ['milter "/f";', 'milter "/f"; content-timeout 1s;'],
+  'listener filters': ['type mx; port 26;', 'type mx; port 26; filters { "f"; };'],
   'listener sni': ['type mx; port 26; tls "t";', 'type mx; port 26; tls "t"; sni "t";'],
   'listener auth': [`${user}`, `${user} auth "a";`],
   'listener auth-without-tls': [`${user} auth "a";`, `${user} auth "a"; auth-without-tls yes;`],

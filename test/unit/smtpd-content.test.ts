@@ -42,6 +42,7 @@ function open(change: Partial<ContentPlan> = {}): { content: Content; outlet: Ou
     submission: null,
     watch: null,
     authentication: null,
+    filters: null,
     ...change,
   }
   return { content: new Content(plan, outlet), outlet }

@@ -41,6 +41,7 @@ const setting: Setting = {
   access: [],
   grants: { vrfy: false, expn: false, etrn: false, xforward: false },
   assume: null,
+  filtered: false,
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }
 const found = (address: string): Answer<'resolve'> => ({

@@ -9,7 +9,7 @@ import type { SmtpReply } from '../../../shared/smtp/reply.ts'
 import { replies } from '../replies.ts'
 import type { AskText, Texts } from '../signature/judge.ts'
 import { isSignedBy, readKey } from '../signature/key.ts'
-import type { Forged } from '../state.ts'
+import type { Change, Forged } from '../state.ts'
 import { judgeDmarc } from './dmarc.ts'
 import { type DkimResult, type DkimVerdict, type Results, render } from './results.ts'
 import { type Claims, identityOf, type Origin, type SignatureClaim, verdictOf } from './watch.ts'
@@ -29,6 +29,8 @@ export interface Checked {
   hold: boolean
   /** Null: nobody wanted to know. */
   results: Results | null
+  /** What filters have made of it. */
+  change?: Change
 }
 
 /** @param forged what the zones want, beyond which the author's domain is not gone. */

@@ -1,0 +1,13 @@
+/** What smtpd is told of a filter. All times are milliseconds. */
+export type FilterAddress = { kind: 'unix'; path: string } | { kind: 'tcp'; host: string; port: number }
+
+export interface FilterSlice {
+  name: string
+  by: { kind: 'milter'; address: FilterAddress }
+  /** What becomes of a message while the filter cannot be asked. */
+  onFailure: 'accept' | 'tempfail' | 'reject'
+  connectTimeout: number
+  /** For each answer, and for the one to the end of the content. */
+  timeout: number
+  contentTimeout: number
+}
