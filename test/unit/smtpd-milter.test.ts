@@ -99,6 +99,10 @@ test('what a milter agrees to holds', () => {
   const atEnd = say(few, { kind: 'end', facts }).state
   assert.throws(() => hear(atEnd, { kind: 'change', change: { kind: 'hold', reason: '' } }), /had not asked/)
   assert.throws(() => hear(few, { kind: 'continue' }), /nobody waits/)
+  let all = say(openConversation(terms), { kind: 'end', facts }).state
+  const piece = { kind: 'change', change: { kind: 'body', octets: Buffer.alloc(1 << 20) } } as const
+  for (let n = 0; n < 16; n++) all = hear(all, piece).state
+  assert.throws(() => hear(all, piece), /too large a body/)
   const atMail = say(openConversation(terms), { kind: 'mail', facts }).state
   assert.throws(
     () => hear(atMail, { kind: 'change', change: { kind: 'hold', reason: '' } }),

@@ -30,19 +30,23 @@ export interface MilterState {
   skipsBody: boolean
   /** Of this message; grows until its end is answered. */
   changes: Change[]
+  /** Of a new body, so far. */
+  bodyOctets: number
 }
 
 const OLDEST_VERSION = 2
 const FIRST_WITH_DATA = 4
 /** Nobody changes so much; memory is ours. */
 const MOST_CHANGES = 20_000
+/** Of a new body: what may travel within a frame. */
+const MOST_BODY = 16 << 20
 
 export function openConversation(terms: Terms): MilterState {
   if (terms.version < OLDEST_VERSION || terms.version > VERSION)
     throw new FilterTrouble(`it speaks version ${terms.version}`)
   if ((terms.actions & ~ALL_ACTIONS) !== 0 || (terms.steps & ~ALL_STEPS) !== 0)
     throw new FilterTrouble('it wants what was not offered')
-  return { terms, owed: null, skipsBody: false, changes: [] }
+  return { terms, owed: null, skipsBody: false, changes: [], bodyOctets: 0 }
 }
 
 export interface Said {
@@ -77,7 +81,7 @@ const silent: Readonly<Record<Stage, number>> = {
 
 export function say(state: MilterState, command: Command): Said {
   const { kind } = command
-  const begins = kind === 'mail' ? { ...state, skipsBody: false, changes: [] } : state
+  const begins = kind === 'mail' ? { ...state, skipsBody: false, changes: [], bodyOctets: 0 } : state
   if (!wants(begins, kind)) return { state: begins, packets: [], waits: false }
   const { terms } = begins
   const macros = renderMacros(command, terms.macros.get(macroStages.indexOf(kind)))
@@ -142,10 +146,12 @@ function change(state: MilterState, one: Change): MilterState {
   if (state.owed !== 'end') throw new FilterTrouble(`a change (${one.kind}) before the end`)
   if ((state.terms.actions & allowedBy[one.kind]) === 0)
     throw new FilterTrouble(`a change (${one.kind}) that it had not asked for`)
-  if (one.kind !== 'body' && state.changes.length >= MOST_CHANGES) throw new FilterTrouble('too many changes')
+  if (state.changes.length >= MOST_CHANGES) throw new FilterTrouble('too many changes')
+  const bodyOctets = state.bodyOctets + (one.kind === 'body' ? one.octets.length : 0)
+  if (bodyOctets > MOST_BODY) throw new FilterTrouble('too large a body')
   // in place: a list that is copied for each piece of a body would cost its square
   state.changes.push(one)
-  return state
+  return { ...state, bodyOctets }
 }
 
 /** The changes as they are to be made: a milter that does not speak of the space behind the colon means one. */
