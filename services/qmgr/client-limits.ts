@@ -48,8 +48,9 @@ export type Amounts = Readonly<Record<Measure, number>>
 
 /** What a message is measured by. */
 export const OF_MAIL: ReadonlySet<Measure> = new Set(['messages', 'recipients', 'octets'])
-const EVERYTHING: ReadonlySet<Measure> = new Set([...OF_MAIL, 'connections'])
-const ONE_CONNECTION: Amounts = { connections: 1, messages: 0, recipients: 0, octets: 0 }
+const EVERYTHING: ReadonlySet<Measure> = new Set([...OF_MAIL, 'connections', 'refusals'])
+export const NO_AMOUNTS: Amounts = { connections: 0, messages: 0, recipients: 0, octets: 0, refusals: 0 }
+const ONE_CONNECTION: Amounts = { ...NO_AMOUNTS, connections: 1 }
 
 export class ClientLimits {
   readonly #policy: () => LimitsSlice

@@ -12,7 +12,7 @@ import type { Peer } from '../../shared/bus/peer.ts'
 import type { QmgrSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
-import { type Account, ClientLimits, OF_MAIL, type Overrun, type Scope } from './client-limits.ts'
+import { type Account, ClientLimits, NO_AMOUNTS, OF_MAIL, type Overrun, type Scope } from './client-limits.ts'
 import type { Load } from './load.ts'
 import { times } from './readings.ts'
 
@@ -100,9 +100,10 @@ export class Sessions {
     })
   }
 
-  close({ session: id }: Payload<'session-close'>): void {
+  close({ session: id, refusals = 0 }: Payload<'session-close'>): void {
     const session = this.#sessions.get(id)
     if (!session) return
+    if (refusals > 0) this.#limits.charge(session.accounts, { ...NO_AMOUNTS, refusals }, this.#options.now())
     this.#leave(session)
     this.#release()
   }
@@ -135,7 +136,7 @@ export class Sessions {
       const refusal = { code: 450, enhanced: '4.7.1', text: this.#tell(before), host: '' }
       return { refusal, brake: before.until ?? 0 }
     }
-    const amounts = { connections: 0, messages: 1, recipients: recipients.length, octets: size }
+    const amounts = { connections: 0, messages: 1, recipients: recipients.length, octets: size, refusals: 0 }
     this.#limits.charge(accounts, amounts, now)
     return { refusal: null, brake: this.#limits.overrun(accounts, OF_MAIL, now)?.until ?? 0 }
   }

@@ -113,7 +113,7 @@ export class Connection extends SMTPConnection implements Owner {
 
   /** Who spoke until now is another client: it comes in anew. */
   #assume({ setting, allowed, told }: Extract<Effect, { kind: 'assume' }>): void {
-    if (this.#opened) this.#bus.closeSession(this.#setting.session)
+    if (this.#opened) this.#bus.closeSession(this.#setting.session, this.#log.takeRefusals())
     this.#setting = setting
     this.#log.assume(setting, told)
     if (allowed) return this.#open()
@@ -197,7 +197,7 @@ export class Connection extends SMTPConnection implements Owner {
   #leave(): void {
     this.#filters?.close()
     this.#log.closed(this.#state.tls)
-    if (this.#opened) this.#bus.closeSession(this.#setting.session)
+    if (this.#opened) this.#bus.closeSession(this.#setting.session, this.#log.takeRefusals())
     this.#options.listener.forget(this)
   }
 

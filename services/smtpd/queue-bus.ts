@@ -112,8 +112,9 @@ export class QueueBus implements Moment, Outlet {
     this.#qmgr.send('login-over', who)
   }
 
-  closeSession(session: string): void {
-    this.#qmgr.send('session-close', { session })
+  /** @param refusals recipients that got a 5xx. */
+  closeSession(session: string, refusals: number): void {
+    this.#qmgr.send('session-close', refusals > 0 ? { session, refusals } : { session })
   }
 
   resolve(question: Payload<'resolve'>, answered: (answer: Answer<'resolve'> | null) => void): void {

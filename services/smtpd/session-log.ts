@@ -12,6 +12,7 @@ export class SessionLog {
   readonly #log: Log
   #setting: Setting
   #accepted = 0
+  #refusals = 0
   #user: string | undefined
 
   constructor(log: Log, setting: Setting) {
@@ -60,6 +61,7 @@ export class SessionLog {
   #turnedAway({ address, sender, reply }: Extract<Effect, { kind: 'turned-away' }>): void {
     const { session, client } = this.#setting
     const { code, enhanced, text } = reply
+    if (code >= 500) this.#refusals++
     this.#log.info({ session, client, sender, recipient: address, code, enhanced, text }, 'recipient refused')
   }
 
@@ -84,6 +86,13 @@ export class SessionLog {
     this.#setting = setting
     if (told['LOGIN'] !== undefined) this.#user = told['LOGIN']
     this.#log.info({ session, by: client, client: setting.client, told }, 'speaks for another')
+  }
+
+  /** Recipients that got a 5xx since this was asked the last time. */
+  takeRefusals(): number {
+    const refusals = this.#refusals
+    this.#refusals = 0
+    return refusals
   }
 
   moved(from: PhaseName, to: PhaseName): void {

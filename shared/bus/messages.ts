@@ -68,7 +68,8 @@ export const busMessages = {
     union({ go: {}, refused: { reply: replyShape } }),
     300 * SECOND,
   ),
-  'session-close': event(['smtpd'], ['qmgr'], { session: string }),
+  /** refusals: recipients that got a 5xx. */
+  'session-close': event(['smtpd'], ['qmgr'], { session: string, refusals: optional(integer) }),
   /** Before a login is checked. It counts as failed until `login-over`; braked: too many were, until then. */
   'login-try': request(
     ['smtpd'],

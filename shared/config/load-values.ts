@@ -88,6 +88,7 @@ const syntaxOf: Readonly<Record<Measure, string>> = {
   connections: 'NUMBER[/TIME]',
   messages: 'NUMBER/TIME',
   recipients: 'NUMBER/TIME',
+  refusals: 'NUMBER/TIME',
   octets: 'SIZE/TIME',
 }
 

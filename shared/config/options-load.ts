@@ -72,14 +72,14 @@ export const throttleBlock = block(
 export const limitsBlock = block(
   'limits',
   null,
-  'What one client may do: `connections` at one time or, with a time, new ones in it; `messages`, `recipients` and `octets` in a time. Who is above gets 421 4.7.0 when connecting and 450 4.7.1 for a message. The message that reaches a limit passes whole.',
+  'What one client may do: `connections` at one time or, with a time, new ones in it; `messages`, `recipients` and `octets` in a time; `refusals`: recipients that got 5xx, told when a session ends, against those who try names. Who is above gets 421 4.7.0 when connecting and 450 4.7.1 for a message. The message that reaches a limit passes whole.',
   {
-    client: many(quotas('connections', 'messages', 'recipients', 'octets'), {
+    client: many(quotas('connections', 'messages', 'recipients', 'octets', 'refusals'), {
       doc: 'One address.',
       usual: '`connections 50`',
       readers: ['qmgr'],
     }),
-    network: many(quotas('connections', 'messages', 'recipients', 'octets'), {
+    network: many(quotas('connections', 'messages', 'recipients', 'octets', 'refusals'), {
       doc: 'All addresses of a /24, or a /64 of IPv6, together.',
       readers: ['qmgr'],
     }),

@@ -68,7 +68,7 @@ export interface RetryClassSlice {
 
 /** So much in a time; `period` null: connections at one time. */
 export interface Quota {
-  measure: 'connections' | 'messages' | 'recipients' | 'octets'
+  measure: 'connections' | 'messages' | 'recipients' | 'octets' | 'refusals'
   count: number
   period: number | null
 }

@@ -151,3 +151,16 @@ test('local programs, by uid: sendmail keeps what is refused for later', { timeo
   await limit('uid messages 3/1h;')
   assert.equal(await send(), 0)
 })
+
+test('who tries names is sent away, and its neighbour is not', { timeout }, async () => {
+  await limit('client refusals 5/1h;')
+  const { client } = await visit('127.0.9.1')
+  await client.say('MAIL FROM:<x@client.example>')
+  for (let n = 0; n < 5; n++)
+    assert.equal((await client.say(`RCPT TO:<name${n}@local.example>`)).enhanced, '5.1.1')
+  assert.equal((await client.say(`RCPT TO:<${ANNA}>`)).code, 250, 'a session is not cut off for it')
+  await client.quit()
+  await until('the next session to be refused', async () => (await greetingOf('127.0.9.1')) === '421 4.7.0')
+  assert.equal(await greetingOf('127.0.9.2'), '220')
+  await posthorn.logged(/"client":"127\.0\.9\.1","measure":"refusals"/)
+})

@@ -21,7 +21,7 @@ const per = (measure: Quota['measure'], count: number, period: number | null = H
 const limits = (change: Partial<LimitsSlice>): LimitsSlice => {
   return { ...usualLoad.limits, client: [], ...change }
 }
-const amounts = { connections: 0, messages: 1, recipients: 3, octets: 100 }
+const amounts = { connections: 0, messages: 1, recipients: 3, octets: 100, refusals: 0 }
 
 describe('limits of clients', { timeout }, () => {
   it('knows accounts by address, network, uid and user, where they are limited and not exempt', () => {
