@@ -32,7 +32,10 @@ before(async () => {
       mx: 'address 127.0.0.77; port 25;',
       processes: `${users.join(' ')} group "${GROUP}"; restart-delay 20ms; restart-budget 100;`,
       mailboxes: `carol:${MAILBOX_UID}:${MAILBOX_UID}:${home}\n`,
-      more: 'listener "submission" { address 127.0.0.77; port 587; };',
+      more: `
+        listener "submission" { address 127.0.0.77; port 587; };
+        listener "grey" { type mx; address 127.0.0.77; port 26; screening "all"; };
+        screening "all" { greylist-score 0; exempt { none; }; };`,
     }),
   )
   mcp = await startMcp(world, [], closedInstallation(world))
@@ -165,6 +168,19 @@ test('every worker may die, and no connection is refused meanwhile', { timeout, 
   }
   const client = await openSession(join(world.run, 'submit.sock'))
   await client.quit()
+})
+
+test('the resolver alone owns what greylisting remembers', { timeout, skip }, async () => {
+  const client = await connectTo(26, { host: '127.0.0.77' })
+  assert.equal((await client.reply()).code, 220)
+  await client.say('EHLO client.example')
+  await client.say('MAIL FROM:<x@client.example>')
+  assert.equal((await client.say('RCPT TO:<carol@local.example>')).code, 450)
+  await client.quit()
+  const directory = join(world.directory, 'data', 'greylist')
+  const { uid } = accountOf(USERS.resolver)
+  for (const path of [directory, join(directory, 'greylist.db')]) assert.equal(statSync(path).uid, uid)
+  assert.equal(statSync(directory).mode & 0o777, 0o700)
 })
 
 test('the end is clean', { timeout, skip }, async () => {
