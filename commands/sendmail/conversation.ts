@@ -7,9 +7,11 @@
  * only when no recipient was put off: what ends with 75 was sent to nobody, so that trying again doubles nothing.
  * Recipients refused for good are named, the others get the message.
  */
+import type { TlsDemand } from '../../shared/message/envelope.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { type Addressed, addressedBy, failedIn, type HeaderSource, moreOf } from './addressed.ts'
 import { type ExitCode, exitCodeOf, exitCodes, replyLine } from './exit-code.ts'
+import { isBeyond, tlsParameter } from './tls-demand.ts'
 import { type RefusedRecipient as Failure, refusedIn, secondsToAsk } from './verdict.ts'
 import { explained, type Question, questionsOf } from './why.ts'
 
@@ -40,6 +42,8 @@ export interface Job {
   account: string | null
   /** -G: the header is to stay as it is, which the server does for trusted users. */
   asIs: boolean
+  /** How it leaves the server; a provider's server is always verified. */
+  tlsDemand: TlsDemand | null
 }
 
 export interface Verdict {
@@ -172,6 +176,9 @@ function startEnvelope(job: Job, reply: SmtpReply): Step {
   if (wrong) return done({ exit: exitCodes.data, lines: [wrong], again: false })
   if (to.recipients.length === 0 && !to.byHeader)
     return done({ exit: exitCodes.usage, lines: ['no recipients are left'], again: false })
+  // our agent never speaks to a provider in clear
+  if (!job.lmtp && isBeyond(job.tlsDemand, offers.has('XTLS')))
+    return done({ exit: exitCodes.unavailable, lines: ['the server takes no demand for TLS'], again: false })
   const commands = [
     mailCommand(job, to, offers),
     ...to.recipients.map((recipient) => rcptCommand(job, offers, recipient)),
@@ -225,8 +232,9 @@ function mailCommand(job: Job, to: Addressed, offers: ReadonlyMap<string, string
   if (seconds) parameters.push(`VERDICT=${seconds}`)
   if (to.byHeader) parameters.push('RCPTHDR')
   if (offers.has('XASIS') && job.asIs) parameters.push('XASIS')
+  parameters.push(tlsParameter(job.tlsDemand, offers.has('XTLS')))
   if (job.account !== null) parameters.push(`XACCOUNT=${xtext(job.account)}`)
-  return parameters.join(' ')
+  return parameters.filter(Boolean).join(' ')
 }
 
 function rcptCommand(job: Job, offers: ReadonlyMap<string, string>, recipient: string): string {

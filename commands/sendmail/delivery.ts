@@ -17,6 +17,7 @@ import { renderHeader } from './outgoing-header.ts'
 import { writeToSandbox } from './sandbox.ts'
 import { handOver, type Way } from './session.ts'
 import { type End, Stop } from './stop.ts'
+import { tlsDemandOf } from './tls-demand.ts'
 import { senderOfEnvelopeLines } from './uucp.ts'
 import { directionOf } from './way.ts'
 
@@ -48,6 +49,7 @@ export async function deliver(options: Options, uucp: boolean): Promise<End> {
     ...jobFor(options, sender, recipients),
     header: options.fromHeader ? { given: [...new Set(given)], named, size: sizeWith(asked) } : null,
     size: sizeWith(header),
+    tlsDemand: tlsDemandOf(process.env),
     eightBit: !whole || isEightBit(asked) || isEightBit(body),
   }
   const direction = directionOf(options, process.env)
@@ -93,6 +95,7 @@ function jobFor(options: Options, sender: string, recipients: readonly string[])
     size: null,
     eightBit: false,
     verify: false,
+    tlsDemand: null,
     wait: wait ? { patience } : null,
   }
 }

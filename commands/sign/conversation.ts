@@ -6,7 +6,9 @@
  * `fatesAfter` what a broken connection leaves: once the last dot may have been sent, those who were taken are in
  * doubt (RFC 1047). MAIL and RCPT leave together where the server pipelines (RFC 2920).
  */
+import type { TlsDemand } from '../../shared/message/envelope.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { isBeyond, tlsParameter } from '../sendmail/tls-demand.ts'
 
 export interface Envelope {
   sender: string
@@ -14,6 +16,8 @@ export interface Envelope {
   /** Octets as they leave. */
   size: number
   eightBit: boolean
+  /** Of the server, for its own way out. */
+  tlsDemand: TlsDemand | null
 }
 
 /** doubt: it may have been accepted, nobody knows. */
@@ -97,12 +101,17 @@ function startEnvelope(envelope: Envelope, reply: SmtpReply): Step {
     return end(
       all(envelope, { code: 550, enhanced: '5.6.7', text: 'the server takes no addresses beyond ASCII' }),
     )
+  if (isBeyond(envelope.tlsDemand, offers.has('XTLS')))
+    return end(all(envelope, { code: 550, enhanced: '5.7.4', text: 'the server takes no demand for TLS' }))
   const mail = [
     `MAIL FROM:<${envelope.sender}>`,
     ...(offers.has('SIZE') ? [`SIZE=${envelope.size}`] : []),
     ...(offers.has('8BITMIME') && envelope.eightBit ? ['BODY=8BITMIME'] : []),
     ...(utf8 ? ['SMTPUTF8'] : []),
-  ].join(' ')
+    tlsParameter(envelope.tlsDemand, offers.has('XTLS')),
+  ]
+    .filter(Boolean)
+    .join(' ')
   const commands = [mail, ...envelope.recipients.map((recipient) => `RCPT TO:<${recipient}>`)]
   const sent = offers.has('PIPELINING') ? commands.length : 1
   return {

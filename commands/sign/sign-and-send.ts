@@ -17,6 +17,7 @@ import { parseMailbox } from '../../shared/smtp/address.ts'
 import { exitCodeOf, exitCodes, replyLine } from '../sendmail/exit-code.ts'
 import { contentOf, isEightBit, readMessage, standardInput } from '../sendmail/message.ts'
 import { type End, endOf, Stop } from '../sendmail/stop.ts'
+import { tlsDemandOf } from '../sendmail/tls-demand.ts'
 import type { Fates } from './conversation.ts'
 import { DkimSigner } from './dkim-signer.ts'
 import { importConfig } from './gosendmail-config.ts'
@@ -63,6 +64,7 @@ async function deliver(options: Options): Promise<End> {
   const handed = await readWhole(options)
   const recipients = recipientsOf(options, handed.fields)
   const sender = senderOf(options, handed.fields)
+  const tlsDemand = tlsDemandOf(process.env)
   const config = configOf(options, sender)
   const messageId = `<${randomBytes(16).toString('hex')}@${config.domain}>`
   const fresh: Entry = { version: 1, messageId, now: Date.now(), recipients: {} }
@@ -81,6 +83,7 @@ async function deliver(options: Options): Promise<End> {
       content,
       size: sizeOf(content),
       eightBit: isEight(content),
+      tlsDemand,
     }
     const terms = { timeout: config.timeout, beforeLast: (who: readonly string[]) => journal.doubt(who) }
     const fates = await send(config.send, load, terms)

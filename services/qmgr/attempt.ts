@@ -51,6 +51,7 @@ export function payloadOf(
     ...(envelope.deliverBy && { deliverBy: envelope.deliverBy }),
     ...(envelope.priority && { priority: envelope.priority }),
     ...(envelope.requireTls && { requireTls: true }),
+    ...(envelope.tlsDemand && { tlsDemand: envelope.tlsDemand }),
     route: task.route,
     ...(terms && { terms }),
     content,

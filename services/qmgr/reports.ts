@@ -103,6 +103,7 @@ function reportEnvelope(id: number, about: Envelope, content: Uint8Array, now: n
     // RFC 6531 section 3.4: what follows the header needs no more than 8BITMIME
     // RFC 8689 section 5: a report is as worthy of protection as what it tells of
     ...(about.requireTls && { requireTls: true }),
+    ...(about.tlsDemand && about.tlsDemand !== 'none' && { tlsDemand: about.tlsDemand }),
     smtputf8: !/^[\x20-\x7e]*$/.test(to),
     receivedAt: now,
     origin: { listener: 'dsn', session: '', client: '' },

@@ -31,6 +31,7 @@ const steps: readonly Step[] = [
   `),
   askable,
   wordy,
+  demanding,
 ]
 
 export const SCHEMA_VERSION = steps.length
@@ -90,6 +91,9 @@ function askable(database: Database.Database): void {
 
 /** Envelopes may hold what an older Posthorn would not read: times, priority, TLS. Older ones are as they were. */
 function wordy(): void {}
+
+/** The same once more: what the sender demands of TLS. */
+function demanding(): void {}
 
 /** Envelopes know who submitted a message here; rows did not. What cannot be read stays nobody's. */
 function nameOwners(database: Database.Database): void {

@@ -95,7 +95,9 @@ export class Attempt implements Tenant {
 
   get #key(): string {
     const { protocol, destination } = this.#route
-    const key = `${protocol}${this.#requireTls ? ' requiretls' : ''} ${destination}`
+    const { tlsDemand } = this.#delivery
+    const kind = `${this.#requireTls ? ' requiretls' : ''}${tlsDemand ? ` ${tlsDemand}` : ''}`
+    const key = `${protocol}${kind} ${destination}`
     return this.#way === STRAIGHT ? key : `${key} ${JSON.stringify(this.#way)}`
   }
 
@@ -123,7 +125,12 @@ export class Attempt implements Tenant {
     this.#dial = new Dial(
       target,
       this.#pool.slice,
-      { lmtp: this.#lmtp, requireTls: this.#requireTls, way: this.#way },
+      {
+        lmtp: this.#lmtp,
+        requireTls: this.#requireTls,
+        tls: this.#delivery.tlsDemand ?? null,
+        way: this.#way,
+      },
       (dialled) => this.#dialled(dialled),
     )
   }

@@ -10,18 +10,20 @@
  * words for what became of the connection. TLS is opportunistic (RFC 3207, RFC 7435): certificates are not
  * verified, a refused STARTTLS goes on in clear, a handshake that fails is tried once more in clear. Not so for a
  * message with REQUIRETLS (RFC 8689 section 4.2.1): never in clear, the certificate verified and for the host's name,
- * the host offering REQUIRETLS; any other host is refused with 5.7.30. Nor where the config gives us a certificate to show.
+ * the host offering REQUIRETLS; any other host is refused with 5.7.30. Nor where the config gives us a certificate to show, nor where the sender demands TLS: see `demand.ts`.
  */
 import { connect, isIP, type Socket } from 'node:net'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
+import type { TlsDemand } from '../../shared/message/envelope.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
 import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 import { NO_REQUIRETLS, own } from '../../shared/smtp-client/commands.ts'
 import { NO_OFFERS, type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
+import { demandsTls, handshakeFailed, whyUnmet } from './demand.ts'
 import type { Target } from './hosts.ts'
 import { goThrough } from './proxy.ts'
-import { contextFor, describeTls, isVerified } from './trust.ts'
+import { contextFor, describeTls, isVerified, securedBy } from './trust.ts'
 import type { Way } from './way.ts'
 
 export interface Session {
@@ -60,6 +62,8 @@ export interface Demands {
   lmtp: boolean
   /** RFC 8689: TLS that is verified, and a host that offers REQUIRETLS. */
   requireTls: boolean
+  /** The sender's demand. What else asks for TLS is not weakened by `none`. */
+  tls: TlsDemand | null
   /** A certificate of ours is never passed over for a session in clear. */
   way: Way
 }
@@ -82,7 +86,7 @@ export class Dial {
     this.#slice = slice
     this.#demands = demands
     this.#answer = answer
-    this.#clear = slice.tls === 'none' && !this.#neverClear
+    this.#clear = (slice.tls === 'none' || demands.tls === 'none') && !this.#neverClear
     this.#connect()
   }
 
@@ -92,7 +96,8 @@ export class Dial {
   }
 
   get #neverClear(): boolean {
-    return this.#demands.requireTls || this.#demands.way.identity !== null
+    const { requireTls, tls, way } = this.#demands
+    return requireTls || demandsTls(tls) || way.identity !== null
   }
 
   #connect(): void {
@@ -116,7 +121,8 @@ export class Dial {
   #startEngine(socket: Socket): void {
     const { name } = this.#target
     const { requireTls, way } = this.#demands
-    const tls = this.#clear ? null : contextFor(way.identity, requireTls, this.#slice.caFile)
+    const verified = requireTls || this.#demands.tls === 'verified'
+    const tls = this.#clear ? null : contextFor(way.identity, verified, this.#slice.caFile)
     if (tls instanceof Error) return this.#broken(tls)
     const engine = new SMTPConnection({
       connection: socket,
@@ -163,7 +169,10 @@ export class Dial {
     if (!socket || engine._remainder !== '' || engine._responseQueue.length > 0)
       return this.#broken(new Error('the server spoke out of turn'))
     const offers = engine._ehloLines ? readOffers(engine._ehloLines) : NO_OFFERS
-    if (this.#demands.requireTls && !(isVerified(socket) && offers.requireTls)) return this.#unfit()
+    if (this.#demands.requireTls && !(isVerified(socket) && offers.requireTls))
+      return this.#unfit({ ...NO_REQUIRETLS, host: '' })
+    const unmet = whyUnmet(this.#demands.tls, securedBy(socket), this.#target.name)
+    if (unmet) return this.#unfit(unmet)
     detach(engine, socket)
     this.#over = true
     if (this.#timer) clearTimeout(this.#timer)
@@ -171,17 +180,19 @@ export class Dial {
     this.#answer({ kind: 'up', session })
   }
 
-  #unfit(): void {
+  #unfit(reply: Reply): void {
     this.#drop()
     this.#over = true
-    this.#answer({ kind: 'failed', reply: { ...NO_REQUIRETLS, host: '' } })
+    this.#answer({ kind: 'failed', reply })
   }
 
   #broken(error: NodeJS.ErrnoException & { response?: string }): void {
     if (this.#over) return
-    const handshakeFailed = this.#engine?.upgrading === true
+    const inHandshake = this.#engine?.upgrading === true
+    if (inHandshake && demandsTls(this.#demands.tls))
+      return this.#unfit(handshakeFailed(this.#target.name, reasonOf(error)))
     this.#drop()
-    if (handshakeFailed && !this.#clear && !this.#neverClear) {
+    if (inHandshake && !this.#clear && !this.#neverClear) {
       this.#clear = true
       return this.#connect()
     }
@@ -196,7 +207,7 @@ export class Dial {
     if (said && said.code >= 400) return said
     const where = `${name}[${address}]:${port}`
     const code = this.#phase === 'connect' ? '4.4.1' : '4.4.2'
-    return own(451, code, `${where}: ${error.message.split('\n')[0] ?? ''}`)
+    return own(451, code, `${where}: ${reasonOf(error)}`)
   }
 
   #drop(): void {
@@ -214,6 +225,10 @@ export class Dial {
     plain?.destroy()
     this.#over = wasOver
   }
+}
+
+function reasonOf({ message }: Error): string {
+  return message.split('\n')[0] ?? ''
 }
 
 /** A reply that is there as one text, as nodemailer reports it; null when it is none. */

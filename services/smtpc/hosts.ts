@@ -11,6 +11,7 @@ import { isIP } from 'node:net'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Host } from '../../shared/message/route.ts'
 import { own } from '../../shared/smtp-client/commands.ts'
+import { isUnmet } from './demand.ts'
 
 /** RFC 5321 section 5.1 asks for at least two. */
 export const MAX_TRIES = 16
@@ -54,5 +55,7 @@ export function whenAllFailed(failures: readonly Reply[]): Outcome {
     return { kind: 'never', reply: last }
   if (failures.every((reply) => reply.code === 521 && reply.host !== ''))
     return { kind: 'never', reply: last }
+  const unmet = failures.find(isUnmet)
+  if (unmet) return { kind: 'later', reply: unmet, blame: 'message' }
   return { kind: 'later', reply: last, blame: 'destination' }
 }

@@ -7,6 +7,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
+import type { Secured } from './demand.ts'
 import type { Way } from './way.ts'
 
 type Identity = NonNullable<Way['identity']>
@@ -66,6 +67,15 @@ function reasonOf(error: unknown): string {
 /** The chain leads to somebody trusted, and the certificate has the host's name (the engine's servername). */
 export function isVerified(socket: Socket): boolean {
   return (socket as Partial<TLSSocket>).authorized === true
+}
+
+export function securedBy(socket: Socket): Secured {
+  const { encrypted, authorized, authorizationError } = socket as Partial<TLSSocket>
+  return {
+    encrypted: encrypted === true,
+    verified: authorized === true,
+    why: String((authorizationError as Error | string | undefined) ?? 'it is not verified'),
+  }
 }
 
 export function describeTls(socket: Socket): string {

@@ -80,7 +80,8 @@ const LMTP_ONLY = { ...IDLE, only: 'lmtp' } as const
 
 const MAIL_SYNTAX =
   'MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] [AUTH=xtext] ' +
-  '[REQUIRETLS] [HOLDFOR=seconds|HOLDUNTIL=time] [BY=seconds;N|R[T]] [MT-PRIORITY=n] [VERDICT=seconds] [RCPTHDR]'
+  '[REQUIRETLS] [HOLDFOR=seconds|HOLDUNTIL=time] [BY=seconds;N|R[T]] [MT-PRIORITY=n] ' +
+  '[VERDICT=seconds] [RCPTHDR] [XTLS=NONE|ENCRYPTED|VERIFIED]'
 const RCPT_SYNTAX = 'RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]'
 
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([

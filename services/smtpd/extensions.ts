@@ -24,6 +24,7 @@ const extensions: readonly ((setting: Setting, state: State, now: Moment) => str
   ({ kind }) => (kind === 'local' ? 'XNAME' : null),
   ({ kind }) => (kind === 'local' ? 'XWHY' : null),
   ({ kind, removesArguments }) => (isSubmission(kind) ? `RCPTHDR${removesArguments ? ' REMOVE' : ''}` : null),
+  ({ kind }) => (isSubmission(kind) ? 'XTLS' : null),
   ({ kind }) => (isSubmission(kind) ? `VERDICT ${VERDICT_LIMIT}` : null),
   (_, { secure }) => (secure ? 'REQUIRETLS' : null), // RFC 8689 section 2
   (setting, _, now) => futureRelease(setting, now.time), // RFC 4865

@@ -4,9 +4,10 @@
  * `splitArgument` finds where the path ends, quoted local parts considered; `readMailParameters` and
  * `readRcptParameters` take the rest apart. A parameter that is unknown is refused with 555 (section 4.1.1.11),
  * a malformed or repeated one with 501. The path itself is for `shared/smtp/address.ts`.
- * RCPTHDR, XASIS and XNAME are ours: see `shared/README.md`.
+ * RCPTHDR, XTLS, XASIS and XNAME are ours: see `shared/README.md`.
  * What RFC 3461 has sent on unchanged (ENVID, ORCPT) is checked here and kept as it came.
  */
+import type { TlsDemand } from '../../shared/message/envelope.ts'
 import { parseNotify } from '../../shared/message/notify.ts'
 import { measurePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
@@ -62,6 +63,8 @@ export interface MailParameters {
   priority?: number
   /** RFC 8689. */
   requireTls?: boolean
+  /** XTLS. */
+  tlsDemand?: TlsDemand
   /** The header names recipients. */
   asksHeader?: boolean
   /** The header is to stay as it is. */
@@ -215,6 +218,12 @@ function setOwnParameter(
       if (value !== '') return replies.parameterSyntax
       found.asksHeader = true
       return null
+    case 'XTLS': {
+      const demand = value.toLowerCase()
+      if (demand !== 'none' && demand !== 'encrypted' && demand !== 'verified') return replies.parameterSyntax
+      found.tlsDemand = demand
+      return null
+    }
     case 'XASIS':
       if (!local) return replies.unknownParameter
       if (value !== '') return replies.parameterSyntax

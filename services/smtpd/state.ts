@@ -5,7 +5,7 @@
  * decides, `connection.ts` feeds events in and carries effects out.
  */
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
-import type { DeliverBy, Envelope, Expanded, Recipient } from '../../shared/message/envelope.ts'
+import type { DeliverBy, Envelope, Expanded, Recipient, TlsDemand } from '../../shared/message/envelope.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Ruling } from './access.ts'
@@ -98,6 +98,7 @@ export interface Transaction {
   deliverBy?: DeliverBy
   priority?: number
   requireTls?: boolean
+  tlsDemand?: TlsDemand
   /** RCPTHDR: the header names recipients, and the sender where that is null. */
   asksHeader: boolean
   /** XASIS, from one who may: the header stays as it is. */

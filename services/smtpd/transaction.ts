@@ -270,15 +270,16 @@ export function makeEnvelope(
   }
 }
 
-type Wishes = Pick<Transaction, 'holdUntil' | 'deliverBy' | 'priority' | 'requireTls'>
+type Wishes = Pick<Transaction, 'holdUntil' | 'deliverBy' | 'priority' | 'requireTls' | 'tlsDemand'>
 
 /** What MAIL asked of whoever passes the message on. A time of release that is over already is none. */
-function wishesOf({ holdUntil, deliverBy, priority, requireTls }: Wishes, now: number): Wishes {
+function wishesOf({ holdUntil, deliverBy, priority, requireTls, tlsDemand }: Wishes, now: number): Wishes {
   return {
     ...(holdUntil !== undefined && holdUntil > now && { holdUntil }),
     ...(deliverBy && { deliverBy }),
     ...(priority && { priority }),
     ...(requireTls && { requireTls }),
+    ...(tlsDemand && { tlsDemand }),
   }
 }
 

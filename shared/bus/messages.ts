@@ -27,7 +27,7 @@ import {
   union,
 } from '../base/shape.ts'
 import { connectionTermsShape } from '../message/connection-terms.ts'
-import { deliverByShape, envelopeShape } from '../message/envelope.ts'
+import { deliverByShape, envelopeShape, tlsDemandShape } from '../message/envelope.ts'
 import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape } from '../message/route.ts'
 import { senderPolicyAnswer, senderPolicyQuestion } from './authentication.ts'
@@ -181,6 +181,7 @@ export const busMessages = {
       deliverBy: optional(deliverByShape),
       priority: optional(integer),
       requireTls: optional(boolean),
+      tlsDemand: optional(tlsDemandShape),
       route: routeShape,
       /** Absent: as usual. */
       terms: optional(connectionTermsShape),

@@ -49,6 +49,13 @@ export const deliverByShape = struct({
 })
 export type DeliverBy = Infer<typeof deliverByShape>
 
+/**
+ * What the sender says of TLS on the way out (XTLS of MAIL, ours, `shared/README.md`): no STARTTLS; never in clear,
+ * whoever the host is; never but to a host that proves its name.
+ */
+export const tlsDemandShape = oneOf('none', 'encrypted', 'verified')
+export type TlsDemand = Infer<typeof tlsDemandShape>
+
 export const envelopeShape = struct({
   /** The transaction's id, and from now on the message's; printed by `formatId('T', id)`. */
   id: integer,
@@ -76,6 +83,7 @@ export const envelopeShape = struct({
   priority: optional(integer),
   /** REQUIRETLS of MAIL (RFC 8689): never over a connection that is not verified TLS. */
   requireTls: optional(boolean),
+  tlsDemand: optional(tlsDemandShape),
   /** Milliseconds since 1970, when the transaction began. */
   receivedAt: integer,
   origin: originShape,

@@ -10,6 +10,7 @@ import {
   type Verdict,
 } from '../../commands/sendmail/conversation.ts'
 import { exitCodeOf, replyLine } from '../../commands/sendmail/exit-code.ts'
+import { tlsDemandOf } from '../../commands/sendmail/tls-demand.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 
 const job: Job = {
@@ -29,7 +30,33 @@ const job: Job = {
   envid: 'a+b',
   verify: false,
   wait: null,
+  tlsDemand: null,
 }
+
+test('a demand for TLS is told where it can be, and never forgotten where it cannot', () => {
+  const mail = (offer: string, changes: Partial<Job>) => play(['220 x', `250-x|250 ${offer}`], changes)
+  assert.match(mail('XTLS', { tlsDemand: 'verified' }).said[1] ?? '', /^MAIL .* XTLS=VERIFIED$/)
+  assert.match(mail('XTLS', { tlsDemand: 'none' }).said[1] ?? '', /XTLS=NONE$/)
+  assert.doesNotMatch(mail('XTLS', {}).said[1] ?? '', /XTLS/)
+  assert.equal(mail('DSN', { tlsDemand: 'encrypted' }).verdict?.exit, 69)
+  assert.match(mail('DSN', { tlsDemand: 'none' }).said[1] ?? '', /^MAIL/)
+  assert.match(
+    play(['220 x', '250-x|250 DSN'], { tlsDemand: 'verified', lmtp: true }).said[1] ?? '',
+    /^MAIL/,
+    'our own agent',
+  )
+})
+
+test("GoSendmail's words for it", () => {
+  const read = (tls: string, selfSigned = '') =>
+    tlsDemandOf({ GOSENDMAIL_TLS: tls, GOSENDMAIL_SELFSIGNED: selfSigned })
+  assert.deepEqual(
+    [read(''), read('TRUE'), read('1', 'yes'), read('t', '0'), read('no'), read('0', '1'), read('', '1')],
+    [null, 'verified', 'encrypted', 'verified', 'none', 'none', null],
+  )
+  assert.throws(() => read('maybe'))
+  assert.throws(() => read('yes', 'maybe'))
+})
 
 interface Played {
   said: string[]

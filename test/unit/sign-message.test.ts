@@ -93,7 +93,13 @@ test("options in sendmail's shapes", () => {
     assert.equal(parseOptions(bad).kind, 'usage', String(bad))
 })
 
-const envelope: Envelope = { sender: 'a@x', recipients: ['b@x', 'c@x', 'd@x'], size: 10, eightBit: true }
+const envelope: Envelope = {
+  sender: 'a@x',
+  recipients: ['b@x', 'c@x', 'd@x'],
+  size: 10,
+  eightBit: true,
+  tlsDemand: null,
+}
 
 function reply(code: number, text = 'x'): SmtpReply {
   return { code, enhanced: '', text }
@@ -125,6 +131,18 @@ test('who is taken gets it, whatever becomes of the others', () => {
   assert.equal(play([220, EHLO, 250, 250, 550, 451, 354, 250]).fates, 'sent refused later')
   assert.equal(play([220, EHLO, 250, 250, 550, 250, 354, 452]).fates, 'later refused later')
   assert.equal(play([220, EHLO, 250, 250, 550, 250, 554]).fates, 'refused refused refused')
+})
+
+test('a demand for TLS is told to the server, or nobody gets it', () => {
+  const hello = (offers: string) =>
+    onReply({ ...envelope, tlsDemand: 'verified' }, { phase: 'ehlo' }, reply(250, `mx\n${offers}`))
+  assert.match(hello('XTLS').write[0] ?? '', /^MAIL FROM:<a@x> XTLS=VERIFIED$/)
+  const { state } = hello('DSN')
+  assert.ok(state.phase === 'done')
+  assert.deepEqual(
+    [...state.fates.values()].map(({ kind }) => kind),
+    ['refused', 'refused', 'refused'],
+  )
 })
 
 test('nobody taken: no DATA', () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
+import { whyUnmet } from '../../services/smtpc/demand.ts'
 import { leadsTo, MAX_TRIES, orderTargets, whenAllFailed } from '../../services/smtpc/hosts.ts'
 import type { Host } from '../../shared/message/route.ts'
 import { DotStuffer } from '../../shared/smtp/dot-stuffer.ts'
@@ -189,6 +190,23 @@ test('a kept connection counts only while the route leads there', () => {
   assert.ok(leadsTo(hosts, { name: 'a', address: '192.0.2.1', port: 25 }))
   assert.ok(!leadsTo(hosts, { name: 'a', address: '192.0.2.2', port: 25 }))
   assert.ok(!leadsTo(hosts, { name: 'a', address: '192.0.2.1', port: 26 }))
+})
+
+test("a sender's demand that nobody meets is the trouble of that message alone", () => {
+  const clear = { encrypted: false, verified: false, why: 'x' }
+  const unproven = { ...clear, encrypted: true, why: 'DEPTH_ZERO_SELF_SIGNED_CERT' }
+  assert.equal(whyUnmet(null, clear, 'mx'), null)
+  assert.equal(whyUnmet('none', clear, 'mx'), null)
+  assert.equal(whyUnmet('encrypted', unproven, 'mx'), null)
+  assert.equal(whyUnmet('verified', { ...unproven, verified: true }, 'mx'), null)
+  assert.equal(whyUnmet('encrypted', clear, 'mx')?.enhanced, '4.7.4')
+  const unmet = whyUnmet('verified', unproven, 'mx')
+  assert.match(unmet?.text ?? '', /mx: DEPTH_ZERO/)
+  assert.ok(unmet)
+  const away = { code: 451, enhanced: '4.4.1', text: 'refused', host: '' }
+  assert.deepEqual(whenAllFailed([unmet, away]), { kind: 'later', reply: unmet, blame: 'message' })
+  const theirs = { ...unmet, host: 'mx' }
+  assert.deepEqual(whenAllFailed([theirs]), { kind: 'later', reply: theirs, blame: 'destination' })
 })
 
 test('only 521 from every host returns the mail', () => {

@@ -49,6 +49,13 @@ test('malformed and excessive values are refused', () => {
     assert.equal(read(rest), 501, rest)
 })
 
+test('XTLS says what is demanded of TLS', () => {
+  for (const demand of ['none', 'encrypted', 'verified'])
+    assert.deepEqual(read(`XTLS=${demand.toUpperCase()}`), { tlsDemand: demand })
+  for (const rest of ['XTLS', 'XTLS=', 'XTLS=yes', 'XTLS=NONE XTLS=NONE']) assert.equal(read(rest), 501, rest)
+  assert.equal(read('XTLS=NONE', { submission: false }), 555)
+})
+
 test('what was not offered is unknown', () => {
   assert.equal(read('HOLDFOR=1', { longestHold: 0 }), 555)
   assert.equal(read('BY=1;R', { submission: false }), 555)
