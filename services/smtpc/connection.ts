@@ -13,44 +13,17 @@
  * sent that counts, and the attempt takes a fresh one.
  */
 import type { Socket } from 'node:net'
-import type { SmtpcSlice } from '../../shared/config/slices.ts'
-import type { Blame, Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Blame, Reply } from '../../shared/message/outcome.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 import { type Delivery, own } from '../../shared/smtp-client/commands.ts'
-import {
-  advance,
-  begin,
-  type Effect,
-  type Phase,
-  type Transaction,
-  type TransactionEvent,
-} from '../../shared/smtp-client/transaction.ts'
-import { type Content, ContentStream } from './content.ts'
+import type { Effect, Transaction, TransactionEvent } from '../../shared/smtp-client/states.ts'
+import { advance, begin } from '../../shared/smtp-client/transaction.ts'
+import { ContentStream } from './content.ts'
 import type { Session } from './dial.ts'
 import type { Target } from './hosts.ts'
+import { type Job, PATIENCE, type Running, type Tenant, type Timeouts } from './job.ts'
 import { JOIN_LIMIT, wrappingFor, writeStream, writeWhole } from './writing.ts'
-
-type Timeouts = SmtpcSlice['timeouts']
-
-/** Which of the configured times bounds each phase. */
-const PATIENCE: Readonly<Record<Phase, keyof Timeouts>> = {
-  mail: 'mail', // RFC 5321 section 4.5.3.2.2
-  rcpt: 'rcpt', // 4.5.3.2.3
-  data: 'dataInitiation', // 4.5.3.2.4
-  content: 'dataBlock', // 4.5.3.2.5
-  dot: 'dataTermination', // 4.5.3.2.6
-  empty: 'dataTermination',
-  reset: 'mail',
-  over: 'quit',
-}
-
-/** Who has the connection for the time of one transaction. */
-export interface Tenant {
-  onSettled: (outcomes: Outcome[]) => void
-  /** Nothing was sent that counts: try another connection. */
-  onStale: () => void
-}
 
 /** Who keeps the connection. */
 export interface Keeper {
@@ -59,20 +32,6 @@ export interface Keeper {
   /** A transaction begins; from now on a job may be queued behind it, if `mayQueue`. */
   onBusy: (connection: Connection) => void
   onClosed: (connection: Connection) => void
-}
-
-/** One transaction to be: what, its content, for whom. */
-export interface Job {
-  delivery: Delivery
-  content: Content
-  tenant: Tenant
-}
-
-/** A job whose transaction has begun. */
-interface Running {
-  job: Job
-  transaction: Transaction
-  begunAt: number
 }
 
 /**

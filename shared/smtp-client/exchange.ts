@@ -13,7 +13,8 @@ import type { SmtpReply } from '../smtp/reply.ts'
 import { GARBAGE, ReplyReader } from '../smtp/reply-reader.ts'
 import { type Delivery, own } from './commands.ts'
 import type { Offers } from './offers.ts'
-import { advance, begin, type Effect, type Transaction, type TransactionEvent } from './transaction.ts'
+import type { Effect, Transaction, TransactionEvent } from './states.ts'
+import { advance, begin } from './transaction.ts'
 
 export interface ExchangeOptions {
   /** Greeted, with EHLO or LHLO behind it; nobody else reads it. */

@@ -24,63 +24,13 @@ import {
   whyUnfit,
 } from './commands.ts'
 import type { Offers } from './offers.ts'
-
-export type State =
-  | { phase: 'mail' }
-  | { phase: 'rcpt'; at: number }
-  | { phase: 'data' }
-  | { phase: 'content' }
-  /** `at` counts LMTP's replies; `flushed`: the kernel has the dot, so a missing reply means doubt. */
-  | { phase: 'dot'; at: number; flushed: boolean }
-  | { phase: 'empty' }
-  | { phase: 'reset' }
-  | { phase: 'over' }
-export type Phase = State['phase']
-
-export interface Transaction {
-  readonly delivery: Delivery
-  readonly offers: Offers
-  readonly lmtp: boolean
-  /** When somebody is put off before DATA, nobody gets it: the caller tries all of it again. */
-  readonly together: boolean
-  /** By position in `delivery.recipients`; null while open. */
-  readonly outcomes: (Outcome | null)[]
-  /** Positions that RCPT was sent for, in order. */
-  readonly asked: number[]
-  /** Positions that RCPT was accepted for, in order. */
-  readonly accepted: number[]
-  state: State
-  settled: boolean
-  /** The reply that settled the most; for the log. */
-  last: Reply | null
-}
-
-export type TransactionEvent =
-  | { kind: 'reply'; reply: Reply }
-  /** All content and the final dot were handed to the socket, and later: the kernel took them. */
-  | { kind: 'handed' }
-  | { kind: 'flushed' }
-  /** The connection is of no use any more: closed, reset, garbage, a timeout. */
-  | { kind: 'lost'; reply: Reply; blame: Blame }
-
-export type Effect =
-  | { kind: 'write'; text: string }
-  | { kind: 'content' }
-  | { kind: 'settle'; outcomes: Outcome[] }
-  | { kind: 'free' }
-  | { kind: 'close' }
+import type { Effect, State, Transaction, TransactionEvent } from './states.ts'
+import { isIntermediate, isPositive, rcptVerdict, TOO_MANY, verdict } from './verdict.ts'
 
 /** Stands where an outcome is always there already; were it ever missing, the mail would stay queued. */
 const UNDECIDED: Outcome = { kind: 'later', reply: own(451, '4.3.0', 'no outcome'), blame: 'ours' }
 
 /** @param together see Transaction; only without PIPELINING, which would send DATA too early. */
-/** RFC 9422 section 4.2: they go with another transaction, soon, and nobody is to blame. */
-const TOO_MANY: Outcome = {
-  kind: 'later',
-  reply: own(452, '4.5.3', 'the next host takes no more recipients at a time'),
-  blame: 'ours',
-}
-
 export function begin(
   delivery: Delivery,
   offers: Offers,
@@ -173,7 +123,7 @@ function rcptReplied(t: Transaction, at: number, reply: Reply): Effect[] {
   if (isIntermediate(reply)) return senseless(t, 'RCPT', reply)
   const position = t.asked[at] ?? 0
   if (isPositive(reply)) t.accepted.push(position)
-  else t.outcomes[position] ??= rcptVerdict(t, reply)
+  else t.outcomes[position] ??= rcptVerdict(reply, t.accepted.length > 0)
   t.last = t.last ?? (isPositive(reply) ? null : reply)
   if (at + 1 < t.asked.length) {
     move(t, { phase: 'rcpt', at: at + 1 })
@@ -199,13 +149,6 @@ function isBinary(t: Transaction): boolean {
 function sendChunk(t: Transaction): Effect[] {
   move(t, { phase: 'content' })
   return [{ kind: 'write', text: chunkCommand(t.delivery) }, { kind: 'content' }]
-}
-
-/** RFC 5321 section 4.5.3.1.10: 552 after recipients were taken says "too many of them": later, not never. */
-function rcptVerdict(t: Transaction, reply: Reply): Outcome {
-  if (reply.code === 552 && reply.enhanced !== '5.2.2' && t.accepted.length > 0)
-    return { kind: 'later', reply, blame: 'recipient' }
-  return verdict(reply, 'recipient')
 }
 
 function dataReplied(t: Transaction, reply: Reply): Effect[] {
@@ -267,20 +210,6 @@ function final(t: Transaction, reply: Reply, blame: Blame): Outcome {
   if (outcome.kind !== 'sent') return outcome
   const untimed = t.delivery.deliverBy !== undefined && t.offers.deliverBy === null && !t.lmtp
   return { ...outcome, ...(t.offers.dsn && { dsn: true }), ...(untimed && { untimed }) }
-}
-
-function verdict(reply: Reply, blame: Blame): Outcome {
-  if (isPositive(reply)) return { kind: 'sent', reply }
-  if (reply.code >= 500) return { kind: 'never', reply }
-  return { kind: 'later', reply, blame }
-}
-
-function isPositive(reply: Reply): boolean {
-  return reply.code >= 200 && reply.code < 300
-}
-
-function isIntermediate(reply: Reply): boolean {
-  return reply.code >= 300 && reply.code < 400
 }
 
 function hasOpen(t: Transaction): boolean {

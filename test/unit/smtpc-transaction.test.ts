@@ -8,7 +8,8 @@ import fc from 'fast-check'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Delivery } from '../../shared/smtp-client/commands.ts'
 import { NO_OFFERS, type Offers } from '../../shared/smtp-client/offers.ts'
-import { advance, begin, type Effect, type TransactionEvent } from '../../shared/smtp-client/transaction.ts'
+import type { Effect, TransactionEvent } from '../../shared/smtp-client/states.ts'
+import { advance, begin } from '../../shared/smtp-client/transaction.ts'
 
 const PIPELINED: Offers = {
   ...{ pipelining: true, size: true, eightBitMime: true, smtputf8: true, dsn: true },

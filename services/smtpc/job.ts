@@ -1,0 +1,43 @@
+/**
+ * A transaction from a connection's side: whose it is, what is sent, and how long each of its phases may last.
+ */
+import type { SmtpcSlice } from '../../shared/config/slices.ts'
+import type { Outcome } from '../../shared/message/outcome.ts'
+import type { Delivery } from '../../shared/smtp-client/commands.ts'
+import type { Phase, Transaction } from '../../shared/smtp-client/states.ts'
+import type { Content } from './content.ts'
+
+export type Timeouts = SmtpcSlice['timeouts']
+
+/** Which of the configured times bounds each phase. */
+export const PATIENCE: Readonly<Record<Phase, keyof Timeouts>> = {
+  mail: 'mail', // RFC 5321 section 4.5.3.2.2
+  rcpt: 'rcpt', // 4.5.3.2.3
+  data: 'dataInitiation', // 4.5.3.2.4
+  content: 'dataBlock', // 4.5.3.2.5
+  dot: 'dataTermination', // 4.5.3.2.6
+  empty: 'dataTermination',
+  reset: 'mail',
+  over: 'quit',
+}
+
+/** Who has the connection for the time of one transaction. */
+export interface Tenant {
+  onSettled: (outcomes: Outcome[]) => void
+  /** Nothing was sent that counts: try another connection. */
+  onStale: () => void
+}
+
+/** One transaction to be: what, its content, for whom. */
+export interface Job {
+  delivery: Delivery
+  content: Content
+  tenant: Tenant
+}
+
+/** A job whose transaction has begun. */
+export interface Running {
+  job: Job
+  transaction: Transaction
+  begunAt: number
+}
