@@ -9,6 +9,7 @@ import type { ListenerKind } from '../../shared/config/slices.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { auth, whyNotSender } from './auth.ts'
 import { bdat, dropped } from './chunks.ts'
+import { admitted } from './consultation.ts'
 import { mailOffers, offered } from './extensions.ts'
 import { readAddress, whyDenied } from './mailbox.ts'
 import { readMailParameters, readRcptParameters, splitArgument } from './parameters.ts'
@@ -217,18 +218,16 @@ function readRecipient(
   return typeof address === 'string' ? { address, parameters } : address
 }
 
-function data({ state }: Scene, phase: In<'mail'>, argument: string): Step {
+function data({ setting, state }: Scene, phase: In<'mail'>, argument: string): Step {
   if (argument !== '') return stay(state, say(replies.noParameters))
   if (phase.transaction.agreed === 0 && !phase.transaction.asksHeader)
     return stay(state, say(replies.noRecipients))
   const { hello: heard, transaction } = phase
   if (transaction.body === 'binarymime') return stay(state, say(replies.binaryByChunks))
-  return move(state, { ...phase, at: 'data' }, say(replies.sendContent), {
-    kind: 'receive',
-    transaction,
-    hello: heard,
-    framing: 'dots',
-  })
+  // whom the header names is not known yet
+  if (setting.filtered && transaction.recipients.length > 0 && !transaction.asksHeader)
+    return move(state, { ...phase, at: 'admit' }, { kind: 'admit', transaction, hello: heard })
+  return admitted(state, phase, null)
 }
 
 function reset({ state }: Scene, phase: In<(typeof ANY)[number]>, argument: string): Step {

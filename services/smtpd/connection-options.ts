@@ -1,9 +1,9 @@
 /** What a connection is made of: its listener's things, and who is at the other end as far as that is known. */
 import type { Log } from '../../shared/base/log.ts'
-import type { FilterSlice } from '../../shared/config/filter-slice.ts'
 import type { SmtpdSlice } from '../../shared/config/slices.ts'
 import type { PeerCredentials } from '../../shared/system/credentials.ts'
 import type { LoginAttempts } from './authenticator.ts'
+import type { FilterMaker } from './filter/makers.ts'
 import type { Listener } from './listener.ts'
 import type { QueueBus } from './queue-bus.ts'
 import type { Setting } from './state.ts'
@@ -19,6 +19,6 @@ export interface ConnectionOptions {
   commandTimeout: number
   bareNewline: 'refuse' | 'normalise'
   inlineLimit: number
-  filters: readonly FilterSlice[]
+  filters: readonly FilterMaker[]
   logins: LoginAttempts | null
 }

@@ -59,7 +59,7 @@ export class Connection extends SMTPConnection implements Owner {
     this.#deadline = options.bus.time + options.commandTimeout
     this.#input = this._parser as Input
     this.#input.attach(this, longestLine(this.#setting))
-    this.#filters = SessionFilters.of(options)
+    this.#filters = SessionFilters.of(options, socket)
     this.#reception = new Reception(
       options.bus,
       () => this.#input.resume(),
@@ -270,6 +270,7 @@ export class Connection extends SMTPConnection implements Owner {
         this.#filters?.over()
         return this.#log.note(effect)
       case 'consult':
+      case 'admit':
         return this.#filters?.consult(effect, this.#setting, this.#state, this.#feed)
       case 'ruled':
       case 'judged':

@@ -6,10 +6,13 @@
  */
 import type { Recipient } from '../../shared/message/envelope.ts'
 import { formatAddress, parsePath } from '../../shared/smtp/address.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Revision } from './filter/draft.ts'
 import { type RcptParameters, readRcptParameters } from './parameters.ts'
+import { replies } from './replies.ts'
 import { payOwed } from './screening.ts'
 import type { Effect, Event, Hello, Owed, Phase, Setting, State, Step, Transaction } from './state.ts'
+import { finish, move, say } from './step.ts'
 import { isOpen, refusal } from './transaction.ts'
 
 /** Questions about those that are taken but for this. */
@@ -37,6 +40,18 @@ export function consulted(
     return { ...one, filter: 'over', ...(reply && { fate: refusal(reply) }) }
   })
   return payOwed(setting, state, phase, { ...phase.transaction, owed })
+}
+
+/** @param refusal what filters have against content that has not come; it is one reply, in LMTP too. */
+export function admitted(
+  state: State,
+  phase: Extract<Phase, { at: 'mail' | 'admit' }>,
+  refusal: SmtpReply | null,
+): Step {
+  const { hello, transaction } = phase
+  if (refusal) return finish(state, { ...phase, at: 'admit' }, refusal, [refusal])
+  const receive: Effect = { kind: 'receive', transaction, hello, framing: 'dots' }
+  return move(state, { at: 'data', hello, transaction }, say(replies.sendContent), receive)
 }
 
 export function revise(transaction: Transaction, { sender, added, removed, hold }: Revision): Transaction {

@@ -18,12 +18,13 @@ import { OVERFLOW_UID, type PeerCredentials, peerCredentials } from '../../share
 import { type AccessRule, compileAccess, rulesFor, whyTurnedAway } from './access.ts'
 import { Authenticator } from './authenticator.ts'
 import { Connection } from './connection.ts'
+import { type FilterMaker, filtersOf } from './filter/makers.ts'
 import { asLogin } from './identity.ts'
 import { takeProxyHeader } from './proxy-socket.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { replies } from './replies.ts'
 import { SenderLogins } from './sender-logins.ts'
-import { type Ground, type Matches, matchesOf, settingFor } from './setting.ts'
+import { type Ground, type Matches, matchesOf, plainAddress, settingFor } from './setting.ts'
 import type { AuthSetting, Setting } from './state.ts'
 import { type Certified, type TlsSource, watchTls } from './tls.ts'
 
@@ -38,6 +39,7 @@ export class Listener extends SMTPServer {
   #slice: ListenerSlice
   #matches: Matches
   #access: readonly AccessRule[]
+  #filters: readonly FilterMaker[]
   #tls: TlsSource[] = []
   /** By the name of its section, for clients that ask for a name. */
   readonly #named = new Map<string, Certified>()
@@ -63,6 +65,7 @@ export class Listener extends SMTPServer {
     this.#slice = slice
     this.#matches = matchesOf(slice)
     this.#access = compileAccess(slice.access)
+    this.#filters = filtersOf(slice.filters, log)
     this.on('error', (error) =>
       this.#log.debug({ listener: slice.name, why: String(error) }, 'socket failed'),
     )
@@ -93,6 +96,7 @@ export class Listener extends SMTPServer {
     this.#slice = slice
     this.#matches = matchesOf(slice)
     this.#access = compileAccess(slice.access)
+    this.#filters = filtersOf(slice.filters, this.#log)
     this.options.socketTimeout = slice.commandTimeout
     this.#watchTls()
     this.#watchLogins()
@@ -148,7 +152,7 @@ export class Listener extends SMTPServer {
       commandTimeout: this.#slice.commandTimeout,
       bareNewline: this.#slice.bareNewline,
       inlineLimit: this.#site.inlineLimit,
-      filters: this.#slice.filters,
+      filters: this.#filters,
       logins: this.#authenticator?.begin(client, secure, this.#bus) ?? null,
     })
     this.connections.add(connection)
@@ -260,10 +264,6 @@ function starttlsOf(mode: ListenerSlice['tls']['mode'], hasContext: boolean): Se
   // without a certificate a demand for TLS still stands: better no mail than plain text
   if (mode === 'required') return hasContext ? 'required' : 'broken'
   return mode === 'starttls' && hasContext ? 'offered' : 'none'
-}
-
-function plainAddress(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '')
 }
 
 function turnAway(socket: Socket, reply: SmtpReply): void {

@@ -12,7 +12,7 @@ import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { address, MOST_OWED, proceed, withNamed } from './addressing.ts'
 import { giveUp, respond, verified } from './auth.ts'
 import { commandFor, commands } from './commands.ts'
-import { consulted } from './consultation.ts'
+import { admitted, consulted } from './consultation.ts'
 import { greylisted } from './greylisting.ts'
 import { commit, commitChanged, handOver } from './handover.ts'
 import { eachFate } from './lmtp.ts'
@@ -49,6 +49,7 @@ export function mayTake(setting: Setting, state: State, text: string): boolean {
     case 'connect':
     case 'delay':
     case 'securing':
+    case 'admit':
     case 'data':
     case 'chunk':
     case 'check':
@@ -95,6 +96,7 @@ const NO_COMMANDS: ReadonlySet<Event['kind']> = new Set<Event['kind']>([
   'chunk',
   'checked',
   'consulted',
+  'admitted',
   'settled',
 ])
 
@@ -110,6 +112,8 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return state.phase.at === 'mail' ? greylisted(setting, state, state.phase, event) : stay(state)
     case 'consulted':
       return state.phase.at === 'mail' ? consulted(setting, state, state.phase, event) : stay(state)
+    case 'admitted':
+      return state.phase.at === 'admit' ? admitted(state, state.phase, event.refusal) : stay(state)
     case 'content':
       return received(setting, state, event.verdict, now)
     case 'chunk':
@@ -264,7 +268,9 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
 /** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
 export function awaitsUs(phase: Phase): boolean {
   if (phase.at === 'mail') return phase.transaction.owed.length > 0
-  return ['connect', 'delay', 'address', 'why', 'check', 'commit', 'verifying', 'inquiry'].includes(phase.at)
+  return ['connect', 'delay', 'admit', 'address', 'why', 'check', 'commit', 'verifying', 'inquiry'].includes(
+    phase.at,
+  )
 }
 
 /** A transaction in hand is finished first. */
@@ -290,6 +296,7 @@ function gone(state: State): Step {
   if (phase.at === 'commit') return stay(state)
   const lost =
     phase.at === 'mail' ||
+    phase.at === 'admit' ||
     phase.at === 'data' ||
     phase.at === 'chunk' ||
     phase.at === 'check' ||

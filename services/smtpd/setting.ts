@@ -95,3 +95,8 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
 function grantsOf({ vrfy, expn, etrn, xforward }: Matches, client: string): Grants {
   return { vrfy: vrfy(client), expn: expn(client), etrn: etrn(client), xforward: xforward(client) }
 }
+
+/** An IPv4 address as such, where the socket could have taken IPv6. */
+export function plainAddress(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '')
+}

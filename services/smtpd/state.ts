@@ -159,6 +159,8 @@ export type Phase =
   | { at: 'start' }
   | { at: 'ready'; hello: Hello }
   | { at: 'mail'; hello: Hello; transaction: Transaction }
+  /** DATA was said; filters are asked whether it may. */
+  | { at: 'admit'; hello: Hello; transaction: Transaction }
   | { at: 'data'; hello: Hello; transaction: Transaction }
   /** Between chunks (RFC 3030). `refused`: a chunk was, so the others will be, up to the last or RSET. */
   | { at: 'chunks'; hello: Hello; transaction: Transaction; refused: SmtpReply | null }
@@ -243,6 +245,8 @@ export type Event =
   | { kind: 'content'; verdict: Verdict }
   /** What filters say of a recipient; null: nothing against it. */
   | { kind: 'consulted'; n: number; refusal: SmtpReply | null }
+  /** What filters say to DATA; null: nothing against it. */
+  | { kind: 'admitted'; refusal: SmtpReply | null }
   /** The content was looked into; refusal null: it may be sent. `change`: what filters have made of it. */
   | { kind: 'checked'; refusal: SmtpReply | null; hold: boolean; change?: Change }
   /** A chunk that is not the last is there. `doom`: why the content will be refused. */
@@ -270,6 +274,8 @@ export type Effect =
   | { kind: 'judged'; standing: Standing }
   /** Ask the filters about a recipient that would be accepted; `consulted` follows. */
   | { kind: 'consult'; n: number; address: string; hello: Hello; transaction: Transaction }
+  /** Ask the filters whether content may come; `admitted` follows. */
+  | { kind: 'admit'; hello: Hello; transaction: Transaction }
   | { kind: 'secure' }
   /** Find out whether it is true; `verified` follows. */
   | { kind: 'verify'; claim: Claim }

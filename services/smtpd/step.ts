@@ -34,7 +34,7 @@ export function lacksTls({ starttls }: Setting, state: State): boolean {
 /** The transaction is over, with this reply to the end of its content. */
 export function finish(
   state: State,
-  phase: Extract<Phase, { at: 'data' | 'chunk' | 'address' | 'check' | 'commit' }>,
+  phase: Extract<Phase, { at: 'admit' | 'data' | 'chunk' | 'address' | 'check' | 'commit' }>,
   reply: SmtpReply,
   said = forEach(phase.transaction, reply),
 ): Step {

@@ -43,12 +43,27 @@ function sliceOf({ name, values }: Filter): FilterSlice | null {
   )
 }
 
-function meansOf({ milter }: Filter['values']): FilterSlice['by'] | null {
-  return milter && { kind: 'milter', address: milter }
+const means = ['milter', 'policy', 'rspamd'] as const
+
+function meansOf(values: Filter['values']): FilterSlice['by'] | null {
+  const { milter, policy, rspamd } = values
+  if (milter) return { kind: 'milter', address: milter }
+  if (rspamd) return { kind: 'rspamd', address: rspamd }
+  const stages = values['policy-stages'].flat()
+  return policy && { kind: 'policy', address: policy, stages: stages.length > 0 ? stages : ['rcpt'] }
 }
 
 /** What no single option can say. */
 export function checkFilter(filter: Filter, problems: Problems): void {
-  if (filter.meant.has('milter')) return
-  problems.error(filter.at, `filter \`${filter.name}\` does not say whom to ask`, 'add `milter "SOCKET";`')
+  const [first, second] = means.filter((one) => filter.meant.has(one))
+  if (first === undefined)
+    problems.error(
+      filter.at,
+      `filter \`${filter.name}\` does not say whom to ask`,
+      'add `milter "SOCKET";`, or `policy` or `rspamd`',
+    )
+  if (second !== undefined)
+    problems.error(placeOf(filter, second), `filter \`${filter.name}\` asks by \`${first}\` already`)
+  if (filter.meant.has('policy-stages') && !filter.meant.has('policy') && first !== undefined)
+    problems.error(placeOf(filter, 'policy-stages'), `filter \`${filter.name}\` is no policy server`)
 }

@@ -1,7 +1,7 @@
 /**
  * The option table, sixth part: filters, which look at mail while its client waits. See `options.ts`.
  */
-import { block, maybe, one, sectionName } from './blocks.ts'
+import { block, many, maybe, one, sectionName } from './blocks.ts'
 import { filterAddress } from './filter-values.ts'
 import * as t from './types.ts'
 import { hour, minute, second } from './units.ts'
@@ -13,6 +13,19 @@ export const filterBlock = block(
   {
     milter: maybe(filterAddress, {
       doc: "Where it listens, if it speaks sendmail's milter protocol (version 2 to 6).",
+      readers: ['mcp', 'smtpd'],
+    }),
+    policy: maybe(filterAddress, {
+      doc: "Where it listens, if it speaks Postfix's policy delegation protocol (postgrey, policyd-spf).",
+      readers: ['mcp', 'smtpd'],
+    }),
+    'policy-stages': many(t.series(t.oneOf('rcpt', 'data', 'end-of-message'), 3), {
+      doc: 'When a policy server is asked: about each recipient, at DATA, at the end of the content.',
+      usual: '`rcpt`',
+      readers: ['mcp', 'smtpd'],
+    }),
+    rspamd: maybe(filterAddress, {
+      doc: "Where rspamd's normal worker listens for HTTP (port 11333); its own milter is the proxy worker.",
       readers: ['mcp', 'smtpd'],
     }),
     'on-failure': one(t.oneOf('accept', 'tempfail', 'reject'), 'tempfail', {

@@ -38,6 +38,8 @@ const facts: MessageFacts = {
   size: 100,
   body: '8bitmime',
   smtputf8: true,
+  protocol: 'ESMTP',
+  ends: { clientPort: 40_000, serverAddress: '192.0.2.1', serverPort: 25 },
 }
 const terms = { version: 6, actions: ALL_ACTIONS, steps: 0, macros: new Map<number, readonly string[]>() }
 
@@ -132,9 +134,9 @@ test('commands and macros are as libmilter writes them', () => {
       .packets.at(-1)
       ?.toString('latin1')
       .slice(4)
-  assert.equal(connect('192.0.2.7'), 'C[192.0.2.7]\x004\0\x00192.0.2.7\0')
-  assert.equal(connect('2001:db8::1'), 'C[IPv6:2001:db8::1]\x006\0\0IPv6:2001:db8::1\0')
-  assert.equal(connect(''), 'Clocalhost\x004\0\x00127.0.0.1\0')
+  assert.equal(connect('192.0.2.7'), 'C[192.0.2.7]\x004\x9c\x40192.0.2.7\0')
+  assert.equal(connect('2001:db8::1'), 'C[IPv6:2001:db8::1]\x006\x9c\x40IPv6:2001:db8::1\0')
+  assert.equal(connect(''), 'Clocalhost\x004\x9c\x40127.0.0.1\0')
   const rcpt = say(open, { kind: 'rcpt', facts, address: 'jürgen@example.org' }).packets.at(-1)
   assert.equal(rcpt?.toString('utf8', 5), '<jürgen@example.org>\0', 'UTF-8 goes as it is')
 })

@@ -29,6 +29,8 @@ export class Chain {
   /** Those that have said all they have to say of this message. */
   readonly #done = new Set<Link>()
   #message: string | null = null
+  /** DATA was asked about. */
+  #begun = false
   readonly #asked = new Set<string>()
   /** Questions are asked one after another. */
   #queue: Promise<unknown> = Promise.resolve()
@@ -45,7 +47,31 @@ export class Chain {
       if (this.#message !== facts.id) this.over()
       this.#message = facts.id
       this.#asked.add(address)
-      return this.round(facts.id, (filter) => filter.recipient(facts, address))
+      return this.#recipient(facts, address)
+    })
+    this.#queue = asked
+    return asked
+  }
+
+  async #recipient(facts: MessageFacts, address: string): Promise<SmtpReply | null> {
+    let deferred: SmtpReply | null = null
+    let softer: SmtpReply | null = null
+    for (const link of this.links) {
+      if (deferred && link.filter.remembers) continue
+      const word = await this.#word(facts.id, link, (filter) => filter.recipient(facts, address))
+      if (word?.kind === 'refuse') return word.reply.code >= 500 ? (softer ?? word.reply) : word.reply
+      if (word?.kind === 'defer') deferred ??= word.reply
+      if (word?.kind === 'soften') softer ??= word.reply
+    }
+    return deferred
+  }
+
+  /** Before the content is let in, or with its header where nobody was known before; once for each message. */
+  data(facts: MessageFacts, recipients: readonly string[]): Promise<SmtpReply | null> {
+    const asked = this.#queue.then(() => {
+      if (this.#begun || facts.id !== this.#message) return null
+      this.#begun = true
+      return this.round(facts.id, (filter) => filter.data(facts, recipients))
     })
     this.#queue = asked
     return asked
@@ -75,10 +101,22 @@ export class Chain {
     link: Link,
     question: (filter: Filter) => Promise<Word>,
   ): Promise<SmtpReply | null> {
+    const word = await this.#word(message, link, question)
+    return word?.kind === 'refuse' || word?.kind === 'defer' ? word.reply : null
+  }
+
+  /** Null: it has nothing to say, or nobody cares any more. */
+  async #word(
+    message: string,
+    link: Link,
+    question: (filter: Filter) => Promise<Word>,
+  ): Promise<Word | null> {
     if (message !== this.#message || this.discards || this.#done.has(link)) return null
     try {
       const word = await question(link.filter)
-      return message === this.#message ? this.#hear(link, word) : null
+      if (message !== this.#message) return null
+      this.#note(link, word)
+      return word
     } catch (error) {
       return message === this.#message ? this.#failed(link, error) : null
     }
@@ -88,7 +126,7 @@ export class Chain {
   async conclude(message: string, link: Link, apply: (finding: Finding) => void): Promise<SmtpReply | null> {
     return this.ask(message, link, async (filter) => {
       const finding = await filter.end()
-      if (finding.word.kind !== 'refuse') apply(finding)
+      if (finding.word.kind !== 'refuse' && finding.word.kind !== 'defer') apply(finding)
       return finding.word
     })
   }
@@ -96,6 +134,7 @@ export class Chain {
   /** The message is over, however that came. */
   over(): void {
     this.#message = null
+    this.#begun = false
     this.discards = false
     this.#done.clear()
     this.#asked.clear()
@@ -107,28 +146,16 @@ export class Chain {
     for (const { filter } of this.links) filter.close()
   }
 
-  #hear(link: Link, word: Word): SmtpReply | null {
-    switch (word.kind) {
-      case 'continue':
-        return null
-      case 'accept':
-        this.#done.add(link)
-        return null
-      case 'discard':
-        this.discards = true
-        return null
-      case 'refuse':
-        return word.reply
-      default:
-        return word satisfies never
-    }
+  #note(link: Link, { kind }: Word): void {
+    if (kind === 'accept') this.#done.add(link)
+    if (kind === 'discard') this.discards = true
   }
 
-  #failed(link: Link, error: unknown): SmtpReply | null {
+  #failed(link: Link, error: unknown): Word | null {
     const { name, onFailure } = link
     const why = error instanceof Error ? error.message : String(error)
     this.#log.warn({ filter: name, message: this.#message, why, onFailure }, 'filter failed')
-    if (onFailure !== 'accept') return lost[onFailure]
+    if (onFailure !== 'accept') return { kind: 'refuse', reply: lost[onFailure] }
     this.#done.add(link)
     return null
   }

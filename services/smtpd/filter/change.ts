@@ -16,6 +16,10 @@ export type Word =
   /** The client hears that it was taken, and nobody gets it. */
   | { kind: 'discard' }
   | { kind: 'refuse'; reply: SmtpReply }
+  /** Of a recipient: put off, unless a filter behind this one refuses it for good. */
+  | { kind: 'defer'; reply: SmtpReply }
+  /** Of a recipient: if a filter behind this one refuses it for good, it is put off instead. */
+  | { kind: 'soften'; reply: SmtpReply }
 
 /** Values of fields begin with the space that stands behind the colon. */
 export type Change =
@@ -55,6 +59,16 @@ export interface SessionFacts {
   /** By which it logged in. */
   mechanism: string | undefined
   tls: TlsFacts | null
+  protocol: 'SMTP' | 'ESMTP' | 'LMTP'
+  ends: Ends
+}
+
+/** The two ends of the connection, as far as they are those of the client: ports are 0 where they are not known. */
+export interface Ends {
+  clientPort: number
+  /** '' for the local socket. */
+  serverAddress: string
+  serverPort: number
 }
 
 export interface MessageFacts extends SessionFacts {
@@ -69,7 +83,11 @@ export interface MessageFacts extends SessionFacts {
 
 /** One filter for one session. The questions about a message come in this order, `recipient` once for each. */
 export interface Filter {
+  /** It counts on it that a recipient it has been told of gets the message, if it does not refuse it itself. */
+  readonly remembers: boolean
   recipient(facts: MessageFacts, address: string): Promise<Word>
+  /** The recipients are known, and content may come. */
+  data(facts: MessageFacts, recipients: readonly string[]): Promise<Word>
   /** The content begins. `recipients`: those that were accepted. */
   header(facts: MessageFacts, recipients: readonly string[], fields: readonly Field[]): Promise<Word>
   /** The octets are the caller's again when this resolves. */

@@ -55,6 +55,7 @@ export class Examination {
     const draft = new Draft(head, this.#binary)
     let body = content.subarray(head.octets)
     let refusal = await this.#chain.recipients(this.#facts, this.#recipients)
+    refusal ??= await this.#chain.data(this.#facts, this.#recipients)
     for (const link of this.#chain.links) {
       refusal ??= await this.#chain.ask(id, link, (filter) =>
         filter.header(this.#facts, this.#recipients, draft.fields),
@@ -88,6 +89,7 @@ export class Examination {
     const { id } = this.#facts
     const recipients = named.length > 0 ? named : this.#recipients
     this.#refusal = await this.#chain.recipients(this.#facts, recipients)
+    this.#refusal ??= await this.#chain.data(this.#facts, recipients)
     this.#refusal ??= await this.#chain.round(id, (filter) => filter.header(this.#facts, recipients, fields))
   }
 

@@ -112,11 +112,11 @@ const NOTHING = Buffer.alloc(0)
 /** Programs of this machine are told of as Postfix does it, so that what trusts loopback trusts them. */
 const LOCAL = '127.0.0.1'
 
-/** Name, family, port (which nobody here knows: 0), address. The name is the literal where DNS was not asked. */
-function whereFrom({ client, name }: SessionFacts): Buffer {
+/** Name, family, port (0: not known), address. The name is the literal where DNS was not asked. */
+function whereFrom({ client, name, ends }: SessionFacts): Buffer {
   const address = client === '' ? LOCAL : client
   const six = isIP(address) === 6
-  const family = Buffer.from([six ? 0x36 : 0x34, 0, 0])
+  const family = Buffer.from([six ? 0x36 : 0x34, ends.clientPort >> 8, ends.clientPort & 0xff])
   return Buffer.concat([strings(name ?? nameOf(client)), family, strings(six ? `IPv6:${address}` : address)])
 }
 
@@ -153,10 +153,13 @@ export const macroStages: readonly Stage[] = [
 
 /** What each stage is told unless the milter chooses, as sendmail and Postfix do by default. */
 const usual: Readonly<Partial<Record<Stage, readonly string[]>>> = {
-  connect: ['j', '_', 'v', '{daemon_name}', '{client_addr}', '{client_name}', '{client_ptr}'],
-  helo: ['{tls_version}', '{cipher}'],
+  connect: [
+    ...['j', '_', 'v', '{daemon_name}', '{daemon_addr}', '{daemon_port}', '{if_name}', '{if_addr}'],
+    ...['{client_addr}', '{client_name}', '{client_ptr}', '{client_port}'],
+  ],
+  helo: ['{tls_version}', '{cipher}', '{cert_subject}'],
   mail: ['i', '{auth_type}', '{auth_authen}', '{mail_addr}', '{mail_host}', '{mail_mailer}'],
-  rcpt: ['{rcpt_addr}', '{rcpt_host}', '{rcpt_mailer}'],
+  rcpt: ['i', '{rcpt_addr}', '{rcpt_host}', '{rcpt_mailer}'],
   data: ['i'],
   'end-of-header': ['i'],
   end: ['i'],
@@ -189,6 +192,15 @@ function macro(
       return 'Posthorn'
     case '{daemon_name}':
       return facts.listener
+    case '{daemon_addr}':
+    case '{if_addr}':
+      return facts.ends.serverAddress
+    case '{daemon_port}':
+      return facts.ends.serverPort > 0 ? String(facts.ends.serverPort) : undefined
+    case '{client_port}':
+      return facts.ends.clientPort > 0 ? String(facts.ends.clientPort) : undefined
+    case '{cert_subject}':
+      return facts.tls?.certificateNames[0]
     case '{client_addr}':
       return facts.client === '' ? LOCAL : facts.client
     case '{client_name}':

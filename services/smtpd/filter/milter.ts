@@ -10,10 +10,10 @@
 import type { FilterAddress } from '../../../shared/config/filter-slice.ts'
 import { CONTINUE, type Filter, FilterTrouble, type Finding, type MessageFacts, type Word } from './change.ts'
 import type { Field } from './header.ts'
+import { Line } from './line.ts'
 import { ABORT, type Command, QUIT, renderNegotiation } from './milter-command.ts'
 import { changesOf, hear, type MilterState, openConversation, say } from './milter-conversation.ts'
-import { Line } from './milter-line.ts'
-import { LARGEST_PIECE } from './milter-packet.ts'
+import { LARGEST_PIECE, type Packet, PacketReader } from './milter-packet.ts'
 import { readReply, readTerms } from './milter-reply.ts'
 
 export interface MilterPlan {
@@ -25,8 +25,9 @@ export interface MilterPlan {
 }
 
 export class Milter implements Filter {
+  readonly remembers = true
   readonly #plan: MilterPlan
-  #line: Line | null = null
+  #line: Line<Packet> | null = null
   #state: MilterState | null = null
   /** What it said of the client; holds as long as the connection. */
   #ofSession: Word = CONTINUE
@@ -47,11 +48,15 @@ export class Milter implements Filter {
     })
   }
 
+  data(facts: MessageFacts): Promise<Word> {
+    return this.#guard(() => this.#say({ kind: 'data', facts }))
+  }
+
   header(facts: MessageFacts, _: readonly string[], fields: readonly Field[]): Promise<Word> {
     return this.#guard(async () => {
       if (this.#ofMessage?.kind !== 'continue') throw new FilterTrouble('it has not seen the recipients')
       this.#facts = facts
-      let word = await this.#say({ kind: 'data', facts })
+      let word: Word = CONTINUE
       for (const field of fields) {
         if (word.kind !== 'continue') return word
         word = await this.#say({ kind: 'field', field })
@@ -110,7 +115,7 @@ export class Milter implements Filter {
 
   async #open(facts: MessageFacts): Promise<void> {
     const { address, connectTimeout } = this.#plan
-    const line = await Line.open(address, connectTimeout)
+    const line = await Line.open(address, new PacketReader(), connectTimeout)
     this.#line = line
     line.write(renderNegotiation())
     this.#state = openConversation(readTerms(await line.next(connectTimeout)))
@@ -128,7 +133,7 @@ export class Milter implements Filter {
     return said.waits ? this.#hear(line, patience) : CONTINUE
   }
 
-  async #hear(line: Line, patience: number): Promise<Word> {
+  async #hear(line: Line<Packet>, patience: number): Promise<Word> {
     for (;;) {
       const answer = readReply(await line.next(patience))
       if (!this.#state) throw new FilterTrouble('the connection is gone')

@@ -3,46 +3,47 @@
  *
  * Nothing is dialled before the first recipient. Next: `chain.ts`, `examination.ts`; `milter.ts` for a kind of filter.
  */
+import type { Socket } from 'node:net'
 import { formatId } from '../../../shared/base/ids.ts'
 import type { Log } from '../../../shared/base/log.ts'
-import type { FilterSlice } from '../../../shared/config/filter-slice.ts'
+import { plainAddress } from '../setting.ts'
 import type { Effect, Event, Hello, Setting, State, Transaction } from '../state.ts'
 import { Chain } from './chain.ts'
-import type { Filter, MessageFacts } from './change.ts'
+import type { Ends, MessageFacts } from './change.ts'
 import { Examination } from './examination.ts'
-import { Milter } from './milter.ts'
+import type { FilterMaker } from './makers.ts'
 
 interface Listening {
-  filters: readonly FilterSlice[]
+  filters: readonly FilterMaker[]
   log: Log
 }
 type Known = Pick<State, 'tls' | 'login'>
+type Asked = Extract<Effect, { kind: 'consult' | 'admit' }>
 
 export class SessionFilters {
   readonly #chain: Chain
+  readonly #ends: SocketEnds
 
   /** Null where there are no filters. */
-  static of({ filters, log }: Listening): SessionFilters | null {
-    return filters.length > 0 ? new SessionFilters({ filters, log }) : null
+  static of({ filters, log }: Listening, socket: Socket): SessionFilters | null {
+    return filters.length > 0 ? new SessionFilters({ filters, log }, endsOf(socket)) : null
   }
 
-  private constructor({ filters, log }: Listening) {
-    const links = filters.map(({ name, onFailure, ...plan }) => ({
-      name,
-      onFailure,
-      filter: makeFilter(plan),
-    }))
+  private constructor({ filters, log }: Listening, ends: SocketEnds) {
+    const links = filters.map(({ name, onFailure, make }) => ({ name, onFailure, filter: make() }))
     this.#chain = new Chain(links, log)
+    this.#ends = ends
   }
 
-  consult(
-    { n, hello, transaction, address }: Extract<Effect, { kind: 'consult' }>,
-    setting: Setting,
-    known: Known,
-    tell: (event: Event) => void,
-  ): void {
-    const asked = this.#chain.recipient(factsOf(hello, transaction, setting, known), address)
-    void asked.then((refusal) => tell({ kind: 'consulted', n, refusal }))
+  consult(asked: Asked, setting: Setting, known: Known, tell: (event: Event) => void): void {
+    const { hello, transaction } = asked
+    const facts = factsOf(hello, transaction, setting, known, this.#ends)
+    if (asked.kind === 'admit') {
+      const answered = this.#chain.data(facts, recipientsOf(transaction))
+      return void answered.then((refusal) => tell({ kind: 'admitted', refusal }))
+    }
+    const { n, address } = asked
+    void this.#chain.recipient(facts, address).then((refusal) => tell({ kind: 'consulted', n, refusal }))
   }
 
   examine(
@@ -52,9 +53,8 @@ export class SessionFilters {
     known: Known,
     resume: () => void,
   ): Examination {
-    const addresses = transaction.recipients.map(({ address, original }) => original ?? address)
-    const facts = factsOf(hello, transaction, setting, known)
-    return new Examination(this.#chain, facts, [...new Set(addresses)], resume)
+    const facts = factsOf(hello, transaction, setting, known, this.#ends)
+    return new Examination(this.#chain, facts, recipientsOf(transaction), resume)
   }
 
   over(): void {
@@ -66,13 +66,21 @@ export class SessionFilters {
   }
 }
 
-function makeFilter({
-  by,
-  connectTimeout,
-  timeout,
-  contentTimeout,
-}: Omit<FilterSlice, 'name' | 'onFailure'>): Filter {
-  return new Milter({ address: by.address, connectTimeout, timeout, contentTimeout })
+function recipientsOf({ recipients }: Transaction): string[] {
+  return [...new Set(recipients.map(({ address, original }) => original ?? address))]
+}
+
+/** `remote`: whose the port is. */
+type SocketEnds = Ends & { remote: string }
+
+function endsOf({
+  remoteAddress = '',
+  remotePort = 0,
+  localAddress = '',
+  localPort = 0,
+}: Socket): SocketEnds {
+  const [remote, serverAddress] = [plainAddress(remoteAddress), plainAddress(localAddress)]
+  return { remote, clientPort: remotePort, serverAddress, serverPort: localPort }
 }
 
 /** What a trusted host has said of its client (XCLIENT) counts as if it were so. */
@@ -81,11 +89,15 @@ function factsOf(
   transaction: Transaction,
   setting: Setting,
   { tls, login }: Known,
+  { remote, ...ends }: SocketEnds,
 ): MessageFacts {
   const { hostname, listener, session, client, clientName, clientHelo } = setting
   const { sender, size, body, smtputf8 } = transaction
   const { user, mechanism } = login?.setting ?? setting
   const id = formatId('T', transaction.id)
   const who = { client, name: clientName, helo: clientHelo ?? hello.name, user, mechanism, tls }
-  return { hostname, listener, session, ...who, id, sender, size, body, smtputf8 }
+  // PROXY and XCLIENT tell of a client whose port is not that of the socket
+  const own = { ...ends, clientPort: remote === client ? ends.clientPort : 0 }
+  const protocol = setting.kind === 'lmtp' ? 'LMTP' : hello.extended ? 'ESMTP' : 'SMTP'
+  return { hostname, listener, session, ...who, id, sender, size, body, smtputf8, protocol, ends: own }
 }
