@@ -130,11 +130,11 @@ class Reception {
     this.#say({ code: 354, enhanced: '', text: 'go ahead' })
   }
 
-  async #finish({ id, envelope, incoming }: Reading): Promise<void> {
+  async #finish({ id, envelope, incoming, parser }: Reading): Promise<void> {
     this.#reading = null
     this.#options.onWork(this.#socket, true)
     this.#socket.setTimeout(0) // asking the user and the provider has bounds of its own
-    const refused = whyRefused(incoming)
+    const refused = whyRefused(incoming, parser.seen.nuls)
     const outcomes = refused
       ? envelope.recipients.map(() => refused)
       : await this.#submit(id, envelope, incoming).catch((error: unknown) =>
@@ -159,9 +159,11 @@ class Reception {
   }
 }
 
-function whyRefused(incoming: Incoming): Outcome | null {
+function whyRefused(incoming: Incoming, nuls: number): Outcome | null {
   if (incoming.tooLarge) return { kind: 'never', reply: own(552, '5.3.4', 'the message is too large') }
   if (incoming.endless) return { kind: 'never', reply: own(554, '5.6.0', 'the header has no end') }
+  // RFC 5322 section 3.5
+  if (nuls > 0) return { kind: 'never', reply: own(554, '5.6.0', 'the message has a NUL') }
   return null
 }
 

@@ -4,7 +4,7 @@
  * Up to READ_AHEAD octets are read before the server is called, so nearly every message is known in full (its
  * size, whether it is 8-bit) and a caller that is slow to write keeps no session open. What is longer is passed
  * on while it is read; memory stays bounded whatever comes.
- * Fails: `InputError` when standard input cannot be read or its header has no end.
+ * Fails: `InputError` when its header has no end, or anything of it is NUL; as the stream does when it cannot be read.
  */
 
 import { fstatSync } from 'node:fs'
@@ -50,6 +50,8 @@ export async function readMessage(stdin: AsyncIterable<Buffer>, ignoreDots: bool
 async function* lines(stdin: AsyncIterable<Buffer>, input: LineInput): AsyncGenerator<string, void> {
   for await (const octets of stdin) {
     const text = input.push(octets)
+    // RFC 5322 section 3.5, and no server of ours takes it
+    if (text.includes('\0')) throw new InputError('a NUL in the message')
     if (text !== '') yield text
     if (input.ended) return
   }

@@ -2,16 +2,50 @@
  * What is to be done with one message's content: limits, the trace field on top, and for a submission what its
  * header is to become. Pure.
  */
+import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import { isSubmission } from '../../shared/config/slices.ts'
 import { tagHeaders } from './access.ts'
 import { AuthenticationWatch, originOf } from './authentication/watch.ts'
-import type { ContentPlan } from './content.ts'
+import type { Examination } from './filter/examination.ts'
 import { isAuthenticated } from './handover.ts'
 import { receivedHeader } from './received.ts'
 import { scoreHeader } from './screening.ts'
 import { SignatureWatch } from './signature/watch.ts'
-import type { Hello, Setting, State, Transaction } from './state.ts'
-import { submissionOf } from './submission.ts'
+import type { Hello, Setting, State, Transaction, Verdict } from './state.ts'
+import { type Submission, submissionOf } from './submission.ts'
+
+/** How content comes: after DATA, after BDAT as text, after BDAT as whatever octets there are (RFC 3030). */
+export type Framing = 'dots' | 'lines' | 'octets'
+
+export interface Outlet {
+  /** @param room of the first one: octets to keep in front for a patch; else 0. */
+  chunk(stream: number, data: Uint8Array, last: boolean, room: number): void
+  abort(stream: number): void
+}
+
+export interface ContentPlan {
+  stream: number
+  sizeLimit: number
+  /** Content up to this size is kept whole and sent within the envelope's frame. */
+  inlineLimit: number
+  bareNewline: 'refuse' | 'normalise'
+  framing: Framing
+  bounds: BoundsSlice
+  /** SMTPUTF8 was asked for. */
+  utf8: boolean
+  /** Put in front, as it is. */
+  received: string
+  /** Only for submissions: completes the header. */
+  submission: Submission | null
+  /** Sees the client's content, as it goes on. */
+  watch: SignatureWatch | null
+  /** Sees it too; its results get room on top, and fields that forge them go. */
+  authentication: AuthenticationWatch | null
+  /** Filters that see what is too large to be kept whole. */
+  filters: Examination | null
+}
+
+export type Doom = Exclude<Verdict['kind'], 'whole'>
 
 export function planOf(
   { bareNewline, inlineLimit }: Pick<ContentPlan, 'bareNewline' | 'inlineLimit'>,

@@ -10,17 +10,16 @@
  * The gathering buffers go round: what `finish` returns is good until `release`.
  */
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
-import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import { splitHeader } from '../../shared/message/header.ts'
-import { DataParser, type Sink } from '../../shared/smtp/data-parser.ts'
+import { DataParser } from '../../shared/smtp/data-parser.ts'
+import type { Newlines, Sink } from '../../shared/smtp/newlines.ts'
 import { withoutClaims } from './authentication/results.ts'
 import type { AuthenticationWatch } from './authentication/watch.ts'
 import { ChunkParser } from './chunk-parser.ts'
-import type { Examination } from './filter/examination.ts'
-import { headerText, LineMeter, whyNotHeader } from './header-bounds.ts'
-import type { SignatureWatch } from './signature/watch.ts'
+import type { ContentPlan, Doom, Outlet } from './content-plan.ts'
+import { headerText, LineMeter, nulsOf, whyNotHeader } from './header-bounds.ts'
 import type { Verdict } from './state.ts'
-import { completeHeader, type Named, type Submission } from './submission.ts'
+import { completeHeader, type Named } from './submission.ts'
 
 const FIRST_BUFFER = 16 * 1024
 const MOST_SPARE = 64
@@ -28,39 +27,6 @@ const MOST_SPARE = 64
 const LEAST_PIECE = CONTENT_CHUNK / 4
 /** One read from a socket is at most a chunk, at most doubled by making newlines whole, and a chunk is pending. */
 const LEAST_CREDIT = 4 * CONTENT_CHUNK
-
-/** How content comes: after DATA, after BDAT as text, after BDAT as whatever octets there are (RFC 3030). */
-export type Framing = 'dots' | 'lines' | 'octets'
-
-export interface Outlet {
-  /** @param room of the first one: octets to keep in front for a patch; else 0. */
-  chunk(stream: number, data: Uint8Array, last: boolean, room: number): void
-  abort(stream: number): void
-}
-
-export interface ContentPlan {
-  stream: number
-  sizeLimit: number
-  /** Content up to this size is kept whole and sent within the envelope's frame. */
-  inlineLimit: number
-  bareNewline: 'refuse' | 'normalise'
-  framing: Framing
-  bounds: BoundsSlice
-  /** SMTPUTF8 was asked for. */
-  utf8: boolean
-  /** Put in front, as it is. */
-  received: string
-  /** Only for submissions: completes the header. */
-  submission: Submission | null
-  /** Sees the client's content, as it goes on. */
-  watch: SignatureWatch | null
-  /** Sees it too; its results get room on top, and fields that forge them go. */
-  authentication: AuthenticationWatch | null
-  /** Filters that see what is too large to be kept whole. */
-  filters: Examination | null
-}
-
-export type Doom = Exclude<Verdict['kind'], 'whole'>
 
 const spare: Buffer[] = []
 /** What filters may add to a header of streamed content. */
@@ -84,6 +50,7 @@ export class Content {
   #sent = 0
   #streaming = false
   #credit = CONTENT_WINDOW
+  #headerNuls = 0
   #doom: Doom | null = null
   /** Octets that are gathered before a stream is begun. */
   #limit: number
@@ -120,8 +87,19 @@ export class Content {
   }
 
   #judgeLines(): void {
-    const bare = this.#dots?.bare === true || this.#lines?.bare === true
-    if (bare && this.#plan.bareNewline === 'refuse') this.#fail('bare-newline')
+    if (this.#seen?.bare && this.#plan.bareNewline === 'refuse') this.#fail('bare-newline')
+    if (this.#streaming) this.#judgeNuls()
+  }
+
+  /** Once it is known how many stand in the header. */
+  #judgeNuls(): void {
+    const nuls = this.#seen?.nuls ?? 0
+    if (nuls > this.#headerNuls && this.#plan.bounds.bodyNul === 'refuse') this.#fail('nul-in-body')
+  }
+
+  /** What was seen that may not stand in text; null for binary content. */
+  get #seen(): Newlines | null {
+    return (this.#dots ?? this.#lines)?.seen ?? null
   }
 
   /** Why it will be refused, as far as it is known by now. */
@@ -149,6 +127,7 @@ export class Content {
     this.#lines?.end()
     this.#judgeLines()
     if (!this.#streaming && this.#doom === null) this.#inspect(false)
+    this.#judgeNuls()
     if (this.#doom !== null) return { verdict: { kind: this.#doom }, inline: null }
     this.size = this.#sent + this.#used
     const whole = {
@@ -304,6 +283,7 @@ export class Content {
     const header = headerText(this.#buffer.subarray(start, this.#used))
     const fault = whyNotHeader(header, more, { bounds, utf8, binary: framing === 'octets' })
     if (fault) return this.#fail(fault)
+    if (this.#seen?.nuls) this.#headerNuls = nulsOf(header)
     if (this.#plan.authentication) this.#makeRoom(this.#plan.authentication, header.text)
     if (!submission) return
     const completed = completeHeader(header.text, submission)

@@ -55,6 +55,12 @@ export function whyNotHeader(
   return header.length > headerSize ? 'long-header' : faultOf(header, terms)
 }
 
+/** NULs in the header, where they pass. */
+export function nulsOf({ text, ended }: ReturnType<typeof headerText>): number {
+  const body = ended ? '' : (splitHeader(text, true)?.body ?? '')
+  return text.slice(0, text.length - body.length).split('\0').length - 1
+}
+
 function faultOf(header: string, { bounds, utf8, binary }: HeaderTerms): HeaderFault | null {
   if (bounds.headerNul === 'refuse' && header.includes('\0')) return 'nul-in-header'
   if (bounds.header8bit === 'refuse' && !utf8 && EIGHT_BIT.test(header)) return 'eight-bit-header'

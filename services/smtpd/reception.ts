@@ -9,7 +9,8 @@
  */
 
 import { authenticate, type Checked, fateOfForged, type Questions } from './authentication/authenticate.ts'
-import { Content, type ContentPlan, type Outlet } from './content.ts'
+import { Content } from './content.ts'
+import type { ContentPlan, Outlet } from './content-plan.ts'
 import { examine, type Patch } from './filter/outcome.ts'
 import type { SessionLog } from './session-log.ts'
 import { verifySignatures } from './signature/judge.ts'

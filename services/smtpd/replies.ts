@@ -131,6 +131,7 @@ export const replies = {
   manyFields: defineReply(552, '5.3.4', 'The header has more fields than we take'),
   longLine: defineReply(554, '5.6.0', 'A line is longer than we take'),
   nulInHeader: defineReply(554, '5.6.0', 'The header has a NUL'),
+  nulInBody: defineReply(554, '5.6.0', 'The body has a NUL, and was not sent as binary'),
   // RFC 6531 section 3.7.4.2 has the enhanced code
   eightBitHeader: defineReply(550, '5.6.9', 'The header has octets beyond ASCII, which needs SMTPUTF8'),
   noneNamed: defineReply(554, '5.5.1', 'The header names no recipients'),

@@ -211,6 +211,7 @@ const verdicts: Readonly<Record<Exclude<Verdict['kind'], 'whole'>, SmtpReply>> =
   'many-fields': replies.manyFields,
   'long-line': replies.longLine,
   'nul-in-header': replies.nulInHeader,
+  'nul-in-body': replies.nulInBody,
   'eight-bit-header': replies.eightBitHeader,
   'author-refused': replies.authorDenied,
   looping: replies.looping,

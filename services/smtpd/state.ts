@@ -9,7 +9,7 @@ import type { DeliverBy, Envelope, Expanded, Recipient, TlsDemand } from '../../
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Ruling } from './access.ts'
-import type { Doom, Framing } from './content.ts'
+import type { Doom, Framing } from './content-plan.ts'
 import type { Revision } from './filter/draft.ts'
 import type { HeaderFault } from './header-bounds.ts'
 import type { Body, RcptParameters } from './parameters.ts'
@@ -215,7 +215,7 @@ export interface State {
 /** What became of the content, once its end was seen. */
 export type Verdict =
   | { kind: 'whole'; size: number; named?: Named }
-  | { kind: HeaderFault | 'author-refused' | 'too-large' | 'queue-lost' }
+  | { kind: HeaderFault | 'nul-in-body' | 'author-refused' | 'too-large' | 'queue-lost' }
 
 /** What filters have made of a message. */
 export interface Change {

@@ -21,6 +21,7 @@ export interface BoundsSlice {
   /** The same, of each line of the content; 0: no bound. */
   line: number
   headerNul: 'refuse' | 'pass'
+  bodyNul: 'refuse' | 'pass'
   header8bit: 'refuse' | 'pass'
 }
 
@@ -44,6 +45,7 @@ export function boundsOf(listener: Section<typeof listenerBlock>, problems: Prob
     headerLine: values['header-line-limit'],
     line,
     headerNul: values['header-nul'],
+    bodyNul: values['body-nul'],
     header8bit: values['header-8bit'],
   }
 }

@@ -43,6 +43,10 @@ export const bounds = {
     doc: 'A header with a NUL in it: programs disagree where such a line ends.',
     readers,
   }),
+  'body-nul': one(t.oneOf('refuse', 'pass'), 'refuse', {
+    doc: 'A body with a NUL in it where the client has not said BODY=BINARYMIME (RFC 5322 section 3.5, RFC 2045 section 2.8): programs cut such a message short. `pass` keeps it as it is.',
+    readers,
+  }),
   'header-8bit': one(t.oneOf('refuse', 'pass'), 'pass', {
     doc: 'A header with octets beyond ASCII where the client has not asked for SMTPUTF8 (RFC 6532): common, so passed on.',
     readers,

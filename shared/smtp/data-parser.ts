@@ -2,23 +2,22 @@
  * The content after DATA (RFC 5321 section 4.5.2): takes away the doubled dots and finds the end.
  *
  * The one end of data is CRLF.CRLF; a dot between bare CRs or LFs ends nothing, which is what keeps two servers
- * from seeing two different messages. `bare` tells whether there was a bare CR or LF (RFC 5321 section 2.3.8);
- * with `normalise` each is handed on as CRLF, without it as it came.
+ * from seeing two different messages. `seen` tells whether there was a bare CR or LF, and how many NULs; with
+ * `normalise` each bare one is handed on as CRLF, without it as it came.
  *
  * Content goes to `sink` as ranges of the chunk that was pushed, in order, without copying; what was held back
  * at the end of a chunk comes as a range of a constant. Nothing is kept between chunks but one of five states,
  * so the same octets give the same content at every split.
  */
 
-export type Sink = (chunk: Buffer, from: number, to: number) => void
+import { Newlines, type Sink } from './newlines.ts'
 
+const NUL = 0
 const LF = 10
 const CR = 13
 const DOT = 46
 const LOWEST_PLAIN = 14
 const CR_OCTETS = Buffer.from('\r')
-const CRLF_OCTETS = Buffer.from('\r\n')
-const LF_OCTETS = Buffer.from('\n')
 
 /** Where in a line: inside, after CR, at its start, after its first dot (held back), after that dot and CR. */
 const INSIDE = 0
@@ -65,14 +64,12 @@ function plainWords(words: Int32Array, from: number): number {
 }
 
 export class DataParser {
-  /** A bare CR or LF was seen. */
-  bare = false
+  readonly seen: Newlines
   #state = START
-  readonly #normalise: boolean
   readonly #sink: Sink
 
   constructor(normalise: boolean, sink: Sink) {
-    this.#normalise = normalise
+    this.seen = new Newlines(normalise, sink)
     this.#sink = sink
   }
 
@@ -88,13 +85,14 @@ export class DataParser {
       const octet = chunk[at] as number
       if (state === INSIDE) {
         if (octet === CR) state = AFTER_CR
-        else if (octet === LF) begin = this.#bareLf(chunk, begin, at)
+        else if (octet === LF) begin = this.seen.lf(chunk, begin, at)
+        else if (octet === NUL) this.seen.nuls++
       } else if (state === AFTER_CR) {
         if (octet === LF) {
           state = START
           continue
         }
-        begin = this.#bareCr(chunk, begin, at)
+        begin = this.seen.cr(chunk, begin, at)
         state = INSIDE
         at-- // looked at again as the first octet after the bare CR
       } else if (state === START) {
@@ -108,7 +106,7 @@ export class DataParser {
       } else {
         if (octet === LF) return this.#end(at)
         this.#sink(CR_OCTETS, 0, 1)
-        begin = this.#bareCr(chunk, at, at)
+        begin = this.seen.cr(chunk, at, at)
         state = INSIDE
         at--
       }
@@ -127,23 +125,5 @@ export class DataParser {
   #end(at: number): number {
     this.#state = START
     return at + 1
-  }
-
-  /** A bare LF at `at`. */
-  #bareLf(chunk: Buffer, begin: number, at: number): number {
-    this.bare = true
-    if (!this.#normalise) return begin
-    if (at > begin) this.#sink(chunk, begin, at)
-    this.#sink(CRLF_OCTETS, 0, 2)
-    return at + 1
-  }
-
-  /** A bare CR before `at`, itself handed on or about to be. */
-  #bareCr(chunk: Buffer, begin: number, at: number): number {
-    this.bare = true
-    if (!this.#normalise) return begin
-    if (at > begin) this.#sink(chunk, begin, at)
-    this.#sink(LF_OCTETS, 0, 1)
-    return at
   }
 }

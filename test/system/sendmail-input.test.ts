@@ -81,8 +81,10 @@ test('From lines of an mbox are dropped, in the body they are text', { timeout }
   assert.equal(bodyOf(mail), 'From here\r\n')
 })
 
-test('every octet passes, NUL too', { timeout }, async () => {
-  const octets = Buffer.from(Array.from({ length: 256 }, (_none, n) => n).filter((n) => n !== 10 && n !== 13))
+test('every octet passes but NUL', { timeout }, async () => {
+  const octets = Buffer.from(
+    Array.from({ length: 256 }, (_none, n) => n).filter((n) => n !== 0 && n !== 10 && n !== 13),
+  )
   const mail = await arrives(Buffer.concat([Buffer.from('S: x\n\n'), octets, Buffer.from('\n')]), '-i', TO)
   assert.equal(bodyOf(mail), `${octets.toString('latin1')}\r\n`)
 })
@@ -151,6 +153,9 @@ test('what could end a line or be two addresses is refused, and nothing is sent'
     [65, '', 'two words@relay.example'],
     [65, 'To: a@relay.example\0@x\n\n', '-t'],
     [65, 'To: a+"b"@relay.example\n\n', '-t'],
+    [65, 'Subject: x\n\nbody\0\n', TO],
+    [65, 'Subject: \0\n\nbody\n', TO],
+    [65, `Subject: x\n\n${'long line\n'.repeat(200_000)}\0`, TO],
     [64, 'Subject: nobody\n\n', '-t'],
     [64, 'To: undisclosed:;\n\n', '-t'],
     [64, 'S: x\n\n'],

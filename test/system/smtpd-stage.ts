@@ -66,6 +66,7 @@ export const stageBounds: BoundsSlice = {
   headerLine: 64 << 10,
   line: 0,
   headerNul: 'refuse',
+  bodyNul: 'refuse',
   header8bit: 'pass',
 }
 

@@ -167,6 +167,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'listener header-line-limit': ['type mx; port 26;', 'type mx; port 26; header-line-limit 998;'],
   'listener line-length-limit': ['type mx; port 26;', 'type mx; port 26; line-length-limit 998;'],
   'listener header-nul': ['type mx; port 26;', 'type mx; port 26; header-nul pass;'],
+  'listener body-nul': ['type mx; port 26;', 'type mx; port 26; body-nul pass;'],
   'listener header-8bit': ['type mx; port 26;', 'type mx; port 26; header-8bit refuse;'],
   'listener hold-limit': ['type submission; port 26;', 'type submission; port 26; hold-limit 1d;'],
   'listener t-arguments': ['socket "a.sock";', 'socket "a.sock"; t-arguments remove;'],

@@ -6,14 +6,15 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { ChunkParser } from '../../services/smtpd/chunk-parser.ts'
 
-function parse(pieces: readonly Buffer[], normalise: boolean): { content: string; bare: boolean } {
+function parse(pieces: readonly Buffer[], normalise: boolean) {
   let content = ''
   const parser = new ChunkParser(normalise, (chunk, from, to) => {
     content += chunk.toString('latin1', from, to)
   })
   for (const piece of pieces) parser.push(piece, 0, piece.length)
   parser.end()
-  return { content, bare: parser.bare }
+  const { bare, nuls } = parser.seen
+  return { content, bare, nuls }
 }
 
 const BARE = /\r(?!\n)|(?<!\r)\n/
@@ -28,10 +29,11 @@ test('text is what it was; bare newlines are seen, and made whole where that is 
       const pieces = [0, ...places].map((from, n) => whole.subarray(from, places[n] ?? whole.length))
       const plain = whole.toString('latin1')
       const bare = BARE.test(plain)
-      assert.deepEqual(parse(pieces, false), { content: plain, bare })
+      const nuls = plain.split('\0').length - 1
+      assert.deepEqual(parse(pieces, false), { content: plain, bare, nuls })
       assert.deepEqual(parse(pieces, true), {
         content: plain.replace(new RegExp(BARE, 'g'), '\r\n'),
-        bare,
+        ...{ bare, nuls },
       })
     }),
     { numRuns: 5000 },
@@ -44,5 +46,5 @@ test('only the range that was given is looked at', () => {
     content += chunk.toString('latin1', from, to)
   })
   parser.push(Buffer.from('\nab\r\ncd\r'), 1, 7)
-  assert.deepEqual([content, parser.bare], ['ab\r\ncd', false])
+  assert.deepEqual([content, parser.seen.bare], ['ab\r\ncd', false])
 })

@@ -3,7 +3,8 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Content, type ContentPlan } from '../../services/smtpd/content.ts'
+import { Content } from '../../services/smtpd/content.ts'
+import type { ContentPlan } from '../../services/smtpd/content-plan.ts'
 import type { Submission } from '../../services/smtpd/submission.ts'
 import { CONTENT_CHUNK, CONTENT_WINDOW } from '../../shared/bus/messages.ts'
 import { stageBounds } from '../system/smtpd-stage.ts'
@@ -123,6 +124,29 @@ test('a bare newline is refused, or made whole', () => {
   const { content: whole } = open({ bareNewline: 'normalise' })
   whole.push(Buffer.from('a\nb\r\n.\r\n'), 0)
   assert.equal(String(whole.finish().inline), `${TRACE}a\r\nb\r\n`)
+})
+
+test('a NUL is refused where it stands, in header or body, each by its own rule', () => {
+  const kinds = (text: string, bounds: Partial<typeof stageBounds>, framing: 'dots' | 'octets' = 'dots') => {
+    const { content, outlet } = open({ bounds: { ...stageBounds, ...bounds }, framing })
+    const octets = Buffer.from(text, 'latin1')
+    if (framing === 'octets') content.pushPart(octets, 0, octets.length)
+    else content.push(Buffer.concat([octets, END]), 0)
+    const { kind } = content.finish().verdict
+    return outlet.aborts > 0 ? `${kind} given up` : kind
+  }
+  const long = `A: b\r\n\r\n${'y'.repeat(INLINE_LIMIT * 2)}`
+  const both = 'A: \0\r\n\r\n\0'
+  assert.equal(kinds('A: b\r\n\r\nc\0', {}), 'nul-in-body')
+  assert.equal(kinds('A: b\r\n\r\nc\0', { bodyNul: 'pass' }), 'whole')
+  assert.equal(kinds('A: b\r\n\r\nc\0', {}, 'octets'), 'whole', 'binary')
+  assert.equal(kinds('A: \0\r\n\r\nc', { headerNul: 'pass' }), 'whole', 'the header is not the body')
+  assert.equal(kinds(both, {}), 'nul-in-header')
+  assert.equal(kinds(both, { headerNul: 'pass' }), 'nul-in-body')
+  assert.equal(kinds(both, { headerNul: 'pass', bodyNul: 'pass' }), 'whole')
+  assert.equal(kinds('no header\0', { headerNul: 'pass' }), 'nul-in-body')
+  assert.equal(kinds(`${long}\0`, {}), 'nul-in-body given up', 'after a part of it has left')
+  assert.equal(kinds(`${long}\0`, { bodyNul: 'pass' }), 'whole')
 })
 
 test('a hundred hops pass, more are a loop; the body does not count', () => {

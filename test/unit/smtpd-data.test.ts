@@ -9,6 +9,7 @@ import { DataParser } from '../../shared/smtp/data-parser.ts'
 interface Parsed {
   content: string
   bare: boolean
+  nuls: number
   /** What came after the end of data; null when there was no end. */
   rest: string | null
 }
@@ -28,7 +29,7 @@ function parse(pieces: readonly string[], normalise: boolean): Parsed {
     const end = parser.push(chunk, 0)
     if (end >= 0) rest = chunk.toString('latin1', end)
   }
-  return { content, bare: parser.bare, rest }
+  return { content, bare: parser.seen.bare, nuls: parser.seen.nuls, rest }
 }
 
 /** The rules as sentences: find the end, drop the first dot of each line, make newlines whole. */
@@ -41,6 +42,7 @@ function model(text: string, normalise: boolean): Parsed {
   return {
     content: normalise ? plain.replace(/\r\n|\r|\n/g, '\r\n') : plain,
     bare,
+    nuls: raw.split('\0').length - 1,
     rest: text.slice(end + 3),
   }
 }

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { Player } from '../dialogue/player.ts'
 import { BARE, framed, IMPOSTORS, smuggling } from '../support/smuggling.ts'
+import { stageBounds } from '../system/smtpd-stage.ts'
 
 const options = { timeout: 300_000 }
 const ENVELOPE = 'EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<b@example.org>\r\n'
@@ -21,7 +22,7 @@ interface Outcome {
 }
 
 async function perform(rule: Rule, framing: Framing, pieces: readonly string[]): Promise<Outcome> {
-  const player = new Player({ bareNewline: rule })
+  const player = new Player({ bareNewline: rule, bounds: { ...stageBounds, bodyNul: 'pass' } })
   await player.write(Buffer.from(framing === 'DATA' ? `${ENVELOPE}DATA\r\n` : ENVELOPE))
   player.takeOutput()
   for (const piece of pieces) if (piece !== '') await player.write(Buffer.from(piece, 'latin1'))
