@@ -17,6 +17,7 @@ const USERS: readonly { name: string; does: string }[] = [
   { name: 'phm', does: 'Posthorn submission server' },
   { name: 'phc', does: 'Posthorn SMTP client' },
   { name: 'phr', does: 'Posthorn resolver' },
+  { name: 'phv', does: 'Posthorn DNSSEC validator' },
 ]
 
 export interface Line {

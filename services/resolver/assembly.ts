@@ -6,12 +6,11 @@ import type { Log } from '../../shared/base/log.ts'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { ResolverSlice } from '../../shared/config/slices.ts'
 import { Callers } from './callers.ts'
-import type { Server } from './dns/exchange.ts'
-import { parseResolvConf, parseServer, type ServerSet } from './dns/servers.ts'
 import { Stub } from './dns/stub.ts'
 import { Greylist } from './greylist/greylist.ts'
 import { type HostsFile, parseHosts } from './hosts-file.ts'
 import { LocalZones } from './local-zones.ts'
+import { NameServers } from './name-servers.ts'
 import { NextHops } from './next-hops.ts'
 import { type Question, type Resolution, Resolver } from './resolver.ts'
 import { type ScreenAnswer, Screener, type ScreenQuestion } from './screener.ts'
@@ -39,8 +38,9 @@ const NOTHING: Answer<'greylist-act'> = { entries: [], next: null, removed: 0 }
 
 export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const now = () => performance.now()
-  const { cacheEntries, hostname, smtpPort } = slice
-  const dns = new Stub({ servers: serversOf(slice, log, now), cacheEntries, log, now })
+  const { cacheEntries, cacheOctets, hostname, smtpPort } = slice
+  const names = new NameServers(slice, log, now)
+  const dns = new Stub({ servers: () => names.current(), cacheEntries, cacheOctets, log, now })
   const hosts = hostsFile(log, now)
   const nextHops = new NextHops({ dns, hosts, hostname, smtpPort, cacheEntries, now, budget: BUDGET_MS })
   const local = new LocalZones({ slice, log, passwdFile: '/etc/passwd' })
@@ -59,25 +59,6 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
     caller: (question) => callers.find(question),
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),
     close: () => greylist?.close(),
-  }
-}
-
-function serversOf(slice: ResolverSlice, log: Log, now: () => number): () => ServerSet {
-  const { nameservers, dnsTimeout: timeout, dnsAttempts: attempts } = slice
-  if (nameservers.length > 0) {
-    const servers = nameservers.map(parseServer).filter((server): server is Server => server !== null)
-    return () => ({ servers, timeout, attempts })
-  }
-  const file = new WatchedFile('/etc/resolv.conf', parseResolvConf, log)
-  const fallback = parseResolvConf('').value
-  return () => {
-    file.look(now())
-    const found = file.value ?? fallback
-    return {
-      servers: found.servers,
-      timeout: found.timeout ?? timeout,
-      attempts: found.attempts ?? attempts,
-    }
   }
 }
 

@@ -6,7 +6,7 @@ import { percent } from './load-values.ts'
 import { outgoing } from './options-outgoing.ts'
 import { section } from './section.ts'
 import * as t from './types.ts'
-import { bad, day, G, hour, K, M, minute, ok, second } from './units.ts'
+import { day, G, hour, K, M, minute, second } from './units.ts'
 import * as v from './values.ts'
 
 const severities = t.oneOf('debug', 'info', 'warn', 'error', 'fatal')
@@ -35,6 +35,10 @@ export const processesBlock = block(
     }),
     'smtpc-user': one(t.systemName, 'phc', { doc: 'Whom the SMTP client runs as.', readers: ['mcp'] }),
     'resolver-user': one(t.systemName, 'phr', { doc: 'Whom the resolver runs as.', readers: ['mcp'] }),
+    'unbound-user': one(t.systemName, 'phv', {
+      doc: 'Whom unbound runs as, where `dnssec` is `unbound`.',
+      readers: ['mcp'],
+    }),
     group: one(t.systemName, 'posthorn', {
       doc: 'The group that may reach the bus.',
       readers: ['mcp'],
@@ -260,45 +264,3 @@ export const smtpcBlock = block('smtpc', null, 'Sending to other servers.', {
     readers: ['smtpc'],
   }),
 })
-
-export const resolverBlock = block('resolver', null, 'Name service and addresses.', {
-  nameservers: one(t.braced(v.nameServer, 8), [], {
-    doc: 'The name servers to ask, in order.',
-    usual: 'those of `/etc/resolv.conf`',
-    readers: ['resolver'],
-  }),
-  timeout: one(t.duration(50, minute), 5 * second, {
-    doc: 'For one question to one name server.',
-    readers: ['resolver'],
-  }),
-  attempts: one(t.count(1, 10), 2, { doc: 'Rounds over all name servers.', readers: ['resolver'] }),
-  'cache-entries': one(t.count(0, 10_000_000), 10_000, {
-    doc: 'Answers that are kept for their time to live.',
-    readers: ['resolver'],
-  }),
-  'smtp-port': one(t.port, 25, {
-    doc: 'The port of mail exchangers, for test networks.',
-    readers: ['resolver'],
-  }),
-  'recipient-delimiter': one(recipientDelimiter(), '+', {
-    doc: 'Separates user and detail in local addresses, `user+detail`; empty for none.',
-    readers: ['resolver', 'smtpd'],
-  }),
-})
-
-function recipientDelimiter(): t.Type<string> {
-  return {
-    syntax: '"CHARACTER"',
-    read: (args) =>
-      args.parse('"CHARACTER"', (text) =>
-        /^[!#$%&'*+/=?^_`{|}~-]?$/.test(text)
-          ? ok(text)
-          : bad(
-              `\`${text}\` is no delimiter`,
-              'one character that may stand in an address, such as `+`, or ""',
-            ),
-      ),
-    valid: (value) => typeof value === 'string' && value.length <= 1,
-    print: t.quote,
-  }
-}

@@ -3,7 +3,8 @@
  *
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
  * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`, `options-policy.ts`,
- * `options-clients.ts`, `options-servers.ts`, `options-work.ts` and `options-load.ts`. To add an option: a row there, its
+ * `options-clients.ts`, `options-servers.ts`, `options-work.ts`, `options-resolver.ts` and
+ * `options-load.ts`. To add an option: a row there, its
  * way into a slice in `slice.ts`, and `config/options.md` written anew.
  */
 import * as clients from './options-clients.ts'
@@ -12,6 +13,7 @@ import * as load from './options-load.ts'
 import * as login from './options-login.ts'
 import * as mail from './options-mail.ts'
 import * as policy from './options-policy.ts'
+import * as resolver from './options-resolver.ts'
 import * as servers from './options-servers.ts'
 import * as work from './options-work.ts'
 import type { BlockType } from './section.ts'
@@ -22,6 +24,7 @@ export * from './options-load.ts'
 export * from './options-login.ts'
 export * from './options-mail.ts'
 export * from './options-policy.ts'
+export * from './options-resolver.ts'
 export * from './options-servers.ts'
 export * from './options-work.ts'
 
@@ -46,7 +49,7 @@ export const allBlocks: readonly BlockType[] = [
   load.limitsBlock,
   work.ldaBlock,
   work.smtpcBlock,
-  work.resolverBlock,
+  resolver.resolverBlock,
   work.processesBlock,
   work.loggingBlock,
   work.channelBlock,

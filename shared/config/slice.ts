@@ -14,10 +14,10 @@ import { flatten, type MatchContext } from './match-list.ts'
 import { buildWays, checkWays } from './outgoing.ts'
 import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
-import { buildRuleBook, emptyBook, zonePlaces } from './rule-book.ts'
+import { buildResolver, buildValidator } from './resolver-slice.ts'
+import { buildRuleBook, emptyBook } from './rule-book.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
-import { buildGreylist, buildScreenings } from './screening.ts'
 import { buildServers } from './servers.ts'
 import {
   isSubmission,
@@ -30,7 +30,6 @@ import {
 } from './slices.ts'
 import type { Span } from './source.ts'
 import { toDomain } from './types.ts'
-import { buildZones } from './zones.ts'
 
 const USUAL_RUN_DIRECTORY = '/run/posthorn'
 /** The longest name that mcp gives a socket below `run-directory`. */
@@ -84,7 +83,7 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
       listeners: listeners.filter(({ kind }) => isSubmission(kind)),
     },
     smtpc: smtpcSlice(common),
-    resolver: resolverSlice(common),
+    resolver: buildResolver({ config, facts, problems, hostname, directory: paths.directory, busUids }),
     lda: { purpose: 'mailbox', ...lda },
     agentLda: { purpose: 'agent', ...lda },
   }
@@ -168,6 +167,9 @@ function lookUpUsers(config: Config, facts: Facts, problems: Problems): Record<s
     else if (account.uid === 0) problems.error(placeOf(processes, option), `${worker} must not run as root`)
     else uids[role] = [...(uids[role] ?? []), account.uid]
   }
+  const unbound = processes.values['unbound-user']
+  if (config.resolver.values.dnssec === 'unbound' && !facts.accounts.user(unbound))
+    missing.push(`user \`${unbound}\``)
   const { group } = processes.values
   if (facts.accounts.group(group) === null) missing.push(`group \`${group}\``)
   const message = `not on this machine: ${missing.join(', ')}`
@@ -177,8 +179,9 @@ function lookUpUsers(config: Config, facts: Facts, problems: Problems): Record<s
   return uids
 }
 
-function mcpSlice({ config, hostname, listeners, paths }: Common): McpSlice {
+function mcpSlice({ config, facts, hostname, listeners, paths, problems }: Common): McpSlice {
   const { controls, options, processes } = config
+  const { runDirectory } = paths
   const channels = logChannels(config)
   return {
     hostname,
@@ -193,8 +196,10 @@ function mcpSlice({ config, hostname, listeners, paths }: Common): McpSlice {
       submission: processes.values['submission-user'],
       smtpc: processes.values['smtpc-user'],
       resolver: processes.values['resolver-user'],
+      validator: processes.values['unbound-user'],
     },
     group: processes.values.group,
+    validator: buildValidator({ config, facts, problems }, paths.directory, runDirectory),
     minimumUid: options.values['minimum-uid'],
     restart: {
       budget: processes.values['restart-budget'],
@@ -315,24 +320,5 @@ function smtpcSlice({ config, hostname }: Common): SmtpcSlice {
       dataTermination: values['data-termination-timeout'],
       quit: values['quit-timeout'],
     },
-  }
-}
-
-function resolverSlice({ busUids, config, facts, hostname, paths, problems }: Common): Slices['resolver'] {
-  const { values } = config.resolver
-  return {
-    hostname,
-    zones: buildZones(config, facts, problems),
-    zonePlaces: zonePlaces(config),
-    screenings: buildScreenings(config, problems),
-    greylist: buildGreylist(config, paths.directory),
-    nameservers: values.nameservers,
-    dnsTimeout: values.timeout,
-    dnsAttempts: values.attempts,
-    cacheEntries: values['cache-entries'],
-    smtpPort: values['smtp-port'],
-    recipientDelimiter: values['recipient-delimiter'],
-    busUids,
-    unprivileged: staysCaller(facts) ? { uid: facts.uid, gid: facts.gid } : null,
   }
 }

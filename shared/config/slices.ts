@@ -176,11 +176,16 @@ export interface ResolverSlice {
   screenings: ScreeningFacts[]
   /** Null where no screening asks for it. */
   greylist: GreylistSlice | null
-  /** Addresses with ports (`127.0.0.1:53`, `[::1]:53`); empty: from `/etc/resolv.conf`. */
+  /** Addresses with ports (`127.0.0.1:53`, `[::1]:53 validating`); empty: from `/etc/resolv.conf`. */
   nameservers: string[]
+  /** Whose word on DNSSEC is believed; `unbound`: that of the one that mcp runs, while it says that it is up. */
+  dnssec: 'servers' | 'unbound' | 'no'
+  validatorPort: number
   dnsTimeout: number
   dnsAttempts: number
   cacheEntries: number
+  /** Of memory, about. */
+  cacheOctets: number
   /** Port for MX destinations: 25, another one in tests. */
   smtpPort: number
   /** Separates user and detail (`+`), or '' for none. */
@@ -214,6 +219,22 @@ export interface LogChannel {
   severity: 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 }
 
+/** The unbound that validates for the resolver. */
+export interface ValidatorSlice {
+  program: string
+  /** Written by mcp. */
+  configFile: string
+  /** The one place that it may write to: keys of the root, as they change. */
+  directory: string
+  /** On 127.0.0.1. */
+  port: number
+  /** `ADDRESS:PORT`; empty: it asks the root servers and follows. */
+  forward: string[]
+  /** Null: the root's, which begins as `rootKey` and is kept up to date. */
+  trustAnchor: string | null
+  rootKey: string
+}
+
 export interface McpSlice {
   hostname: string
   directory: string
@@ -227,8 +248,18 @@ export interface McpSlice {
   smtpdProcesses: number
   submissionProcesses: number
   /** System users by role; used only when mcp is root. */
-  users: { qmgr: string; smtpd: string; submission: string; smtpc: string; resolver: string }
+  users: {
+    qmgr: string
+    smtpd: string
+    submission: string
+    smtpc: string
+    resolver: string
+    /** Of unbound. */
+    validator: string
+  }
   group: string
+  /** Null: none is run. */
+  validator: ValidatorSlice | null
   minimumUid: number
   restart: RestartPolicy
   heartbeat: { interval: number; patience: number }

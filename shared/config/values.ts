@@ -154,7 +154,7 @@ function readHost(text: string): Reading<string> {
 }
 
 /** As `ADDRESS:PORT`, IPv6 in brackets. */
-export const nameServer: Type<string> = {
+export const forwarder: Type<string> = {
   syntax: 'ADDRESS [port PORT]',
   read: (args) => {
     const address = args.parse('ADDRESS', (text) =>
@@ -167,6 +167,16 @@ export const nameServer: Type<string> = {
   },
   valid: (value) => typeof value === 'string',
   print: (value) => value,
+}
+
+/** The same, with ` validating` behind it where that is said. */
+export const nameServer: Type<string> = {
+  ...forwarder,
+  syntax: 'ADDRESS [port PORT] [validating]',
+  read: (args) => {
+    const place = forwarder.read(args)
+    return place !== undefined && args.keyword('validating') ? `${place} validating` : place
+  },
 }
 
 export interface LogFile {

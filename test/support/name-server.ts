@@ -15,6 +15,10 @@ export interface Script {
   rcode?: number
   /** Over UDP only the head of it fits. */
   truncated?: boolean
+  /** Says that DNSSEC proves it. */
+  authenticated?: boolean
+  /** Gives the question back in lower case, as some forwarders do. */
+  lowersCase?: boolean
   /** Says nothing at all. */
   silent?: boolean
   /** FORMERR for a query with EDNS, as old servers have it. */
@@ -44,6 +48,8 @@ const TYPE_NAMES = new Map<number, string>([
   [15, 'MX'],
   [16, 'TXT'],
   [28, 'AAAA'],
+  [33, 'SRV'],
+  [52, 'TLSA'],
 ])
 
 export const record = {
@@ -59,6 +65,14 @@ export const record = {
   },
   cname: (name: string, domain: string, ttl = 300): Data => ({ name, type: 5, class: 1, ttl, domain }),
   ptr: (name: string, domain: string, ttl = 300): Data => ({ name, type: 12, class: 1, ttl, domain }),
+  tlsa: (name: string, [usage, selector, matching]: [number, number, number], of: Buffer): Data => {
+    const data = Buffer.concat([Buffer.from([usage, selector, matching]), of])
+    // the codec writes octets of types that it does not know as they are, which its types do not say
+    return { name, type: 52, class: 1, ttl: 300, data: data as unknown as string }
+  },
+  srv: (name: string, [priority, weight, port]: [number, number, number], target: string): Data => {
+    return { name, type: 33, class: 1, ttl: 300, priority, weight, port, target }
+  },
   soa: (name: string, minimum = 60): Data => {
     const numbers = { serial: 1, refresh: 3600, retry: 600, expiration: 86400, minimum }
     return { name, type: 6, class: 1, ttl: 3600, primary: `ns.${name}`, admin: `root.${name}`, ...numbers }
@@ -78,7 +92,7 @@ export async function startNameServer(scripts: Record<string, Script> = {}): Pro
     const query = Packet.parse(message)
     const [question] = query.questions
     if (!question) return
-    const key = `${TYPE_NAMES.get(question.type) ?? question.type} ${question.name}`
+    const key = `${TYPE_NAMES.get(question.type) ?? question.type} ${question.name.toLowerCase()}`
     asked.push(over === 'tcp' ? `tcp ${key}` : key)
     const script = known.get(key) ?? { rcode: 3, authorities: [record.soa('test')] }
     if (script.silent) return
@@ -129,7 +143,11 @@ function reply(query: Packet, script: Script, over: 'udp' | 'tcp'): Buffer[] {
     response.answers = (script.answers ?? []).map((data) => new Packet.Resource(data))
     response.authorities = (script.authorities ?? []).map((data) => new Packet.Resource(data))
   }
+  if (script.lowersCase) for (const one of response.questions) one.name = one.name.toLowerCase()
   const truth = response.toBuffer()
+  // AD, RFC 4035 section 3.2.3: only for those who ask for it in their query
+  const flags = truth.readUInt8(3) & ~0x20
+  truth.writeUInt8(script.authenticated ? flags | 0x20 : flags, 3)
   return [...(script.lies?.(truth) ?? []), truth]
 }
 

@@ -55,6 +55,7 @@ const zone = 'zone "example.org" { type local; };'
 const others = `listener "mx" { port 25; }; ${zone}`
 const lists = 'dnsbl "bl.example" { }; dnswl "wl.example" { };'
 
+const UNBOUND = 'dnssec unbound; unbound-program "/bin/sh"; trust-anchor "/bin/sh";'
 const pair = 'certificate "/c"; key "/k";'
 const jwks = 'oauth-jwks "https://id.example.org/keys"; oauth-issuer "i"; oauth-audience "a";'
 const shown = 'oauth-introspection "https://id.example.org/show";'
@@ -288,6 +289,12 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'resolver timeout': ['', 'timeout 3s;'],
   'resolver attempts': ['', 'attempts 3;'],
   'resolver cache-entries': ['', 'cache-entries 3;'],
+  'resolver cache-size': ['', 'cache-size 1M;'],
+  'resolver dnssec': ['', UNBOUND],
+  'resolver unbound-program': [UNBOUND, 'dnssec unbound; unbound-program "/bin/ls"; trust-anchor "/bin/sh";'],
+  'resolver unbound-port': [UNBOUND, `${UNBOUND} unbound-port 3;`],
+  'resolver unbound-forward': [UNBOUND, `${UNBOUND} unbound-forward { 192.0.2.53 port 54; };`],
+  'resolver trust-anchor': [UNBOUND, 'dnssec unbound; unbound-program "/bin/sh"; trust-anchor "/bin/ls";'],
   'resolver smtp-port': ['', 'smtp-port 3;'],
   'resolver recipient-delimiter': ['', 'recipient-delimiter "";'],
   'processes smtpd': ['', 'smtpd 3;'],
@@ -297,6 +304,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'processes submission': ['', 'submission 3;'],
   'processes smtpc-user': ['', 'smtpc-user "x";'],
   'processes resolver-user': ['', 'resolver-user "x";'],
+  'processes unbound-user': ['', 'unbound-user "x";'],
   'processes group': ['', 'group "x";'],
   'processes restart-budget': ['', 'restart-budget 3;'],
   'processes restart-window': ['', 'restart-window 3s;'],

@@ -151,11 +151,21 @@ test('users are found by name; a missing one and root are problems', () => {
     group: (name: string) => (name === 'posthorn' ? 300 : null),
     nameOf: () => null,
   }
-  const users = { qmgr: 'phq', smtpd: 'phq', submission: 'phq', smtpc: 'phq', resolver: 'phq' }
-  const good = findIdentities({ users, group: 'posthorn' }, accounts)
+  const users = {
+    qmgr: 'phq',
+    smtpd: 'phq',
+    submission: 'phq',
+    smtpc: 'phq',
+    resolver: 'phq',
+    validator: 'phv',
+  }
+  const good = findIdentities({ users, group: 'posthorn', validator: null }, accounts)
   assert.ok(good.kind === 'found')
   assert.deepEqual(good.identities.qmgr, { user: 'phq', uid: 201, gid: 300 })
-  const bad = findIdentities({ users: { ...users, smtpd: 'root', smtpc: 'nobody' }, group: 'x' }, accounts)
+  const bad = findIdentities(
+    { users: { ...users, smtpd: 'root', smtpc: 'nobody' }, group: 'x', validator: null },
+    accounts,
+  )
   assert.equal(bad.kind === 'missing' ? bad.problems.length : 0, 3)
 })
 

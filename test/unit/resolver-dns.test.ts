@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Packet } from 'dns2'
 import fc from 'fast-check'
-import { type Answer, readReply } from '../../services/resolver/dns/answer.ts'
+import { type Answer, readReply as readReplyTrusting } from '../../services/resolver/dns/answer.ts'
 import { Cache } from '../../services/resolver/dns/cache.ts'
 import { layOut } from '../../services/resolver/dns/layout.ts'
 import {
@@ -67,6 +67,8 @@ test('a reply is read with names in lower case', () => {
       { kind: 'cname', name: 'x', ttl: 300, target: 'y' },
     ],
     negativeTtl: 30,
+    authenticated: false,
+    caseKept: true,
   })
 })
 
@@ -142,8 +144,18 @@ test('a message that claims thousands of records costs nothing', () => {
   assert.equal(layOut(bytes), null)
 })
 
+const readReply = (one: DnsReply, question: Question) => readReplyTrusting(one, question, true)
+
 function reply(changes: Partial<DnsReply>): DnsReply {
-  return { truncated: false, rcode: 0, answers: [], negativeTtl: null, ...changes }
+  return {
+    truncated: false,
+    rcode: 0,
+    answers: [],
+    negativeTtl: null,
+    authenticated: false,
+    caseKept: true,
+    ...changes,
+  }
 }
 const address = (name: string, text: string, ttl = 100, type: 'A' | 'AAAA' = 'A') => {
   return { kind: 'address', name, ttl, type, address: text } as const
@@ -155,28 +167,46 @@ test('records, absence, no such name and failure are four things', () => {
     reply({ answers: [address('example.org', '192.0.2.1'), address('other', '192.0.2.9')] }),
     a,
   )
-  assert.deepEqual(found, { kind: 'records', records: [address('example.org', '192.0.2.1')], ttl: 100 })
-  assert.deepEqual(readReply(reply({ negativeTtl: 9 }), a), { kind: 'nodata', ttl: 9 })
-  assert.deepEqual(readReply(reply({ rcode: 3, negativeTtl: 9 }), a), { kind: 'nxdomain', ttl: 9 })
-  assert.deepEqual(readReply(reply({ rcode: 3 }), a), { kind: 'nxdomain', ttl: 0 })
-  assert.deepEqual(readReply(reply({ rcode: 3, negativeTtl: 9e6 }), a), { kind: 'nxdomain', ttl: 10_800 })
+  assert.deepEqual(found, {
+    kind: 'records',
+    records: [address('example.org', '192.0.2.1')],
+    ttl: 100,
+    secure: false,
+  })
+  assert.deepEqual(readReply(reply({ negativeTtl: 9 }), a), { kind: 'nodata', ttl: 9, secure: false })
+  assert.deepEqual(readReply(reply({ rcode: 3, negativeTtl: 9 }), a), {
+    kind: 'nxdomain',
+    ttl: 9,
+    secure: false,
+  })
+  assert.deepEqual(readReply(reply({ rcode: 3 }), a), { kind: 'nxdomain', ttl: 0, secure: false })
+  assert.deepEqual(readReply(reply({ rcode: 3, negativeTtl: 9e6 }), a), {
+    kind: 'nxdomain',
+    ttl: 10_800,
+    secure: false,
+  })
   for (const [rcode, why] of [
     [1, 'FORMERR'],
     [2, 'SERVFAIL'],
     [5, 'REFUSED'],
     [16, 'RCODE 16'],
   ] as const)
-    assert.deepEqual(readReply(reply({ rcode }), a), { kind: 'failed', why, ttl: 0 })
+    assert.deepEqual(readReply(reply({ rcode }), a), { kind: 'failed', why, ttl: 0, trouble: 'said' })
 })
 
 test('CNAMEs are followed inside the reply, out of it, and never in circles', () => {
   const end = address('c.example', '192.0.2.1')
   const chain = [cname('example.org', 'b.example'), end, cname('b.example', 'c.example', 10)]
-  assert.deepEqual(readReply(reply({ answers: chain }), a), { kind: 'records', records: [end], ttl: 10 })
+  assert.deepEqual(readReply(reply({ answers: chain }), a), {
+    kind: 'records',
+    records: [end],
+    ttl: 10,
+    secure: false,
+  })
   const open = readReply(reply({ answers: [cname('example.org', 'b.example')] }), a)
-  assert.deepEqual(open, { kind: 'alias', target: 'b.example', ttl: 50 })
+  assert.deepEqual(open, { kind: 'alias', target: 'b.example', ttl: 50, secure: false })
   const closed = readReply(reply({ answers: [cname('example.org', 'b.example')], negativeTtl: 7 }), a)
-  assert.deepEqual(closed, { kind: 'nodata', ttl: 7 })
+  assert.deepEqual(closed, { kind: 'nodata', ttl: 7, secure: false })
   const circle = readReply(reply({ answers: [cname('example.org', 'b'), cname('b', 'example.org')] }), a)
   assert.equal(circle.kind, 'failed')
 })
@@ -184,17 +214,19 @@ test('CNAMEs are followed inside the reply, out of it, and never in circles', ()
 test('addresses: IPv4 first, no unspecified ones, and one kind is enough', () => {
   const four: Answer = {
     kind: 'records',
+    secure: false,
     ttl: 9,
     records: [address('x', '0.0.0.0'), address('x', '192.0.2.1')],
   }
   const six: Answer = {
     kind: 'records',
+    secure: false,
     ttl: 5,
     records: [address('x', '::', 1, 'AAAA'), address('x', '2001:db8::1', 1, 'AAAA')],
   }
-  const none: Answer = { kind: 'nodata', ttl: 3 }
-  const gone: Answer = { kind: 'nxdomain', ttl: 4 }
-  const failed: Answer = { kind: 'failed', why: 'SERVFAIL', ttl: 0 }
+  const none: Answer = { kind: 'nodata', ttl: 3, secure: false }
+  const gone: Answer = { kind: 'nxdomain', ttl: 4, secure: false }
+  const failed: Answer = { kind: 'failed', why: 'SERVFAIL', ttl: 0, trouble: 'said' }
   assert.deepEqual(combine(four, six), { kind: 'addresses', addresses: ['192.0.2.1', '2001:db8::1'], ttl: 5 })
   assert.deepEqual(combine(four, failed), { kind: 'addresses', addresses: ['192.0.2.1'], ttl: 0 })
   assert.deepEqual(combine(none, none), { kind: 'none', nxdomain: false, ttl: 3 })
@@ -206,7 +238,7 @@ function exchangers(...hosts: [number, string][]) {
   const records = hosts.map(
     ([preference, exchange]) => ({ kind: 'mx', name: 'x', ttl: 60, preference, exchange }) as const,
   )
-  return readExchangers({ kind: 'records', records, ttl: 60 }, 'Me.example.org')
+  return readExchangers({ kind: 'records', records, ttl: 60, secure: false }, 'Me.example.org')
 }
 
 test('exchangers are sorted, doubled names once, names that are none passed over', () => {
@@ -240,9 +272,9 @@ test('ourselves and all that are no better are cut away', () => {
 test('null MX, no MX, only useless MX', () => {
   assert.equal(exchangers([0, '']).kind, 'null-mx')
   assert.equal(exchangers([0, '192.0.2.1']).kind, 'unusable')
-  assert.equal(readExchangers({ kind: 'nodata', ttl: 1 }, 'me').kind, 'implicit')
-  assert.equal(readExchangers({ kind: 'nxdomain', ttl: 1 }, 'me').kind, 'nxdomain')
-  assert.equal(readExchangers({ kind: 'failed', why: '', ttl: 0 }, 'me').kind, 'failed')
+  assert.equal(readExchangers({ kind: 'nodata', ttl: 1, secure: false }, 'me').kind, 'implicit')
+  assert.equal(readExchangers({ kind: 'nxdomain', ttl: 1, secure: false }, 'me').kind, 'nxdomain')
+  assert.equal(readExchangers({ kind: 'failed', why: '', ttl: 0, trouble: 'said' }, 'me').kind, 'failed')
 })
 
 test('the cache forgets by time, and what was used longest ago', () => {

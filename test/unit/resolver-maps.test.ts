@@ -196,21 +196,23 @@ test('resolv.conf: servers, options, faults', () => {
   )
   assert.deepEqual(value, {
     servers: [
-      { address: '192.0.2.1', port: 53 },
-      { address: '::1', port: 53 },
+      { address: '192.0.2.1', port: 53, trusted: false },
+      { address: '::1', port: 53, trusted: true },
     ],
     timeout: 2000,
     attempts: 5,
   })
   assert.deepEqual(faults, [{ line: 4, why: '`x` is no address' }])
-  assert.deepEqual(parseResolvConf('').value.servers, [{ address: '127.0.0.1', port: 53 }])
+  assert.deepEqual(parseResolvConf('').value.servers, [{ address: '127.0.0.1', port: 53, trusted: true }])
 })
 
 test('servers of the config', () => {
-  assert.deepEqual(parseServer('127.0.0.1:5353'), { address: '127.0.0.1', port: 5353 })
-  assert.deepEqual(parseServer('[::1]:53'), { address: '::1', port: 53 })
-  assert.deepEqual(parseServer('::1'), { address: '::1', port: 53 })
-  assert.deepEqual(parseServer('192.0.2.1'), { address: '192.0.2.1', port: 53 })
-  for (const bad of ['', 'localhost', '127.0.0.1:0', '127.0.0.1:70000', '[::1', '::1]:53'])
+  assert.deepEqual(parseServer('127.0.0.1:5353'), { address: '127.0.0.1', port: 5353, trusted: true })
+  assert.deepEqual(parseServer('[::1]:53'), { address: '::1', port: 53, trusted: true })
+  assert.deepEqual(parseServer('::1'), { address: '::1', port: 53, trusted: true })
+  assert.deepEqual(parseServer('192.0.2.1'), { address: '192.0.2.1', port: 53, trusted: false })
+  const trusted = { address: '2001:db8::1', port: 54, trusted: true }
+  assert.deepEqual(parseServer('[2001:db8::1]:54 validating'), trusted)
+  for (const bad of ['', 'localhost', '127.0.0.1:0', '127.0.0.1:70000', '[::1', '::1]:53', ' validating'])
     assert.equal(parseServer(bad), null, bad)
 })

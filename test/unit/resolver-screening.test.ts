@@ -11,17 +11,22 @@ import { addUp, worst } from '../../services/resolver/score.ts'
 import { Screener } from '../../services/resolver/screener.ts'
 import { silentLog } from '../../shared/base/log.ts'
 
-const NOTHING: Answer = { kind: 'nxdomain', ttl: 60 }
-const FAILED: Answer = { kind: 'failed', why: 'SERVFAIL', ttl: 0 }
+const NOTHING: Answer = { kind: 'nxdomain', ttl: 60, secure: false }
+const FAILED: Answer = { kind: 'failed', why: 'SERVFAIL', ttl: 0, trouble: 'said' }
 
 function address(name: string, text: string): Answer {
   const type = text.includes(':') ? 'AAAA' : 'A'
-  return { kind: 'records', records: [{ kind: 'address', name, ttl: 60, type, address: text }], ttl: 60 }
+  return {
+    kind: 'records',
+    secure: false,
+    records: [{ kind: 'address', name, ttl: 60, type, address: text }],
+    ttl: 60,
+  }
 }
 
 function pointers(name: string, ...targets: string[]): Answer {
   const records = targets.map((target): DnsRecord => ({ kind: 'ptr', name, ttl: 60, target }))
-  return { kind: 'records', records, ttl: 60 }
+  return { kind: 'records', secure: false, records, ttl: 60 }
 }
 
 /** DNS by `TYPE name`; what is not there does not exist. */
@@ -119,6 +124,7 @@ test('what may be wrong with EHLO', async () => {
     'A other.example': address('other.example', '192.0.2.9'),
     'MX domain.example': {
       kind: 'records',
+      secure: false,
       records: [{ kind: 'mx', name: 'domain.example', ttl: 60, preference: 1, exchange: 'mx.example' }],
       ttl: 60,
     },

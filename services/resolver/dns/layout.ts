@@ -21,7 +21,18 @@ export interface Layout {
   records: RecordPlace[]
 }
 
-export const TYPE = { A: 1, CNAME: 5, SOA: 6, PTR: 12, MX: 15, TXT: 16, AAAA: 28, OPT: 41 } as const
+export const TYPE = {
+  A: 1,
+  CNAME: 5,
+  SOA: 6,
+  PTR: 12,
+  MX: 15,
+  TXT: 16,
+  AAAA: 28,
+  SRV: 33,
+  OPT: 41,
+  TLSA: 52,
+} as const
 
 const HEADER_OCTETS = 12
 const MOST_RECORDS = 500
@@ -67,6 +78,12 @@ function isWellFormed(message: Buffer, type: number, data: number, end: number):
       return skipName(message, data) === end
     case TYPE.MX:
       return end - data > 2 && skipName(message, data + 2) === end
+    // RFC 2782: priority, weight, port, target
+    case TYPE.SRV:
+      return end - data > 6 && skipName(message, data + 6) === end
+    // RFC 6698 section 2.1: usage, selector, matching type, and something to match
+    case TYPE.TLSA:
+      return end - data > 3
     case TYPE.SOA: {
       const second = skipName(message, data)
       const numbers = second !== null && second < end ? skipName(message, second) : null

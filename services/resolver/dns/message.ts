@@ -3,13 +3,14 @@
  *
  * `decodeReply` never throws: a message that is malformed, no response, or not for our question is null, which
  * the exchange treats as if nothing had come (RFC 5452 section 9.1). Names come in lower case without a last dot.
+ * `authenticated` is what the server says of itself; whether it is believed is decided in `stub.ts`.
  * The codec is loaded late (4 MiB): at the first query, or before root is given up.
  */
 import type { Packet } from 'dns2'
 import { layOut, type RecordPlace, readStrings, TYPE } from './layout.ts'
 
 export { TYPE }
-export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT' | 'PTR'
+export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT' | 'PTR' | 'CNAME' | 'SRV' | 'TLSA'
 
 export interface Question {
   name: string
@@ -23,6 +24,26 @@ export type DnsRecord =
   | { kind: 'txt'; name: string; ttl: number; text: string }
   | { kind: 'ptr'; name: string; ttl: number; target: string }
   | { kind: 'cname'; name: string; ttl: number; target: string }
+  /** RFC 2782. */
+  | {
+      kind: 'srv'
+      name: string
+      ttl: number
+      priority: number
+      weight: number
+      port: number
+      target: string
+    }
+  /** RFC 6698 section 2.1; `data` in hexadecimal. */
+  | {
+      kind: 'tlsa'
+      name: string
+      ttl: number
+      usage: number
+      selector: number
+      matching: number
+      data: string
+    }
 
 export interface DnsReply {
   truncated: boolean
@@ -30,6 +51,10 @@ export interface DnsReply {
   answers: DnsRecord[]
   /** RFC 2308 section 5: how long the absence may be remembered; null without an SOA. */
   negativeTtl: number | null
+  /** The AD bit (RFC 4035 section 3.2.3): the server has validated all of it. */
+  authenticated: boolean
+  /** The question came back letter for letter. */
+  caseKept: boolean
 }
 
 export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const
@@ -37,6 +62,9 @@ export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP:
 /** What a datagram may hold without being cut up on its way (RFC 6891 section 6.2.5, DNS flag day 2020). */
 const UDP_PAYLOAD = 1232
 const CLASS_IN = 1
+/** RFC 4035 section 3.1.6: the second octet of the flags, and the bit in it. */
+const FLAGS_LOW = 3
+const AD_BIT = 0x20
 
 type Codec = typeof Packet
 type Resource = ReturnType<Codec['Resource']['parse']>
@@ -54,17 +82,24 @@ export function encodeQuery(codec: Codec, id: number, question: Question, edns: 
     const options = codec.Resource.EDNS([])
     packet.additionals.push(Object.assign(options, { class: UDP_PAYLOAD }))
   }
-  return packet.toBuffer()
+  const message = packet.toBuffer()
+  // RFC 6840 section 5.7: AD in a query asks for AD in the answer, without all the signatures that DO would bring
+  message.writeUInt8(message.readUInt8(FLAGS_LOW) | AD_BIT, FLAGS_LOW)
+  return message
 }
 
+/** @param question as it was sent, in whatever case. */
 export function decodeReply(codec: Codec, message: Buffer, id: number, question: Question): DnsReply | null {
   const layout = layOut(message)
   if (!layout) return null
   try {
     const header = codec.Header.parse(message)
     if (header.id !== id || header.qr !== 1 || header.opcode !== 0) return null
-    if (!isOurs(codec.Question.parse(new codec.Reader(message, 12 * 8)), question)) return null
+    const asked = codec.Question.parse(new codec.Reader(message, 12 * 8))
+    if (!isOurs(asked, question)) return null
     return {
+      authenticated: (message.readUInt8(FLAGS_LOW) & AD_BIT) !== 0,
+      caseKept: asked.name === question.name,
       truncated: header.tc === 1,
       rcode: extendedRcode(message, layout.records, header.rcode),
       answers: layout.records.flatMap((place) => readAnswer(codec, message, place)),
@@ -77,7 +112,9 @@ export function decodeReply(codec: Codec, message: Buffer, id: number, question:
 
 function isOurs(asked: { name: string; type: number; class: number }, question: Question): boolean {
   return (
-    normal(asked.name) === question.name && asked.type === TYPE[question.type] && asked.class === CLASS_IN
+    normal(asked.name) === normal(question.name) &&
+    asked.type === TYPE[question.type] &&
+    asked.class === CLASS_IN
   )
 }
 
@@ -85,24 +122,58 @@ function readRecord(codec: Codec, message: Buffer, place: RecordPlace): Resource
   return codec.Resource.parse(new codec.Reader(message, place.start * 8))
 }
 
-const WANTED: readonly number[] = [TYPE.A, TYPE.AAAA, TYPE.MX, TYPE.TXT, TYPE.PTR, TYPE.CNAME]
+type Reader = (record: Resource, message: Buffer, place: RecordPlace) => DnsRecord
+
+const head = ({ name, ttl }: Resource) => ({ name: normal(name), ttl })
+
+/** By type; all others are passed over. */
+const READERS: ReadonlyMap<number, Reader> = new Map<number, Reader>([
+  [TYPE.A, (one) => ({ kind: 'address', ...head(one), type: 'A', address: one.address ?? '' })],
+  [TYPE.AAAA, (one) => ({ kind: 'address', ...head(one), type: 'AAAA', address: one.address ?? '' })],
+  [TYPE.CNAME, (one) => ({ kind: 'cname', ...head(one), target: normal(one.domain ?? '') })],
+  [TYPE.PTR, (one) => ({ kind: 'ptr', ...head(one), target: normal(one.domain ?? '') })],
+  [
+    TYPE.MX,
+    (one) => {
+      const exchange = normal(one.exchange ?? '')
+      return { kind: 'mx', ...head(one), preference: one.priority ?? 0, exchange }
+    },
+  ],
+  [
+    TYPE.TXT,
+    (one, message, { data, end }) => {
+      return { kind: 'txt', ...head(one), text: readStrings(message, data, end) ?? '' }
+    },
+  ],
+  [
+    TYPE.SRV,
+    (one, message, { data }) => ({
+      kind: 'srv',
+      ...head(one),
+      priority: message.readUInt16BE(data),
+      weight: message.readUInt16BE(data + 2),
+      port: message.readUInt16BE(data + 4),
+      target: normal(one.target ?? ''),
+    }),
+  ],
+  [
+    TYPE.TLSA,
+    (one, message, { data, end }) => ({
+      kind: 'tlsa',
+      ...head(one),
+      usage: message.readUInt8(data),
+      selector: message.readUInt8(data + 1),
+      matching: message.readUInt8(data + 2),
+      data: message.toString('hex', data + 3, end),
+    }),
+  ],
+])
 
 function readAnswer(codec: Codec, message: Buffer, place: RecordPlace): DnsRecord[] {
-  const { type, section } = place
-  if (section !== 'answer' || !WANTED.includes(type)) return []
+  const reader = place.section === 'answer' ? READERS.get(place.type) : undefined
+  if (!reader) return []
   const record = readRecord(codec, message, place)
-  if (record.class !== CLASS_IN) return []
-  const name = normal(record.name)
-  const { ttl } = record
-  if (type === TYPE.TXT)
-    return [{ kind: 'txt', name, ttl, text: readStrings(message, place.data, place.end) ?? '' }]
-  if (type === TYPE.PTR) return [{ kind: 'ptr', name, ttl, target: normal(record.domain ?? '') }]
-  if (type === TYPE.CNAME) return [{ kind: 'cname', name, ttl, target: normal(record.domain ?? '') }]
-  if (type === TYPE.MX) {
-    const exchange = normal(record.exchange ?? '')
-    return [{ kind: 'mx', name, ttl, preference: record.priority ?? 0, exchange }]
-  }
-  return [{ kind: 'address', name, ttl, type: type === TYPE.A ? 'A' : 'AAAA', address: record.address ?? '' }]
+  return record.class === CLASS_IN ? [reader(record, message, place)] : []
 }
 
 function readNegativeTtl(codec: Codec, message: Buffer, records: readonly RecordPlace[]): number | null {

@@ -1,0 +1,91 @@
+/**
+ * What the resolver is told, and what mcp is told of the unbound that validates for it; part of `slice.ts`.
+ */
+import { join } from 'node:path'
+import { type Facts, staysCaller } from './facts.ts'
+import type { Problems } from './problem.ts'
+import { zonePlaces } from './rule-book.ts'
+import { type Config, placeOf } from './schema.ts'
+import { buildGreylist, buildScreenings } from './screening.ts'
+import type { ResolverSlice, ValidatorSlice } from './slices.ts'
+import { buildZones } from './zones.ts'
+
+interface Parts {
+  config: Config
+  facts: Facts
+  problems: Problems
+  hostname: string
+  directory: string
+  busUids: Record<string, number[]> | null
+}
+
+export function buildResolver({
+  config,
+  facts,
+  problems,
+  hostname,
+  directory,
+  busUids,
+}: Parts): ResolverSlice {
+  const { values } = config.resolver
+  return {
+    hostname,
+    zones: buildZones(config, facts, problems),
+    zonePlaces: zonePlaces(config),
+    screenings: buildScreenings(config, problems),
+    greylist: buildGreylist(config, directory),
+    nameservers: values.nameservers,
+    dnssec: values.dnssec,
+    validatorPort: values['unbound-port'],
+    dnsTimeout: values.timeout,
+    dnsAttempts: values.attempts,
+    cacheEntries: values['cache-entries'],
+    cacheOctets: values['cache-size'],
+    smtpPort: values['smtp-port'],
+    recipientDelimiter: values['recipient-delimiter'],
+    busUids,
+    unprivileged: staysCaller(facts) ? { uid: facts.uid, gid: facts.gid } : null,
+  }
+}
+
+const OF_UNBOUND = ['unbound-program', 'unbound-port', 'unbound-forward', 'trust-anchor'] as const
+
+/** Of Debian's `dns-root-data`. */
+const ROOT_KEY = '/usr/share/dns/root.key'
+
+/** Null where nobody is to be run for it. */
+export function buildValidator(
+  { config, facts, problems }: Pick<Parts, 'config' | 'facts' | 'problems'>,
+  directory: string,
+  runDirectory: string,
+): ValidatorSlice | null {
+  const { resolver } = config
+  const { values } = resolver
+  if (values.dnssec !== 'unbound') {
+    for (const option of OF_UNBOUND.filter((name) => resolver.where.has(name)))
+      problems.error(placeOf(resolver, option), `\`${option}\` is of no use without \`dnssec unbound\``)
+    return null
+  }
+  checkFiles(config, facts, problems)
+  return {
+    program: values['unbound-program'],
+    configFile: join(runDirectory, 'unbound.conf'),
+    directory: join(directory, 'dnssec'),
+    port: values['unbound-port'],
+    forward: values['unbound-forward'],
+    trustAnchor: values['trust-anchor'],
+    rootKey: ROOT_KEY,
+  }
+}
+
+function checkFiles({ resolver }: Config, { readable }: Facts, problems: Problems): void {
+  const { 'unbound-program': program, 'trust-anchor': anchor } = resolver.values
+  if (readable(program) === 'absent') {
+    const at = placeOf(resolver, resolver.where.has('unbound-program') ? 'unbound-program' : 'dnssec')
+    problems.error(at, `there is no \`${program}\``, '`apt install unbound`, or say where it is')
+  }
+  const key = anchor ?? ROOT_KEY
+  if (readable(key) !== 'absent') return
+  const at = placeOf(resolver, anchor === null ? 'dnssec' : 'trust-anchor')
+  problems.error(at, `there is no \`${key}\``, '`apt install dns-root-data`, or name a `trust-anchor`')
+}
