@@ -4,7 +4,8 @@
  * Every recipient of a message handed over has one outcome. `sent` means that the provider took it, or that it is on
  * stable storage in the outbox: held until its user says so, or waiting where the account has an outbox. Without one
  * a provider that is away is `later`, and nobody has the message. Where some have it already (LMTP), the rest is
- * kept whatever the account says: trying all of it again would double it.
+ * `later` for a caller who hears of each recipient; for one who does not it is kept whatever the account says:
+ * trying all of it again would double it.
  */
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import { type Delivery, own } from '../../shared/smtp-client/commands.ts'
@@ -35,6 +36,14 @@ interface Chosen {
   sender: string
 }
 
+/** Whoever hands a message over. */
+export interface Caller {
+  /** A path, or ''. Advisory. */
+  program: string
+  /** LMTP: each recipient is answered by itself. */
+  hearsEach: boolean
+}
+
 export class Desk {
   readonly #options: DeskOptions
   readonly #grants: Grants
@@ -58,8 +67,8 @@ export class Desk {
     return missingFields(heading, sender, new Date(this.#options.now()))
   }
 
-  submit(id: string, envelope: IntakeEnvelope, incoming: Incoming, program: string): Promise<Outcome[]> {
-    return this.#alone(id, () => this.#submit(id, envelope, incoming, program))
+  submit(id: string, envelope: IntakeEnvelope, incoming: Incoming, caller: Caller): Promise<Outcome[]> {
+    return this.#alone(id, () => this.#submit(id, envelope, incoming, caller))
   }
 
   async #alone<T>(id: string, work: () => Promise<T>): Promise<T> {
@@ -75,19 +84,19 @@ export class Desk {
     id: string,
     envelope: IntakeEnvelope,
     incoming: Incoming,
-    program: string,
+    caller: Caller,
   ): Promise<Outcome[]> {
     const all = (outcome: Outcome) => envelope.recipients.map(() => outcome)
     const chosen = this.#choose(envelope, incoming.heading)
     if (!('account' in chosen)) return all(chosen)
-    const message = messageOf(id, envelope, incoming, chosen, program, this.#options.now())
+    const message = messageOf(id, envelope, incoming, chosen, caller.program, this.#options.now())
     const may = await this.#may(chosen.account, message)
     if (may === 'no') return all({ kind: 'never', reply: own(550, '5.7.1', 'you said no') })
     if (may === 'unknown') {
       await this.#keep({ ...message, state: 'held' }, incoming.path)
       return all(taken(`held: awaiting you, as ${id}`))
     }
-    return this.#sendFirst(message, incoming, chosen)
+    return this.#sendFirst(message, incoming, chosen, caller)
   }
 
   #choose({ account: name, sender: given }: IntakeEnvelope, { from }: Heading): Chosen | Outcome {
@@ -125,11 +134,16 @@ export class Desk {
   }
 
   /** While the caller waits. */
-  async #sendFirst(message: OutboxMessage, incoming: Incoming, chosen: Chosen): Promise<Outcome[]> {
+  async #sendFirst(
+    message: OutboxMessage,
+    incoming: Incoming,
+    chosen: Chosen,
+    { hearsEach }: Caller,
+  ): Promise<Outcome[]> {
     const outcomes = await this.#attempt(message, { path: incoming.path, size: incoming.size }, chosen)
     const later = outcomes.filter(({ kind }) => kind === 'later').length
     const some = outcomes.some(({ kind }) => kind === 'sent')
-    if (later === 0 || (!chosen.account.outbox && !some)) return outcomes.map(withDoubt)
+    if (later === 0 || !(chosen.account.outbox || (some && !hearsEach))) return outcomes.map(withDoubt)
     const fate = afterAttempt(message, outcomes, chosen.accounts.agent, this.#options.now())
     if (fate.kind === 'done') return outcomes
     // who was refused is told now, by the reply; the outbox keeps who waits

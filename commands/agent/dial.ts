@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { connect, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
-import { SocksClient } from 'socks'
+import { goThroughSocks, type Passage } from '../../shared/smtp-client/socks.ts'
 import type { Account } from '../accounts/account.ts'
 import type { ChannelBinding } from './sasl.ts'
 
@@ -21,28 +21,43 @@ export async function dial(account: Account): Promise<Socket> {
 
 async function dialAnyhow({ socks, host, port, timeout }: Account): Promise<Socket> {
   if (!socks) return dialDirectly(host, port, timeout)
-  const { socket } = await SocksClient.createConnection({
-    proxy: { host: socks.host, port: socks.port, type: 5 },
-    command: 'connect',
-    destination: { host, port },
-    timeout,
+  // before there is a socket, so that none is without somebody who hears its errors
+  const { SocksClient } = await import('socks')
+  const socket = await dialDirectly(socks.host, socks.port, timeout).catch((error: Error) => {
+    throw new Error(`proxy ${socks.host}:${socks.port}: ${error.message}`)
   })
-  return socket
+  const proxy = { ...socks, login: null }
+  return inTime(socket, timeout, (passage) =>
+    goThroughSocks(SocksClient, proxy, socket, { host, port }, passage),
+  )
 }
 
 function dialDirectly(host: string, port: number, timeout: number): Promise<Socket> {
+  const socket = connect({ host, port, noDelay: true })
+  return inTime(socket, timeout, ({ through }) => socket.once('connect', through))
+}
+
+/** @param work calls one of its argument's functions; a socket that fails or takes too long is gone. */
+function inTime(socket: Socket, timeout: number, work: (passage: Passage) => void): Promise<Socket> {
   return new Promise((done, fail) => {
-    const socket = connect({ host, port, noDelay: true })
     const timer = setTimeout(() => socket.destroy(new Error('no answer in time')), timeout)
-    socket.once('connect', () => {
+    const settle = () => {
       clearTimeout(timer)
-      socket.removeListener('error', fail)
-      done(socket)
-    })
-    socket.once('error', (error) => {
-      clearTimeout(timer)
+      socket.off('error', failed).off('close', lost)
+    }
+    const failed = (error: Error) => {
+      settle()
+      socket.on('error', () => undefined)
+      socket.destroy()
       fail(error)
-    })
+    }
+    const lost = () => failed(new Error('the connection was lost'))
+    socket.on('error', failed).on('close', lost)
+    const through = () => {
+      settle()
+      done(socket)
+    }
+    work({ through, failed })
   })
 }
 

@@ -151,7 +151,8 @@ class Reception {
 
   async #submit(id: string, envelope: IntakeEnvelope, incoming: Incoming): Promise<Outcome[]> {
     await incoming.end()
-    return this.#options.desk.submit(id, envelope, incoming, this.#program)
+    const caller = { program: this.#program, hearsEach: this.#intake.lmtp }
+    return this.#options.desk.submit(id, envelope, incoming, caller)
   }
 
   #say(reply: SmtpReply): void {

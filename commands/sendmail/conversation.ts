@@ -5,12 +5,13 @@
  * what to do; `onTrouble` says what a timeout, a lost connection or garbage means in a state. MAIL and all RCPT
  * leave together when the server pipelines (RFC 2920); DATA waits for their answers, because the message goes out
  * only when no recipient was put off: what ends with 75 was sent to nobody, so that trying again doubles nothing.
- * Recipients refused for good are named, the others get the message.
+ * Recipients refused for good are named, the others get the message; what that comes to is in `judgement.ts`.
  */
 import type { TlsDemand } from '../../shared/message/envelope.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { type Addressed, addressedBy, failedIn, type HeaderSource, moreOf } from './addressed.ts'
-import { type ExitCode, exitCodeOf, exitCodes, replyLine } from './exit-code.ts'
+import { type ExitCode, exitCodes, replyLine } from './exit-code.ts'
+import { exitOfFailure, judge, judgeBroken, type Verdict } from './judgement.ts'
 import { isBeyond, tlsParameter } from './tls-demand.ts'
 import { type RefusedRecipient as Failure, refusedIn, secondsToAsk } from './verdict.ts'
 import { explained, type Question, questionsOf } from './why.ts'
@@ -46,14 +47,6 @@ export interface Job {
   tlsDemand: TlsDemand | null
 }
 
-export interface Verdict {
-  exit: ExitCode
-  /** For standard error; none when all went well. */
-  lines: string[]
-  /** Nothing was handed over and nothing refused: the whole may be tried again at once. */
-  again: boolean
-}
-
 interface Envelope {
   to: Addressed
   commands: string[]
@@ -64,6 +57,13 @@ interface Envelope {
   /** Octets that the server takes (RFC 1870); 0: it does not say. */
   limit: number
 }
+/** In SMTP one reply to the dot is for all. */
+interface Awaited {
+  /** Recipients whose replies are still to come after the dot. */
+  awaited: readonly string[]
+  /** How many have it for certain. */
+  delivered: number
+}
 export type State =
   | { phase: 'greeting' }
   | { phase: 'ehlo' }
@@ -71,8 +71,7 @@ export type State =
   /** --why: the questions whose answers are still to come. */
   | { phase: 'why'; questions: readonly Question[]; failures: readonly SmtpReply[] }
   | { phase: 'data'; to: Addressed; failures: readonly Failure[]; limit: number }
-  /** `awaited`: the recipients whose replies are still to come after the dot; in SMTP there is one reply for all. */
-  | { phase: 'content'; to: Addressed; failures: readonly Failure[]; awaited: readonly string[] }
+  | ({ phase: 'content'; to: Addressed; failures: readonly Failure[] } & Awaited)
   | { phase: 'done' }
 export type Phase = State['phase']
 
@@ -120,7 +119,10 @@ export function onReply(job: Job, state: State, reply: SmtpReply): Step {
     case 'data':
       if (reply.code !== 354) return refused(reply, 'DATA refused', false)
       return {
-        state: { phase: 'content', to: state.to, failures: state.failures, awaited: takenBy(state) },
+        state: {
+          ...{ phase: 'content', to: state.to, failures: state.failures },
+          ...{ awaited: takenBy(state), delivered: 0 },
+        },
         effects: [{ kind: 'send-content', limit: state.limit, whole: state.to.byHeader }],
       }
     case 'content':
@@ -132,13 +134,14 @@ export function onReply(job: Job, state: State, reply: SmtpReply): Step {
   }
 }
 
-export function onTrouble(state: State, trouble: 'timeout' | 'lost' | 'garbage'): Verdict {
+export function onTrouble(state: State, trouble: 'timeout' | 'lost' | 'garbage', lmtp: boolean): Verdict {
   const what = {
     timeout: 'no answer in time',
     lost: 'the connection was lost',
     garbage: 'not an SMTP server',
   }
   const exit = trouble === 'garbage' ? exitCodes.protocol : exitCodes.temporary
+  if (state.phase === 'content' && lmtp) return judgeBroken(state, what[trouble], exit)
   const early = state.phase === 'greeting' || state.phase === 'ehlo'
   const doubt = state.phase === 'content' ? '; it may have been accepted all the same' : ''
   return { exit, lines: [`${what[trouble]} (${state.phase})${doubt}`], again: early && trouble === 'lost' }
@@ -276,7 +279,7 @@ function withEffects(before: readonly Effect[], { state, effects }: Step): Step 
 function endEnvelope(job: Job, { to, failures, limit }: Envelope): Step {
   const putOff = failures.some(({ reply }) => reply.code < 500)
   const nobody = failures.length === to.recipients.length && to.named.length === 0
-  if (job.verify || putOff || nobody) return done(judge(failures))
+  if (job.verify || putOff || nobody) return done(judge(failures, 0))
   return { state: { phase: 'data', to, failures, limit }, effects: [{ kind: 'write', line: 'DATA' }] }
 }
 
@@ -287,7 +290,7 @@ function settled({ to, failures }: State & { phase: 'content' }, reply: SmtpRepl
   const telling = kind === 2 || fates.some((fate) => Math.floor(fate.reply.code / 100) === kind)
   if (!telling)
     return refused(reply, 'message', false, to.byHeader && nobodyNamed(reply) ? exitCodes.usage : null)
-  const { exit, lines, again } = judge([...failures, ...fates])
+  const { exit, lines, again } = judge([...failures, ...fates], kind === 2 ? 1 : 0)
   return done({ exit, lines: to.byHeader ? [...lines, ...moreOf(reply)] : lines, again })
 }
 
@@ -305,28 +308,16 @@ function settledOne(state: State & { phase: 'content' }, reply: SmtpReply): Step
   const [recipient = '', ...awaited] = state.awaited
   const failed = Math.floor(reply.code / 100) !== 2
   const failures = failed ? [...state.failures, { recipient, reply }] : state.failures
+  const delivered = state.delivered + (failed ? 0 : 1)
   return awaited.length === 0
-    ? done(judge(failures))
-    : { state: { ...state, failures, awaited }, effects: [] }
-}
-
-/** The first of the gravest kind decides: put off before refused, since then nobody got anything. */
-function judge(failures: readonly Failure[]): Verdict {
-  const gravest = failures.find(({ reply }) => reply.code < 500) ?? failures[0]
-  const lines = failures.map(({ recipient, reply }) => `<${recipient}>: ${replyLine(reply)}`)
-  return { exit: gravest ? exitOfFailure(gravest.reply) : exitCodes.ok, lines, again: false }
+    ? done(judge(failures, delivered))
+    : { state: { ...state, failures, awaited, delivered }, effects: [] }
 }
 
 function refused(reply: SmtpReply, what: string, early: boolean, by: ExitCode | null = null): Step {
   const exit = by ?? exitOfFailure(reply)
   const again = early && exit === exitCodes.temporary
   return done({ exit, lines: [`${what}: ${replyLine(reply)}`], again })
-}
-
-/** A 2xx or 3xx where none belongs is no SMTP. */
-function exitOfFailure(reply: SmtpReply): ExitCode {
-  const exit = exitCodeOf(reply)
-  return exit === exitCodes.ok ? exitCodes.protocol : exit
 }
 
 function done(verdict: Verdict): Step {

@@ -18,9 +18,9 @@ import {
   PATIENCE,
   type State,
   tooLarge,
-  type Verdict,
 } from './conversation.ts'
 import { exitCodes } from './exit-code.ts'
+import type { Verdict } from './judgement.ts'
 import { trustedPath } from './trust.ts'
 
 const FIRST_WAIT_MS = 50
@@ -173,7 +173,7 @@ class Session {
 
   #trouble(trouble: 'timeout' | 'lost' | 'garbage'): void {
     if (this.#state.phase === 'done') return
-    const verdict = onTrouble(this.#state, trouble)
+    const verdict = onTrouble(this.#state, trouble, this.#job.lmtp)
     this.#state = { phase: 'done' }
     this.#socket.destroy()
     this.#end(verdict)

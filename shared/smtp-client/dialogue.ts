@@ -34,6 +34,7 @@ export class Dialogue {
     socket.on('data', this.#onData)
     socket.on('close', this.#onClose)
     socket.on('error', this.#onError)
+    socket.resume() // whoever had it before has stopped it, so that nothing is lost
   }
 
   /** The next reply, whatever it says. */

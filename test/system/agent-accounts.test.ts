@@ -177,14 +177,33 @@ test('a client certificate is shown where it is asked for', async () => {
   assert.deepEqual([code, stderr], [0, ''])
 })
 
-test('through a SOCKS5 proxy, which is told the name', async () => {
+test('through a SOCKS5 proxy, which is told the name', async (t) => {
   const proxy = await openSocksProxy(work.port)
+  t.after(proxy.close)
   const text = accountText('work', 465, `default; socks5 "127.0.0.1" port ${proxy.port};`)
   user.accounts(text.replace('host "127.0.0.1"', 'host "localhost"'))
   const { code, stderr } = await user.sendmail(['-f', 'a@b.example', 'bob@x.example'], MESSAGE)
   assert.deepEqual([code, stderr], [0, ''])
   assert.deepEqual(proxy.asked, ['localhost:465'])
+})
+
+test('a greeting that comes with the last word of the proxy is heard', async (t) => {
+  const clear = await provider()
+  const proxy = await openSocksProxy(clear.port, true)
+  t.after(proxy.close)
+  user.accounts(accountText('work', 587, `default; timeout 20s; socks5 "127.0.0.1" port ${proxy.port};`))
+  const { code, stderr } = await user.sendmail(['-f', 'a@b.example', 'bob@x.example'], MESSAGE)
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.equal(clear.received.length, 1)
+})
+
+test('a proxy that is away is named', async () => {
+  const proxy = await openSocksProxy(work.port)
   proxy.close()
+  user.accounts(accountText('work', 465, `default; socks5 "127.0.0.1" port ${proxy.port};`))
+  const { code, stderr } = await user.sendmail(['-f', 'a@b.example', 'bob@x.example'], MESSAGE)
+  assert.equal(code, 75)
+  assert.match(stderr, new RegExp(`proxy 127\\.0\\.0\\.1:${proxy.port}: .*ECONNREFUSED`))
 })
 
 test('passwords are seen by nobody', async () => {
@@ -211,19 +230,32 @@ test('netrc and a check that logs in', async () => {
   assert.match(wrong.stderr, /AUTH PLAIN/)
 })
 
-/** RFC 1928, as much as one client needs; everything leads to `port`. */
-async function openSocksProxy(port: number): Promise<{ port: number; asked: string[]; close: () => void }> {
+interface Proxy {
+  port: number
+  asked: string[]
+  close: () => void
+}
+
+/**
+ * RFC 1928, as much as one client needs; everything leads to `port`.
+ * @param glued its last word waits for the greeting of the far side, and both go out as one
+ */
+async function openSocksProxy(port: number, glued = false): Promise<Proxy> {
   const asked: string[] = []
+  const through = Buffer.from([5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
   const serve = (socket: Socket) => {
     socket.on('error', () => undefined)
     socket.once('data', () => {
       socket.write(Buffer.from([5, 0]))
       socket.once('data', (request: Buffer) => {
-        const length = request[4] ?? 0
-        asked.push(`${request.toString('latin1', 5, 5 + length)}:${request.readUInt16BE(5 + length)}`)
+        asked.push(destinationOf(request))
         const onward = connect(port, '127.0.0.1', () => {
-          socket.write(Buffer.from([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]))
-          socket.pipe(onward).pipe(socket)
+          const start = (greeting: Buffer) => {
+            socket.write(Buffer.concat([through, greeting]))
+            socket.pipe(onward).pipe(socket)
+          }
+          if (glued) onward.once('data', start)
+          else start(Buffer.alloc(0))
         })
         onward.on('error', () => socket.destroy())
       })
@@ -232,4 +264,10 @@ async function openSocksProxy(port: number): Promise<{ port: number; asked: stri
   const server = createServer(serve).listen(0, '127.0.0.1')
   await new Promise((done) => server.once('listening', done))
   return { port: (server.address() as AddressInfo).port, asked, close: () => void server.close() }
+}
+
+function destinationOf(request: Buffer): string {
+  const isName = request[3] === 3
+  const length = isName ? (request[4] ?? 0) + 1 : 4
+  return `${request.toString('latin1', 5, 4 + length)}:${request.readUInt16BE(4 + length)}`
 }

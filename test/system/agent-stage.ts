@@ -48,10 +48,14 @@ export interface Provider {
   close: () => Promise<void>
 }
 
-/** Takes user `ann` with password or token `s3cret`; `refuse` says what RCPT is answered with, '' for yes. */
+/**
+ * Takes user `ann` with password or token `s3cret`; `refuse` says what RCPT is answered with, '' for yes; `atDot` the
+ * same for each recipient of LMTP behind the final dot.
+ */
 export async function openProvider(
   options: SMTPServerOptions = {},
   refuse: (address: string) => string = () => '',
+  atDot: (address: string) => string = () => '',
 ): Promise<Provider> {
   const received: Received[] = []
   const server = new SMTPServer({
@@ -67,20 +71,22 @@ export async function openProvider(
     onRcptTo: ({ address }, _session, done) => {
       const said = refuse(address)
       if (said === '') return done()
-      done(Object.assign(new Error(said.slice(4)), { responseCode: Number(said.slice(0, 3)) }))
+      done(refusal(said))
     },
     onData: (stream, { envelope, user, secure }, done) => {
       const pieces: Buffer[] = []
       stream.on('data', (piece: Buffer) => pieces.push(piece))
       stream.on('end', () => {
+        const all = envelope.rcptTo.map(({ address }) => address)
+        const fates = all.map((address) => (atDot(address) === '' ? 'ok' : refusal(atDot(address))))
         received.push({
           sender: envelope.mailFrom === false ? '' : envelope.mailFrom.address,
-          recipients: envelope.rcptTo.map(({ address }) => address),
+          recipients: all.filter((_, at) => fates[at] === 'ok'),
           content: Buffer.concat(pieces).toString('latin1'),
           user: String(user ?? ''),
           secure,
         })
-        if (options.lmtp) done(null, envelope.rcptTo.map(() => 'ok') as unknown as string)
+        if (options.lmtp) done(null, fates as unknown as string)
         else done()
       })
     },
@@ -91,6 +97,11 @@ export async function openProvider(
   await once(server.server, 'listening')
   const { port } = server.server.address() as AddressInfo
   return { port, received, close: () => new Promise((done) => void server.close(done)) }
+}
+
+/** @param said `451 not yet` */
+function refusal(said: string): Error {
+  return Object.assign(new Error(said.slice(4)), { responseCode: Number(said.slice(0, 3)) })
 }
 
 export interface Outcome {

@@ -1,15 +1,9 @@
 /** The pure SMTP client of sendmail: what it says to which reply, and what it leaves with. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  begin,
-  type Job,
-  onReply,
-  onTrouble,
-  type State,
-  type Verdict,
-} from '../../commands/sendmail/conversation.ts'
+import { begin, type Job, onReply, onTrouble, type State } from '../../commands/sendmail/conversation.ts'
 import { exitCodeOf, replyLine } from '../../commands/sendmail/exit-code.ts'
+import type { Verdict } from '../../commands/sendmail/judgement.ts'
 import { tlsDemandOf } from '../../commands/sendmail/tls-demand.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 
@@ -299,13 +293,41 @@ test('refusals at each stage', () => {
 })
 
 test('trouble: lost before MAIL may be tried again, after the dot it is in doubt', () => {
-  assert.deepEqual(onTrouble(begin, 'lost').again, true)
-  assert.deepEqual(onTrouble(begin, 'timeout').again, false)
-  assert.equal(onTrouble(begin, 'garbage').exit, 76)
+  assert.deepEqual(onTrouble(begin, 'lost', false).again, true)
+  assert.deepEqual(onTrouble(begin, 'timeout', false).again, false)
+  assert.equal(onTrouble(begin, 'garbage', false).exit, 76)
   const { state } = play([...PIPELINED, fine, fine, fine, '354 go'])
-  const verdict = onTrouble(state, 'lost')
+  const verdict = onTrouble(state, 'lost', false)
   assert.deepEqual([verdict.exit, verdict.again], [75, false])
   assert.match(verdict.lines[0] ?? '', /may have been accepted/)
+})
+
+test('LMTP: each recipient has a fate of its own, and 75 is left for what nobody has', () => {
+  const lmtp = { lmtp: true, recipients: ['bob@y.org', 'cyd@y.org', 'dan@y.org'] }
+  const taken = [...PIPELINED, fine, fine, fine, fine, '354 go']
+  const end = (...replies: string[]) => {
+    const { verdict } = play([...taken, ...replies], lmtp)
+    return [verdict?.exit, verdict?.lines]
+  }
+  assert.deepEqual(end(fine, fine, fine), [0, []])
+  const others = 'the others have the message: send it again to those named here only'
+  assert.deepEqual(end(fine, '451 4.2.1 wait', fine), [69, ['<cyd@y.org>: 451 4.2.1 wait', others]])
+  assert.deepEqual(end('451 4.2.1 wait', fine, '550 5.1.1 none'), [
+    67,
+    ['<bob@y.org>: 451 4.2.1 wait', '<dan@y.org>: 550 5.1.1 none', others],
+  ])
+  assert.deepEqual(end('550 5.1.1 none', fine, fine), [67, ['<bob@y.org>: 550 5.1.1 none']])
+  assert.equal(end('451 4.2.1 wait', '550 5.1.1 none', '550 5.1.1 none')[0], 75, 'nobody has it')
+  const broken = (...replies: string[]) => onTrouble(play([...taken, ...replies], lmtp).state, 'lost', true)
+  const doubt = 'the connection was lost; it may have been accepted all the same'
+  assert.deepEqual(broken(fine, '451 4.2.1 wait'), {
+    exit: 69,
+    lines: ['<cyd@y.org>: 451 4.2.1 wait', `<dan@y.org>: ${doubt}`, others],
+    again: false,
+  })
+  const nobody = broken('550 5.1.1 none')
+  assert.deepEqual([nobody.exit, nobody.lines.length], [75, 3])
+  assert.deepEqual(broken(fine).exit, 69)
 })
 
 test('exit codes by enhanced code, then by code', () => {
