@@ -20,6 +20,7 @@ import { destinationOf, type Entry, freshEntry, rowOf } from './entry.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import type { Journal } from './journal.ts'
 import type { Load } from './load.ts'
+import { refusal } from './replies.ts'
 import type { Reports } from './reports.ts'
 import type { Charge } from './sessions.ts'
 import type { Spill } from './spill.ts'
@@ -44,7 +45,7 @@ export interface IntakeOptions {
 
 /** The largest header that smtpd holds, and what a filter may add to it. */
 const MOST_ROOM = 1 << 20
-const NOT_WHOLE: Reply = { code: 451, enhanced: '4.3.0', text: 'the message did not arrive whole', host: '' }
+const NOT_WHOLE = refusal('notWhole')
 const ACCEPTED: Answer<'submit'> = { kind: 'accepted' }
 
 interface Stream {
@@ -189,11 +190,8 @@ export class Intake {
     const { load, limits } = this.#options
     const { intake, reason, storage } = load()
     // what else runs short is refused at MAIL; this message is here already
-    if (intake === 'refuse' && storage)
-      return { code: 452, enhanced: '4.3.1', text: `no room now (${reason})`, host: '' }
-    if (envelope.size > limits().messageSizeLimit) {
-      return { code: 552, enhanced: '5.3.4', text: 'the message is too large', host: '' }
-    }
+    if (intake === 'refuse' && storage) return refusal('noRoom', reason)
+    if (envelope.size > limits().messageSizeLimit) return refusal('tooLarge')
     const octets = content?.length ?? stream?.file.octets
     if (octets !== envelope.size || envelope.recipients.length === 0) {
       return NOT_WHOLE
@@ -248,6 +246,5 @@ function mustTell({ sender, recipients, expanded }: Envelope): boolean {
 
 function replyFor(error: unknown): Reply {
   const full = error instanceof StoreTrouble && error.trouble === 'full'
-  if (full) return { code: 452, enhanced: '4.3.1', text: 'no room now (disk full)', host: '' }
-  return { code: 451, enhanced: '4.3.0', text: 'the queue cannot be written now', host: '' }
+  return full ? refusal('noRoom', 'disk full') : refusal('unwritable')
 }

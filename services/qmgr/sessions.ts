@@ -15,6 +15,7 @@ import type { Reply } from '../../shared/message/outcome.ts'
 import { type Account, ClientLimits, NO_AMOUNTS, OF_MAIL, type Overrun, type Scope } from './client-limits.ts'
 import type { Load } from './load.ts'
 import { times } from './readings.ts'
+import { type ReplyName, refusal } from './replies.ts'
 
 export interface SessionsOptions {
   slice: () => Pick<QmgrSlice, 'sessionLimit' | 'load'>
@@ -48,6 +49,7 @@ const RELEASED_AT_ONCE = 100
 /** One account fills no log. */
 const TOLD_EVERY_MS = 60_000
 const GO: Opening = { kind: 'go' }
+const GONE = refused('clientGone')
 const FREE: Charge = { refusal: null, brake: 0 }
 
 export class Sessions {
@@ -82,10 +84,10 @@ export class Sessions {
     const { now, slice } = this.#options
     if (this.#sessions.has(asked.session)) return GO
     const side = asked.client === '' ? 'local' : 'remote'
-    if (!this.#hasPlace(side)) return refused('4.3.2', 'too many sessions, try again later')
+    if (!this.#hasPlace(side)) return refused('tooManySessions')
     const accounts = this.#limits.accountsOf(asked, now())
     const over = this.#limits.open(accounts, now())
-    if (over) return refused('4.7.0', this.#tell(over))
+    if (over) return refused('tooManyConnections', ...this.#tell(over))
     const session: Session = { id: asked.session, side, peer, accounts, waiting: null }
     this.#sessions.set(session.id, session)
     // behind those of its own kind
@@ -119,8 +121,7 @@ export class Sessions {
     const { load, now } = this.#options
     const why = load().reason || 'sessions'
     for (const session of this.#queue) {
-      if (session.waiting && session.waiting.until <= now())
-        this.#leave(session, refused('4.3.2', `too busy, try again later (${why})`))
+      if (session.waiting && session.waiting.until <= now()) this.#leave(session, refused('tooBusy', why))
     }
     this.#release()
   }
@@ -133,8 +134,7 @@ export class Sessions {
     const now = this.#options.now()
     const before = this.#limits.overrun(accounts, OF_MAIL, now)
     if (before) {
-      const refusal = { code: 450, enhanced: '4.7.1', text: this.#tell(before), host: '' }
-      return { refusal, brake: before.until ?? 0 }
+      return { refusal: refusal('tooMuchMail', ...this.#tell(before)), brake: before.until ?? 0 }
     }
     const amounts = { connections: 0, messages: 1, recipients: recipients.length, octets: size, refusals: 0 }
     this.#limits.charge(accounts, amounts, now)
@@ -148,7 +148,7 @@ export class Sessions {
     return session.accounts
   }
 
-  #leave(session: Session, answer = refused('4.3.2', 'the client has gone')): void {
+  #leave(session: Session, answer = GONE): void {
     this.#sessions.delete(session.id)
     this.#limits.close(session.accounts)
     if (!session.waiting) {
@@ -207,7 +207,8 @@ export class Sessions {
     return times(load.throttle.sessions, sessionLimit)
   }
 
-  #tell({ account, measure, until }: Overrun): string {
+  /** What there is too much of, and from whom. */
+  #tell({ account, measure, until }: Overrun): [string, string] {
     const { log, now } = this.#options
     this.limited++
     if (now() - account.toldAt >= TOLD_EVERY_MS) {
@@ -215,7 +216,7 @@ export class Sessions {
       const facts = { [account.scope]: account.name, measure, until: until && new Date(until).toISOString() }
       log.warn(facts, 'client above its limit')
     }
-    return `too many ${measure} from ${NAMES[account.scope]}, try again later`
+    return [measure, NAMES[account.scope]]
   }
 }
 
@@ -227,6 +228,6 @@ const NAMES: Readonly<Record<Scope, string>> = {
   user: 'you',
 }
 
-function refused(enhanced: string, text: string): Opening {
-  return { kind: 'refused', reply: { code: 421, enhanced, text, host: '' } }
+function refused(name: ReplyName, ...words: readonly string[]): Opening {
+  return { kind: 'refused', reply: refusal(name, ...words) }
 }

@@ -15,7 +15,8 @@ import type { Log } from '../../shared/base/log.ts'
 import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
 import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 import { OVERFLOW_UID, type PeerCredentials, peerCredentials } from '../../shared/system/credentials.ts'
-import { type AccessRule, compileAccess, rulesFor, whyTurnedAway } from './access.ts'
+import { type AccessRule, compileAccess } from './access.ts'
+import { whyNotAdmitted } from './admission.ts'
 import { Authenticator } from './authenticator.ts'
 import { Connection } from './connection.ts'
 import { type FilterMaker, filtersOf } from './filter/makers.ts'
@@ -24,7 +25,7 @@ import { takeProxyHeader } from './proxy-socket.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { replies } from './replies.ts'
 import { SenderLogins } from './sender-logins.ts'
-import { type Ground, type Matches, matchesOf, plainAddress, settingFor } from './setting.ts'
+import { type Ground, type Matches, matchesOf, plainAddress, settingFor, starttlsOf } from './setting.ts'
 import type { AuthSetting, Setting } from './state.ts'
 import { type Certified, type TlsSource, watchTls } from './tls.ts'
 
@@ -135,10 +136,9 @@ export class Listener extends SMTPServer {
     if (!local && !socket.remoteAddress) return void socket.destroy()
     const id = this.#bus.takeId()
     if (id === null) return turnAway(socket, replies.notWorking)
-    if (this.#sessions.size >= this.#slice.sessionLimit) return turnAway(socket, replies.tooManySessions)
     const client = local ? '' : plainAddress(proxied?.remoteAddress ?? socket.remoteAddress ?? '')
-    if (!this.#matches.allow(client)) return turnAway(socket, replies.clientRefused)
-    const barred = whyTurnedAway(rulesFor(this.#access, client))
+    const door = { slice: this.#slice, matches: this.#matches, access: this.#access }
+    const barred = whyNotAdmitted(door, client, this.#sessions.size)
     if (barred) return this.#bar(socket, client, barred)
     const secure = () => connection.secure
     const peer = local ? peerCredentials(socket) : null
@@ -164,10 +164,11 @@ export class Listener extends SMTPServer {
   #bar(
     socket: Socket,
     client: string,
-    { place, reply }: NonNullable<ReturnType<typeof whyTurnedAway>>,
+    { place, reply }: NonNullable<ReturnType<typeof whyNotAdmitted>>,
   ): void {
     const { code, enhanced, text } = reply
-    this.#log.info({ listener: this.name, client, rule: place, code, enhanced, text }, 'client refused')
+    if (place !== null)
+      this.#log.info({ listener: this.name, client, rule: place, code, enhanced, text }, 'client refused')
     turnAway(socket, reply)
   }
 
@@ -258,12 +259,6 @@ export class Listener extends SMTPServer {
     const now = this.#bus.time
     for (const session of this.#sessions) session.checkDeadline(now)
   }
-}
-
-function starttlsOf(mode: ListenerSlice['tls']['mode'], hasContext: boolean): Setting['starttls'] {
-  // without a certificate a demand for TLS still stands: better no mail than plain text
-  if (mode === 'required') return hasContext ? 'required' : 'broken'
-  return mode === 'starttls' && hasContext ? 'offered' : 'none'
 }
 
 function turnAway(socket: Socket, reply: SmtpReply): void {

@@ -7,6 +7,7 @@
  */
 import type { RecipientFate } from '../../shared/message/outcome.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { replies } from './replies.ts'
 import type { Transaction } from './state.ts'
 import { distinct } from './transaction.ts'
 
@@ -28,7 +29,7 @@ export function eachFate(
   )
 }
 
-const SENT: SmtpReply = { code: 250, enhanced: '2.1.5', text: 'delivered' }
+const SENT: SmtpReply = replies.delivered
 
 function ofOne(fate: RecipientFate | undefined, reply: SmtpReply): SmtpReply {
   const outcome = fate?.outcome

@@ -1,6 +1,6 @@
 /**
  * Every reply that smtpd says of its own accord, by name. Others come from qmgr (refused sessions, refused
- * messages) and resolver (refused recipients) and pass through unchanged.
+ * messages; its `replies.ts`) and resolver (refused recipients; its `replies.ts`) and pass through unchanged.
  *
  * RFC 5321 section 4.2.3 for the codes, RFC 3463 for the enhanced ones; a test checks that they are unique.
  */
@@ -15,6 +15,8 @@ export const replies = {
   ok: defineReply(250, '2.0.0', 'Ok'),
   senderOk: defineReply(250, '2.1.0', 'Sender ok'),
   recipientOk: defineReply(250, '2.1.5', 'Recipient ok'),
+  // RFC 2033 section 4.2
+  delivered: defineReply(250, '2.1.5', 'delivered'),
   recipientTakenAway: defineReply(250, '2.1.5', 'Will not get it'),
   // RFC 5321 section 3.5.3: we neither confirm nor deny
   cannotVerify: defineReply(252, '2.5.0', 'Send some mail, and we shall see'),

@@ -100,3 +100,10 @@ function grantsOf({ vrfy, expn, etrn, xforward }: Matches, client: string): Gran
 export function plainAddress(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, '')
 }
+
+/** @param hasContext there is a certificate that can be served. */
+export function starttlsOf(mode: ListenerSlice['tls']['mode'], hasContext: boolean): Setting['starttls'] {
+  // without a certificate a demand for TLS still stands: better no mail than plain text
+  if (mode === 'required') return hasContext ? 'required' : 'broken'
+  return mode === 'starttls' && hasContext ? 'offered' : 'none'
+}

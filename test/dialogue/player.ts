@@ -4,13 +4,19 @@
  */
 
 import { compileAccess } from '../../services/smtpd/access.ts'
+import { whyNotAdmitted } from '../../services/smtpd/admission.ts'
 import { longestLine } from '../../services/smtpd/auth.ts'
+import type { Questions } from '../../services/smtpd/authentication/authenticate.ts'
 import { planOf } from '../../services/smtpd/content-plan.ts'
+import { asCaller } from '../../services/smtpd/identity.ts'
 import { Input, type Owner } from '../../services/smtpd/input.ts'
+import { inquire } from '../../services/smtpd/inquiries.ts'
+import type { QueueBus } from '../../services/smtpd/queue-bus.ts'
 import { Reception } from '../../services/smtpd/reception.ts'
 import type { Claim, Verdict } from '../../services/smtpd/sasl-step.ts'
+import { SenderLogins } from '../../services/smtpd/sender-logins.ts'
 import { awaitsUs, mayTake, openSession, step } from '../../services/smtpd/session.ts'
-import { matchesOf, settingFor } from '../../services/smtpd/setting.ts'
+import { matchesOf, settingFor, starttlsOf } from '../../services/smtpd/setting.ts'
 import type {
   AuthSetting,
   Effect,
@@ -19,18 +25,29 @@ import type {
   Moment,
   Setting,
   State,
+  Transaction,
 } from '../../services/smtpd/state.ts'
-import type { Answer } from '../../shared/bus/messages.ts'
+import { silentLog } from '../../shared/base/log.ts'
+import type { PolicySlice } from '../../shared/config/policy-slice.ts'
 import { emptyBook } from '../../shared/config/rule-book.ts'
 import type { ListenerSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import { renderReply } from '../../shared/smtp/reply.ts'
-import { listenerSlice, resolveByName } from '../system/smtpd-stage.ts'
+import { listenerSlice, type PlainAnswers, stageSite, usualAnswers } from '../system/smtpd-stage.ts'
 
 export interface Received {
   envelope: Envelope
   content: Buffer
+}
+
+/** What is around the session, beside its listener. */
+export interface Surroundings {
+  setting?: Partial<Setting>
+  answers?: Partial<PlainAnswers>
+  policies?: PolicySlice[]
+  intake?: Intake
+  full?: readonly string[]
 }
 
 export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): Setting {
@@ -43,21 +60,24 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
       hostname: 'mx.example.org',
       qualifyDomain: 'example.org',
       session: 'S1',
-      starttls: 'none',
     } as const),
-    auth: slice.auth && authSettingOf(slice.auth),
+    starttls: starttlsOf(slice.tls.mode, slice.tls.context !== null),
+    auth: slice.auth && authSettingOf(slice.auth, slice.senderLogin),
   }
   return { ...settingFor(ground, '127.0.0.1', undefined), ...change }
 }
 
 /** The stage's users: see `passwords` there. */
-function authSettingOf({ required, withoutTls }: NonNullable<ListenerSlice['auth']>): AuthSetting {
+function authSettingOf(
+  { required, withoutTls }: NonNullable<ListenerSlice['auth']>,
+  senderLogin: string | null,
+): AuthSetting {
   return {
     required,
     withoutTls,
     mechanisms: () => ['PLAIN', 'LOGIN'],
     relays: () => false,
-    maySend: () => true,
+    maySend: senderLogin === null ? () => true : new SenderLogins(senderLogin, silentLog).maySend,
     asUser: (setting) => setting,
   }
 }
@@ -72,18 +92,26 @@ export class Player implements Owner {
   output = ''
   closed = false
   readonly messages: Received[] = []
-  intake: Intake = { state: 'go', reason: '', storage: false }
+  intake: Intake
+  readonly #full: ReadonlySet<string>
+  readonly #says: PlainAnswers
+  /** Answers that come when their time has come. */
+  #awaited = 0
   #setting: Setting
   readonly #slice: ListenerSlice
-  readonly #input = new Input()
+  #input = new Input()
   readonly #reception: Reception
   #streamed: Buffer[] = []
   #ids = 1
   #answers: Event[] = []
 
-  constructor(change: Partial<ListenerSlice> = {}, setting: Partial<Setting> = {}) {
-    this.#slice = listenerSlice(change)
-    this.#setting = settingOf(this.#slice, setting)
+  constructor(change: Partial<ListenerSlice> = {}, around: Surroundings = {}) {
+    const slice = listenerSlice(change)
+    this.#slice = slice
+    this.intake = around.intake ?? { state: 'go', reason: '', storage: false }
+    this.#full = new Set(around.full)
+    this.#says = { ...usualAnswers(), ...around.answers }
+    this.#setting = this.#callerSetting(settingOf(slice, around.setting), around.policies ?? [])
     this.state = openSession(null)
     this.#input.attach(this, longestLine(this.#setting))
     const streams = {
@@ -92,8 +120,50 @@ export class Player implements Owner {
       openStream: () => undefined,
       closeStream: () => undefined,
     }
-    this.#reception = new Reception(streams, this.#input.resume, (event) => this.#take(event))
-    this.feed({ kind: 'opened', answer: { kind: 'go' } })
+    this.#reception = new Reception(
+      streams,
+      () => this.#input.resume(),
+      (event) => this.#take(event),
+    )
+    this.#connect()
+  }
+
+  #callerSetting(setting: Setting, policies: PolicySlice[]): Setting {
+    if (this.#slice.endpoint.kind !== 'unix') return setting
+    const answer = this.#ask('caller', { uid: 1000, gid: 1000 })
+    return asCaller({ ...setting, uid: 1000 }, 1000, answer, { ...stageSite, policies }, -1)
+  }
+
+  #connect(): void {
+    const door = {
+      slice: this.#slice,
+      matches: matchesOf(this.#slice),
+      access: compileAccess(this.#slice.access),
+    }
+    const barred = whyNotAdmitted(door, this.#setting.client, 0)
+    if (barred) return this.#end(renderReply(barred.reply))
+    const { session, listener, client } = this.#setting
+    const answer = this.#ask('session-open', { session, listener, client })
+    this.feed(answer ? { kind: 'opened', answer } : { kind: 'unavailable' })
+  }
+
+  #end(text: string): void {
+    this.output += text
+    this.closed = true
+    this.#input.isClosed = true
+  }
+
+  /** Null: nobody answers. */
+  #ask<N extends keyof PlainAnswers>(
+    name: N,
+    question: Parameters<PlainAnswers[N]>[0],
+  ): ReturnType<PlainAnswers[N]> | null {
+    const say = this.#says[name] as (about: typeof question) => ReturnType<PlainAnswers[N]>
+    try {
+      return say(question)
+    } catch {
+      return null
+    }
   }
 
   /** Resolves when all of it has been looked at and every question answered. */
@@ -109,6 +179,16 @@ export class Player implements Owner {
       await new Promise((done) => process.nextTick(done))
       if (used && this.#answers.length === 0) return
       if (!used) await new Promise((done) => setImmediate(done))
+    }
+  }
+
+  /** Resolves when nothing is on its way any more. */
+  async settle(): Promise<void> {
+    while (this.#answers.length > 0 || this.#awaited > 0) {
+      const answers = this.#answers
+      this.#answers = []
+      for (const answer of answers) this.feed(answer)
+      await new Promise((done) => setImmediate(done))
     }
   }
 
@@ -128,7 +208,7 @@ export class Player implements Owner {
     const now: Moment = {
       time: 0,
       intake: this.intake,
-      isFull: () => false,
+      isFull: (destination) => this.#full.has(destination),
       knownAnswer: () => null,
       takeId: () => this.#ids++,
       random: (octets: number) => Buffer.alloc(octets, 7),
@@ -144,15 +224,15 @@ export class Player implements Owner {
         this.output += renderReply(effect.reply)
         return
       case 'verify':
-        this.#answers.push({ kind: 'verified', verdict: judge(effect.claim) })
-        return
+        return this.#verify(effect.claim)
       case 'resolve':
-        this.#answers.push({
-          kind: 'resolved',
-          n: effect.n,
-          answer: resolveByName({ address: effect.address }),
-        })
-        return
+      case 'screen':
+      case 'greylist':
+        return inquire(effect, this.#bus, this.#setting, (event) => void this.#answers.push(event))
+      case 'secure':
+        return this.#secure()
+      case 'check':
+        return this.#check(effect.transaction)
       case 'receive':
         return this.#open(effect)
       case 'expect':
@@ -161,8 +241,7 @@ export class Player implements Owner {
       case 'drop':
         return this.#reception.carryOut(effect, 0)
       case 'turn':
-        this.#answers.push({ kind: 'turned', recipients: effect.domain === 'waits.example' ? 3 : 0 })
-        return
+        return this.#turn(effect.domain)
       case 'assume':
         this.#setting = effect.setting
         this.#answers.push({
@@ -175,9 +254,7 @@ export class Player implements Owner {
       case 'submit':
         return this.#submit(effect.envelope)
       case 'close':
-        this.closed = true
-        this.#input.isClosed = true
-        return
+        return this.#end('')
       default:
         return
     }
@@ -196,12 +273,51 @@ export class Player implements Owner {
     this.#reception.open({ ...plan, framing, received: '' }, 0)
   }
 
+  /** The bus, as sessions ask it. */
+  readonly #bus: Pick<QueueBus, 'resolve' | 'screen' | 'greylist'> = {
+    resolve: (question, answered) => answered(this.#ask('resolve', question)),
+    screen: (question, answered) => answered(this.#ask('screen', question)),
+    greylist: (question, answered) => answered(this.#ask('greylist', question)),
+  }
+
+  #verify(claim: Claim): void {
+    const tried = this.#ask('login-try', { client: this.#setting.client, login: '' })
+    const verdict: Verdict =
+      tried === null ? { kind: 'unknown' } : tried.kind === 'braked' ? { kind: 'braked' } : judge(claim)
+    this.#answers.push({ kind: 'verified', verdict })
+  }
+
+  /** RFC 3207 section 4.2: the old input is closed with all that is in it. */
+  #secure(): void {
+    this.#input.isClosed = true
+    this.#input = new Input()
+    this.#input.attach(this, longestLine(this.#setting))
+  }
+
+  #turn(domain: string): void {
+    const answer = this.#ask('queue-act', { act: 'retry', filter: { domain } })
+    this.#answers.push({ kind: 'turned', recipients: answer?.kind === 'done' ? answer.recipients : null })
+  }
+
+  #check(transaction: Transaction): void {
+    this.#awaited++
+    const questions: Questions & { time: number } = {
+      time: 0,
+      askText: (name, answered) => answered(this.#ask('look-up-text', { name })),
+      senderPolicy: (question, answered) => answered(this.#ask('sender-policy', question)),
+    }
+    this.#reception.check(transaction, questions, { checked: () => undefined }, (event) => {
+      this.#awaited--
+      this.feed(event)
+    })
+  }
+
   #submit(envelope: Envelope): void {
     const { inline } = this.#reception
     const content = inline ? Buffer.from(inline) : Buffer.concat(this.#streamed)
-    this.messages.push({ envelope, content })
+    const answer = this.#ask('submit', { envelope, content })
+    if (answer?.kind === 'accepted') this.messages.push({ envelope, content })
     this.#reception.letGo()
-    const answer: Answer<'submit'> = { kind: 'accepted' }
     this.#answers.push({ kind: 'settled', answer })
   }
 
@@ -213,7 +329,10 @@ export class Player implements Owner {
     return false
   }
 
-  arrived(): void {}
+  arrived(): void {
+    const { at } = this.state.phase
+    if (at === 'connect' || at === 'delay') this.#take({ kind: 'early' })
+  }
 
   mayTake(line: Line): boolean {
     return mayTake(this.#setting, this.state, line.kind === 'line' ? line.text : '')

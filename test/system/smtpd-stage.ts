@@ -22,16 +22,43 @@ export interface Taken {
   content: Buffer
 }
 
-export interface Answers {
-  'session-open': (
-    question: Payload<'session-open'>,
-  ) => Answer<'session-open'> | Promise<Answer<'session-open'>>
-  'login-try': (who: Payload<'login-try'>) => Answer<'login-try'> | Promise<Answer<'login-try'>>
-  resolve: (question: Payload<'resolve'>) => Answer<'resolve'> | Promise<Answer<'resolve'>>
+/** What a qmgr and a resolver say. Each may throw: then there is no answer. */
+export interface PlainAnswers {
+  'session-open': (question: Payload<'session-open'>) => Answer<'session-open'>
+  'login-try': (who: Payload<'login-try'>) => Answer<'login-try'>
+  resolve: (question: Payload<'resolve'>) => Answer<'resolve'>
   caller: (question: Payload<'caller'>) => Answer<'caller'>
-  submit: (message: Payload<'submit'>) => Answer<'submit'> | Promise<Answer<'submit'>>
+  screen: (question: Payload<'screen'>) => Answer<'screen'>
+  greylist: (question: Payload<'greylist'>) => Answer<'greylist'>
+  'look-up-text': (question: Payload<'look-up-text'>) => Answer<'look-up-text'>
+  'sender-policy': (question: Payload<'sender-policy'>) => Answer<'sender-policy'>
+  'queue-act': (question: Payload<'queue-act'>) => Answer<'queue-act'>
+  submit: (message: Payload<'submit'>) => Answer<'submit'>
+}
+
+type Late = 'session-open' | 'login-try' | 'resolve' | 'submit'
+
+/** A stage's may take their time. */
+export type Answers = Omit<PlainAnswers, Late> & {
+  [N in Late]: (question: Payload<N>) => Answer<N> | Promise<Answer<N>>
+} & {
   /** How much credit a chunk gives back. */
   credit: (chunk: Payload<'content-chunk'>) => number
+}
+
+export function usualAnswers(): PlainAnswers {
+  return {
+    'session-open': () => ({ kind: 'go' }),
+    'login-try': () => ({ kind: 'go' }),
+    resolve: resolveByName,
+    caller: () => ({ kind: 'known', name: 'ann', fullName: 'Ann Bee', groups: ['staff'] }),
+    screen: () => ({ score: 0, signs: [] }),
+    greylist: () => ({ wait: 0, known: false }),
+    'look-up-text': () => ({ kind: 'found', texts: [] }),
+    'sender-policy': () => ({ result: 'none' }),
+    'queue-act': hurry,
+    submit: () => ({ kind: 'accepted' }),
+  }
 }
 
 export interface Stage {
@@ -139,7 +166,7 @@ function bind(path: string): { fd: number; port: number } {
 /** A handle that is collected closes its descriptor. */
 const kept: BoundHandle[] = []
 
-const SITE = {
+export const stageSite = {
   hostname: 'mx.example.org',
   qualifyDomain: 'example.org',
   inlineLimit: 128 << 10,
@@ -151,16 +178,10 @@ const SITE = {
 export async function openStage(
   change: Partial<ListenerSlice> = {},
   site: Partial<SmtpdSlice> = {},
+  given: Partial<Answers> = {},
 ): Promise<Stage> {
   const rig = makeRig()
-  const answers: Answers = {
-    'session-open': () => ({ kind: 'go' }),
-    'login-try': () => ({ kind: 'go' }),
-    resolve: resolveByName,
-    caller: () => ({ kind: 'known', name: 'ann', fullName: 'Ann Bee', groups: ['staff'] }),
-    submit: () => ({ kind: 'accepted' }),
-    credit: (chunk) => chunk.data.length,
-  }
+  const answers: Answers = { ...usualAnswers(), credit: (chunk) => chunk.data.length, ...given }
   const taken: Taken[] = []
   const aborted: number[] = []
   const streamed = new Map<number, number>()
@@ -183,7 +204,7 @@ export async function openStage(
       aborted.push(stream)
       chunks.delete(stream)
     },
-    'queue-act': hurry,
+    'queue-act': (question: Payload<'queue-act'>) => answers['queue-act'](question),
     submit: async (message: Payload<'submit'>) => {
       const answer = await answers.submit(message)
       const { envelope, content } = message
@@ -201,6 +222,10 @@ export async function openStage(
   const resolver = await playHub('resolver', rig.buses.resolver, {
     resolve: (question) => answers.resolve(question),
     caller: (question) => answers.caller(question),
+    screen: (question) => answers.screen(question),
+    greylist: (question) => answers.greylist(question),
+    'look-up-text': (question) => answers['look-up-text'](question),
+    'sender-policy': (question) => answers['sender-policy'](question),
   })
   const slice = listenerSlice(change)
   const path = slice.endpoint.kind === 'unix' ? `${rig.directory}/submit.sock` : ''
@@ -208,7 +233,7 @@ export async function openStage(
   const worker = await startWorker(
     'smtpd',
     {
-      ...SITE,
+      ...stageSite,
       ...site,
       listeners: [slice],
     },

@@ -205,7 +205,7 @@ test('whom the header names (RCPTHDR) passes the same rules', async () => {
     'rule recipient "void@example.org" discard;',
     'rule recipient "old@example.org" redirect "new@example.org";',
   )
-  const player = new Player({ kind: 'submission' }, { access, mayRelay: true })
+  const player = new Player({ kind: 'submission' }, { setting: { access, mayRelay: true } })
   const say = (...lines: string[]) => player.write(Buffer.from(`${lines.join('\r\n')}\r\n`))
   await say('EHLO x')
   await say('MAIL FROM:<ann@example.org> RCPTHDR', 'DATA')

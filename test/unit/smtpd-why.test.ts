@@ -34,7 +34,7 @@ function changeOf(change: Partial<Rights>): Partial<Setting> {
 
 /** The reply to the last line, without codes. */
 async function said(change: Partial<Rights>, ...lines: string[]): Promise<string[]> {
-  const player = new Player({ kind: 'local' }, changeOf(change))
+  const player = new Player({ kind: 'local' }, { setting: changeOf(change) })
   await player.write(Buffer.from('EHLO x\r\n'))
   player.takeOutput()
   await player.write(Buffer.from(`${lines.join('\r\n')}\r\n`))
@@ -99,7 +99,7 @@ test('nonsense, and other listeners', async () => {
   for (const line of ['XWHY TO:', 'XWHY TO:<a@x> SIZE=1', 'XWHY HOW:<a@x>', 'XWHY what'])
     assert.match((await said({}, line))[0] ?? '', /^501 5\.5\.4 /, line)
   assert.match((await said({}, 'XWHY TO:<a b@x>'))[0] ?? '', /refused: 553 5\.1\.3/)
-  const player = new Player({ kind: 'submission' }, { ...changeOf({}), kind: 'submission' })
+  const player = new Player({ kind: 'submission' }, { setting: { ...changeOf({}), kind: 'submission' } })
   await player.write(Buffer.from('EHLO x\r\nXWHY\r\nHELP\r\n'))
   const output = player.takeOutput()
   assert.match(output, /\r\n500 5\.5\.2 /)
