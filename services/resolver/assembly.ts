@@ -29,6 +29,8 @@ export interface Assembled {
   greylistAct(question: Payload<'greylist-act'>): Promise<Answer<'greylist-act'>>
   lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
   caller(question: Payload<'caller'>): Answer<'caller'>
+  /** What mcp says of the unbound that it runs for us. */
+  setValidator(isUp: boolean): void
   figures(): Record<string, number>
   close(): void
 }
@@ -42,7 +44,12 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const names = new NameServers(slice, log, now)
   const dns = new Stub({ servers: () => names.current(), cacheEntries, cacheOctets, log, now })
   const hosts = hostsFile(log, now)
-  const nextHops = new NextHops({ dns, hosts, hostname, smtpPort, cacheEntries, now, budget: BUDGET_MS })
+  const own = new Set(slice.ownAddresses)
+  const isOurs = (address: string) => own.has(address)
+  const nextHops = new NextHops({
+    ...{ dns, hosts, hostname, smtpPort, cacheEntries, isOurs, now },
+    budget: BUDGET_MS,
+  })
   const local = new LocalZones({ slice, log, passwdFile: '/etc/passwd' })
   const callers = new Callers({ passwd: '/etc/passwd', group: '/etc/group' }, log, now)
   const resolver = new Resolver({ slice, log, local, nextHops, now })
@@ -57,6 +64,12 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
     greylistAct: async (question) => (await greylist?.act(question)) ?? NOTHING,
     lookUpText: (question) => lookUpText(dns, question),
     caller: (question) => callers.find(question),
+    setValidator: (isUp) => {
+      names.setValidator(isUp)
+      if (!isUp || slice.dnssec !== 'unbound') return
+      dns.forget()
+      nextHops.forget()
+    },
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),
     close: () => greylist?.close(),
   }

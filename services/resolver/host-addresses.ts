@@ -8,7 +8,15 @@ import type { Answer } from './dns/answer.ts'
 import type { RecordType } from './dns/message.ts'
 
 export type Addresses =
-  | { kind: 'addresses'; addresses: string[]; ttl: number }
+  | {
+      kind: 'addresses'
+      addresses: string[]
+      ttl: number
+      /** DNSSEC proves them, and all aliases on the way. */
+      secure: boolean
+      /** Where the aliases end. */
+      canonical: string
+    }
   /** The name does not exist or has no address. */
   | { kind: 'none'; nxdomain: boolean; ttl: number }
   | { kind: 'failed'; why: string }
@@ -31,11 +39,19 @@ export function combine(four: Answer, six: Answer): Addresses {
   const ttl = Math.min(four.ttl, six.ttl)
   if (addresses.length > 0) {
     const failed = four.kind === 'failed' || six.kind === 'failed'
-    return { kind: 'addresses', addresses, ttl: failed ? 0 : ttl }
+    const answers = [four, six].filter((answer) => answer.kind !== 'failed')
+    // a kind that fails proves nothing against the other: who could forge that would gain by it
+    const secure = answers.every((answer) => answer.secure)
+    return { kind: 'addresses', addresses, ttl: failed ? 0 : ttl, secure, canonical: canonicalIn(answers) }
   }
   if (four.kind === 'failed') return { kind: 'failed', why: four.why }
   if (six.kind === 'failed') return { kind: 'failed', why: six.why }
   return { kind: 'none', nxdomain: four.kind === 'nxdomain', ttl }
+}
+
+function canonicalIn(answers: readonly Answer[]): string {
+  const [record] = answers.flatMap((answer) => (answer.kind === 'records' ? answer.records : []))
+  return record?.name ?? ''
 }
 
 function addressesIn(answer: Answer): string[] {

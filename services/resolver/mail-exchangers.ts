@@ -3,7 +3,8 @@
  *
  * Sorted by preference, then by name so that equal sets give equal destinations; smtpc draws lots among equals.
  * Exchangers whose name is none (an address, an empty label) are passed over. Ourselves and everything of the
- * same or a higher number is cut away, or mail would go in circles. Limit: MOST_EXCHANGERS.
+ * same or a higher number is cut away, or mail would go in circles; `localhost` is ourselves, too (RFC 6761 section 6.3).
+ * Limit: MOST_EXCHANGERS.
  */
 import { parseDomain } from '../../shared/smtp/address.ts'
 import type { Answer } from './dns/answer.ts'
@@ -14,9 +15,10 @@ export interface Exchanger {
 }
 
 export type Exchangers =
-  | { kind: 'hosts'; hosts: Exchanger[]; ttl: number }
+  /** secure: DNSSEC proves that these are the ones, or that there are none. */
+  | { kind: 'hosts'; hosts: Exchanger[]; ttl: number; secure: boolean }
   /** No MX: the domain itself is its host. */
-  | { kind: 'implicit'; ttl: number }
+  | { kind: 'implicit'; ttl: number; secure: boolean }
   | { kind: 'null-mx'; ttl: number }
   /** Ourselves, with nobody before us. */
   | { kind: 'loop'; ttl: number }
@@ -35,14 +37,14 @@ export function readExchangers(answer: Answer, hostname: string): Exchangers {
     case 'nxdomain':
       return { kind: 'nxdomain', ttl }
     case 'nodata':
-      return { kind: 'implicit', ttl }
+      return { kind: 'implicit', ttl, secure: answer.secure }
     case 'records': {
       const all = answer.records.flatMap((record) =>
         record.kind === 'mx' ? [{ host: record.exchange, preference: record.preference }] : [],
       )
       // RFC 7505 section 3: the one record, with the root as its host
       if (all.length === 1 && all[0]?.host === '') return { kind: 'null-mx', ttl }
-      return choose(all, hostname.toLowerCase(), ttl)
+      return choose(all, hostname.toLowerCase(), answer)
     }
     default: {
       const never: never = answer
@@ -51,13 +53,29 @@ export function readExchangers(answer: Answer, hostname: string): Exchangers {
   }
 }
 
-function choose(all: readonly Exchanger[], hostname: string, ttl: number): Exchangers {
+function choose(
+  all: readonly Exchanger[],
+  hostname: string,
+  { ttl, secure }: { ttl: number; secure: boolean },
+): Exchangers {
   const usable = all.filter(({ host }) => parseDomain(host) !== null)
   if (usable.length === 0) return { kind: 'unusable', ttl }
-  const own = Math.min(...usable.filter(({ host }) => host === hostname).map((one) => one.preference))
-  const before = usable.filter(({ preference }) => preference < own)
+  const before = better(usable, ({ host }) => host === hostname || isLocalhost(host))
   if (before.length === 0) return { kind: 'loop', ttl }
-  return { kind: 'hosts', hosts: sorted(before).slice(0, MOST_EXCHANGERS), ttl }
+  return { kind: 'hosts', hosts: sorted(before).slice(0, MOST_EXCHANGERS), ttl, secure }
+}
+
+/** Who stands before the first of ours. */
+export function better<T extends { preference: number }>(
+  all: readonly T[],
+  isOurs: (one: T) => boolean,
+): T[] {
+  const own = Math.min(...all.filter(isOurs).map(({ preference }) => preference))
+  return all.filter(({ preference }) => preference < own)
+}
+
+function isLocalhost(host: string): boolean {
+  return host === 'localhost' || host.endsWith('.localhost')
 }
 
 function sorted(hosts: readonly Exchanger[]): Exchanger[] {

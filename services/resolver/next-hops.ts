@@ -11,11 +11,13 @@ import type { ZoneSlice } from '../../shared/config/slices.ts'
 import type { Host, Route } from '../../shared/message/route.ts'
 import { literalAddress } from '../../shared/smtp/address.ts'
 import { Cache } from './dns/cache.ts'
+import { findHosts } from './exchanger-hosts.ts'
 import { type Addresses, addressesOf, type Lookups } from './host-addresses.ts'
 import type { HostsFile } from './hosts-file.ts'
 import { type Exchanger, readExchangers } from './mail-exchangers.ts'
 import { providerOf } from './provider.ts'
 import type { ReplyName } from './replies.ts'
+import { tlsaOf } from './tlsa.ts'
 
 export type NextHop =
   | { kind: 'route'; route: Route }
@@ -28,6 +30,8 @@ export interface NextHopOptions {
   hostname: string
   smtpPort: number
   cacheEntries: number
+  /** Whether mail that is sent to this address comes back to us. */
+  isOurs: (address: string) => boolean
   now: () => number
   /** Milliseconds that one recipient may take. */
   budget: number
@@ -47,6 +51,7 @@ export class NextHops {
   readonly #options: NextHopOptions
   readonly #cache: Cache<NextHop>
   readonly #pending = new Map<string, Promise<NextHop>>()
+  #generation = 0
 
   constructor(options: NextHopOptions) {
     this.#options = options
@@ -65,10 +70,18 @@ export class NextHops {
     return { routesCached: this.#cache.size, routesPending: this.#pending.size }
   }
 
+  /** Every route is looked up anew. */
+  forget(): void {
+    this.#generation++
+    this.#cache.clear()
+    this.#pending.clear()
+  }
+
   #start(zone: ZoneSlice, domain: string, key: string): Promise<NextHop> {
+    const generation = this.#generation
     const found = this.#look(zone, domain).then(({ hop, ttl }) => {
       const until = this.#options.now() + Math.max(ttl, SHORTEST_TTL) * 1000
-      if (hop.kind !== 'later') this.#cache.set(key, hop, until)
+      if (hop.kind !== 'later' && generation === this.#generation) this.#cache.set(key, hop, until)
       return hop
     })
     let timer: NodeJS.Timeout | undefined
@@ -77,7 +90,7 @@ export class NextHops {
     })
     const bounded = Promise.race([found, patience]).finally(() => {
       clearTimeout(timer)
-      this.#pending.delete(key)
+      if (this.#pending.get(key) === bounded) this.#pending.delete(key)
     })
     this.#pending.set(key, bounded)
     return bounded
@@ -92,25 +105,34 @@ export class NextHops {
   }
 
   async #relay(zone: ZoneSlice): Promise<Timed> {
-    const found = await Promise.all(zone.hosts.map(({ host }) => this.#hostAddresses(host)))
-    let ttl = STATIC_TTL
-    const hosts = zone.hosts.flatMap(({ host, port }, preference): Host[] => {
-      const addresses = found[preference]
-      if (addresses?.kind !== 'addresses') return []
-      ttl = Math.min(ttl, addresses.ttl)
-      return [{ name: host, addresses: addresses.addresses, port, preference }]
-    })
+    const found = await Promise.all(zone.hosts.map((one, preference) => this.#relayHost(one, preference)))
+    const hosts = found.flatMap((one) => (one ? [one.host] : []))
     if (hosts.length === 0) return { hop: { kind: 'later', reply: 'relayHostTrouble' }, ttl: 0 }
-    const complete = hosts.length === zone.hosts.length
+    const ttl = Math.min(STATIC_TTL, ...found.map((one) => one?.ttl ?? 0))
     const destination = zone.hosts.map(({ host, port }) => formatHost(host, port)).join(',')
     const protocol = zone.hosts[0]?.protocol ?? 'smtp'
-    return { hop: smtpRoute(zone, destination, hosts, protocol), ttl: complete ? ttl : 0 }
+    return { hop: smtpRoute(zone, destination, hosts, { protocol, secure: true }), ttl }
+  }
+
+  /** Null where it has no address. */
+  async #relayHost(
+    { host, port }: ZoneSlice['hosts'][number],
+    preference: number,
+  ): Promise<{ host: Host; ttl: number } | null> {
+    const found = await this.#hostAddresses(host)
+    if (found.kind !== 'addresses') return null
+    const plain = { name: host, addresses: found.addresses, port, preference }
+    if (found.canonical === '') return { host: plain, ttl: found.ttl }
+    const proven = { ...plain, ...(found.secure && { secure: true }) }
+    const { tlsa, ttl } = await tlsaOf({ ...found, host, port }, this.#options.dns)
+    return { host: tlsa ? { ...proven, tlsa } : proven, ttl: Math.min(found.ttl, ttl) }
   }
 
   async #hostAddresses(host: string): Promise<Addresses> {
     const name = host.toLowerCase().replace(/^\[(?:ipv6:)?(.*)\]$/, '$1')
     const known = isIP(name) === 0 ? this.#options.hosts().get(name) : [name]
-    if (known) return { kind: 'addresses', addresses: [...known], ttl: STATIC_TTL }
+    if (known)
+      return { kind: 'addresses', addresses: [...known], ttl: STATIC_TTL, secure: false, canonical: '' }
     return addressesOf(name, this.#options.dns)
   }
 
@@ -131,9 +153,9 @@ export class NextHops {
         return refused('deadMx', found.ttl)
       case 'implicit':
         if (domain === hostname.toLowerCase()) return refused('mxLoop', found.ttl)
-        return this.#hostsRoute(zone, [{ host: domain, preference: 0 }], found.ttl, 'noMailHost')
+        return this.#hostsRoute(zone, [{ host: domain, preference: 0 }], found, 'noMailHost')
       case 'hosts':
-        return this.#hostsRoute(zone, found.hosts, found.ttl, 'deadMx')
+        return this.#hostsRoute(zone, found.hosts, found, 'deadMx')
       default: {
         const never: never = found
         throw new Error(`unknown exchangers ${String(never)}`)
@@ -144,27 +166,17 @@ export class NextHops {
   async #hostsRoute(
     zone: ZoneSlice,
     exchangers: readonly Exchanger[],
-    mxTtl: number,
+    mx: { ttl: number; secure: boolean },
     none: ReplyName,
   ): Promise<Timed> {
-    const found = await Promise.all(exchangers.map(({ host }) => addressesOf(host, this.#options.dns)))
-    let ttl = mxTtl
-    const hosts = exchangers.flatMap(({ host, preference }, index): Host[] => {
-      const addresses = found[index]
-      ttl = Math.min(ttl, addresses && addresses.kind !== 'failed' ? addresses.ttl : 0)
-      if (addresses?.kind !== 'addresses') return []
-      return [{ name: host, addresses: addresses.addresses, port: this.#options.smtpPort, preference }]
-    })
-    if (hosts.length === 0 && found.some(({ kind }) => kind === 'failed'))
-      return { hop: { kind: 'later', reply: 'dnsTrouble' }, ttl: 0 }
-    if (hosts.length === 0) return refused(none, ttl)
-    const destination = exchangers
-      .map(({ host }) => host)
-      .sort()
-      .join(',')
-    const provider = providerOf(exchangers)
-    const route = smtpRoute(zone, destination, hosts, 'smtp', provider)
-    return { hop: route, ttl }
+    const found = await findHosts(exchangers, mx.secure, this.#options)
+    if (found.kind === 'failed') return { hop: { kind: 'later', reply: 'dnsTrouble' }, ttl: 0 }
+    const ttl = Math.min(mx.ttl, found.ttl)
+    if (found.kind !== 'hosts') return refused(found.kind === 'loop' ? 'mxLoop' : none, ttl)
+    const names = found.exchangers.map(({ host }) => host)
+    const provider = providerOf(found.exchangers)
+    const more = { ...(mx.secure && { secure: true }), ...(provider !== null && { provider }) }
+    return { hop: smtpRoute(zone, names.sort().join(','), found.hosts, more), ttl }
   }
 }
 
@@ -172,15 +184,16 @@ function refused(reply: ReplyName, ttl: number): Timed {
   return { hop: { kind: 'refused', reply }, ttl }
 }
 
+type SmtpRoute = Extract<Route, { kind: 'smtp' }>
+
 function smtpRoute(
   zone: ZoneSlice,
   destination: string,
   hosts: Host[],
-  protocol: 'smtp' | 'lmtp' = 'smtp',
-  provider: string | null = null,
+  more: Partial<Pick<SmtpRoute, 'protocol' | 'provider' | 'secure'>> = {},
 ): NextHop {
-  const route: Route = { kind: 'smtp', zone: zone.name, destination, protocol, hosts }
-  return { kind: 'route', route: provider === null ? route : { ...route, provider } }
+  const route = { kind: 'smtp', zone: zone.name, destination, protocol: 'smtp', hosts, ...more } as const
+  return { kind: 'route', route }
 }
 
 function formatHost(host: string, port: number): string {

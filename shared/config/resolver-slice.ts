@@ -7,7 +7,7 @@ import type { Problems } from './problem.ts'
 import { zonePlaces } from './rule-book.ts'
 import { type Config, placeOf } from './schema.ts'
 import { buildGreylist, buildScreenings } from './screening.ts'
-import type { ResolverSlice, ValidatorSlice } from './slices.ts'
+import type { ListenerSlice, ResolverSlice, ValidatorSlice } from './slices.ts'
 import { buildZones } from './zones.ts'
 
 interface Parts {
@@ -16,6 +16,7 @@ interface Parts {
   problems: Problems
   hostname: string
   directory: string
+  listeners: readonly ListenerSlice[]
   busUids: Record<string, number[]> | null
 }
 
@@ -25,6 +26,7 @@ export function buildResolver({
   problems,
   hostname,
   directory,
+  listeners,
   busUids,
 }: Parts): ResolverSlice {
   const { values } = config.resolver
@@ -42,10 +44,22 @@ export function buildResolver({
     cacheEntries: values['cache-entries'],
     cacheOctets: values['cache-size'],
     smtpPort: values['smtp-port'],
+    ownAddresses: ownAddresses(listeners, facts, values['smtp-port']),
     recipientDelimiter: values['recipient-delimiter'],
     busUids,
     unprivileged: staysCaller(facts) ? { uid: facts.uid, gid: facts.gid } : null,
   }
+}
+
+const LOOPBACK = ['127.0.0.1', '::1']
+const ANY: readonly string[] = ['0.0.0.0', '::']
+
+function ownAddresses(listeners: readonly ListenerSlice[], { interfaces }: Facts, port: number): string[] {
+  const bound = listeners.flatMap(({ endpoint }) =>
+    endpoint.kind === 'tcp' && endpoint.port === port ? [endpoint.address] : [],
+  )
+  const all = [...LOOPBACK, ...interfaces.map((network) => network.replace(/\/\d+$/, ''))]
+  return [...new Set(bound.flatMap((address) => (ANY.includes(address) ? all : [address])))]
 }
 
 const OF_UNBOUND = ['unbound-program', 'unbound-port', 'unbound-forward', 'trust-anchor'] as const

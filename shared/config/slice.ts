@@ -83,7 +83,15 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
       listeners: listeners.filter(({ kind }) => isSubmission(kind)),
     },
     smtpc: smtpcSlice(common),
-    resolver: buildResolver({ config, facts, problems, hostname, directory: paths.directory, busUids }),
+    resolver: buildResolver({
+      config,
+      facts,
+      problems,
+      hostname,
+      directory: paths.directory,
+      listeners,
+      busUids,
+    }),
     lda: { purpose: 'mailbox', ...lda },
     agentLda: { purpose: 'agent', ...lda },
   }

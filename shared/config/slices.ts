@@ -188,6 +188,8 @@ export interface ResolverSlice {
   cacheOctets: number
   /** Port for MX destinations: 25, another one in tests. */
   smtpPort: number
+  /** Where we take mail at that port: whoever sends it there meets us. */
+  ownAddresses: string[]
   /** Separates user and detail (`+`), or '' for none. */
   recipientDelimiter: string
   /** May join the bus as which role; null: only our own uid. */

@@ -7,8 +7,29 @@
  * the host list of a relay zone, `local:<uid>` for mailboxes, `agent:<uid>` for the sender's own agent, which qmgr puts
  * in the place of a way out of the machine. `provider` names who runs the mail exchangers that are
  * tried first; all destinations of one provider share limits in qmgr.
+ *
+ * What DNSSEC proves is said on each step, for DANE (RFC 7672): that these are the hosts, that these are a host's
+ * addresses, and what it must show in TLS.
  */
 import { boolean, type Infer, integer, list, oneOf, optional, string, struct, union } from '../base/shape.ts'
+
+/** RFC 6698 section 2.1; `data` in hexadecimal. */
+export const tlsaRecordShape = struct({
+  usage: integer,
+  selector: integer,
+  matching: integer,
+  data: string,
+})
+export type TlsaRecord = Infer<typeof tlsaRecordShape>
+
+/** The TLSA records of a host and port, proven (RFC 7672 section 2.2). */
+export const tlsaShape = union({
+  /** base: the name below which they stand, which is also the name to ask for in TLS (section 3.2). */
+  found: { base: string, records: list(tlsaRecordShape, 32) },
+  /** There may be some and nobody can say: the host is not to be used where DANE is wanted (section 2.1.2). */
+  failed: {},
+})
+export type Tlsa = Infer<typeof tlsaShape>
 
 /** One next hop: a name for logs and TLS, addresses to connect to in order (IP literals, no brackets). */
 export const hostShape = struct({
@@ -17,6 +38,10 @@ export const hostShape = struct({
   port: integer,
   /** MX preference, RFC 5321 section 5.1: lower is tried first, equal ones in random order. */
   preference: integer,
+  /** DNSSEC proves the addresses. */
+  secure: optional(boolean),
+  /** Absent: there are none, or DNSSEC does not prove the way to them. */
+  tlsa: optional(tlsaShape),
 })
 export type Host = Infer<typeof hostShape>
 
@@ -49,6 +74,8 @@ export const routeShape = union({
     destination: string,
     protocol: oneOf('smtp', 'lmtp'),
     hosts: list(hostShape, 200),
+    /** DNSSEC proves that these are the hosts; or the config says so, for a relay zone. */
+    secure: optional(boolean),
     /** Absent where that is the destination itself. */
     provider: optional(string),
   },

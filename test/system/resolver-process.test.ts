@@ -19,6 +19,9 @@ const FAR_PORT = 2526
 /** No account has it. */
 const FAR_UID = 2_000_001_003
 
+/** Where the resolver is told that we listen. */
+const OWN_ADDRESS = '192.0.2.99'
+
 type Resolution = Answer<'resolve'>
 
 const scripts: Record<string, Script> = {
@@ -55,6 +58,8 @@ const scripts: Record<string, Script> = {
     answers: [record.mx('loop.test', 10, 'posthorn.test'), record.mx('loop.test', 20, 'b.mx.test')],
   },
   'MX posthorn.test': nodata('posthorn.test'),
+  'MX mirror.test': { answers: [record.mx('mirror.test', 10, 'mirror.mx.test')] },
+  'A mirror.mx.test': { answers: [record.a('mirror.mx.test', OWN_ADDRESS)] },
   'A hop.relay.test': { answers: [record.a('hop.relay.test', '192.0.2.7')] },
   'AAAA hop.relay.test': nodata('relay.test'),
   'MX xn--bcher-kva.test': { answers: [record.mx('xn--bcher-kva.test', 1, 'b.mx.test')] },
@@ -108,6 +113,7 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
     cacheOctets: 1 << 24,
     dnssec: 'servers',
     validatorPort: 5335,
+    ownAddresses: [OWN_ADDRESS],
     smtpPort: FAR_PORT,
     recipientDelimiter: '+',
     busUids: null,
@@ -195,6 +201,7 @@ describe('answers', TIMEOUT, () => {
     ['x@dead.test', 'refused 550 5.4.4'],
     ['x@loop.test', 'refused 550 5.4.6'],
     ['x@posthorn.test', 'refused 550 5.4.6'],
+    ['x@mirror.test', 'refused 550 5.4.6'],
     ['x@broken.test', 'remote x@broken.test -', 'later 451 4.4.3'],
     ['x@lame.test', 'remote x@lame.test -', 'later 451 4.4.3'],
     ['slow@local.test', 'local a@broken.test -', 'later 451 4.4.3'],
@@ -263,6 +270,37 @@ test('a remote route has its exchangers by preference, with addresses and port',
       { name: 'b.mx.test', addresses: ['192.0.2.3'], port: FAR_PORT, preference: 20 },
     ],
   })
+})
+
+test('what DNSSEC proves goes with the route, TLSA records and all', TIMEOUT, async () => {
+  const proven = { authenticated: true }
+  const data = Buffer.from('00ff', 'hex')
+  const all: [string, Script][] = [
+    ['MX dane.test', { answers: [record.mx('dane.test', 10, 'mx.dane.test')], ...proven }],
+    ['A mx.dane.test', { answers: [record.a('mx.dane.test', '192.0.2.8')], ...proven }],
+    ['AAAA mx.dane.test', { ...nodata('dane.test'), ...proven }],
+    [
+      `TLSA _${FAR_PORT}._tcp.mx.dane.test`,
+      { answers: [record.tlsa(`_${FAR_PORT}._tcp.mx.dane.test`, [3, 1, 1], data)], ...proven },
+    ],
+  ]
+  for (const [key, script] of all) names.scripts.set(key, script)
+  const answer = await ask(smtpd, 'x@dane.test')
+  const route = answer.kind === 'found' ? answer.targets[0]?.route : undefined
+  assert.ok(route?.kind === 'smtp')
+  const [host] = route.hosts
+  assert.deepEqual(
+    [route.secure, host?.secure, host?.tlsa],
+    [
+      true,
+      true,
+      {
+        kind: 'found',
+        base: 'mx.dane.test',
+        records: [{ usage: 3, selector: 1, matching: 1, data: '00ff' }],
+      },
+    ],
+  )
 })
 
 test('no DNS query is spent on clients that may not relay', TIMEOUT, async () => {

@@ -89,6 +89,7 @@ function makeSlice(): ResolverSlice {
     cacheOctets: 1 << 24,
     dnssec: 'servers',
     validatorPort: 5335,
+    ownAddresses: [],
     smtpPort: 25,
     recipientDelimiter: '+',
     busUids: null,

@@ -227,8 +227,20 @@ test('addresses: IPv4 first, no unspecified ones, and one kind is enough', () =>
   const none: Answer = { kind: 'nodata', ttl: 3, secure: false }
   const gone: Answer = { kind: 'nxdomain', ttl: 4, secure: false }
   const failed: Answer = { kind: 'failed', why: 'SERVFAIL', ttl: 0, trouble: 'said' }
-  assert.deepEqual(combine(four, six), { kind: 'addresses', addresses: ['192.0.2.1', '2001:db8::1'], ttl: 5 })
-  assert.deepEqual(combine(four, failed), { kind: 'addresses', addresses: ['192.0.2.1'], ttl: 0 })
+  assert.deepEqual(combine(four, six), {
+    kind: 'addresses',
+    addresses: ['192.0.2.1', '2001:db8::1'],
+    ttl: 5,
+    secure: false,
+    canonical: 'x',
+  })
+  assert.deepEqual(combine(four, failed), {
+    kind: 'addresses',
+    addresses: ['192.0.2.1'],
+    ttl: 0,
+    secure: false,
+    canonical: 'x',
+  })
   assert.deepEqual(combine(none, none), { kind: 'none', nxdomain: false, ttl: 3 })
   assert.deepEqual(combine(gone, gone), { kind: 'none', nxdomain: true, ttl: 4 })
   assert.deepEqual(combine(none, failed), { kind: 'failed', why: 'SERVFAIL' })
@@ -254,6 +266,7 @@ test('exchangers are sorted, doubled names once, names that are none passed over
   assert.deepEqual(found, {
     kind: 'hosts',
     ttl: 60,
+    secure: false,
     hosts: [
       { host: 'c.x', preference: 5 },
       { host: 'a.x', preference: 10 },
