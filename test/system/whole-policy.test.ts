@@ -1,212 +1,281 @@
 /**
- * Who may hand in what on the local socket, by the kernel's word: other users' programs against the whole of
- * Posthorn. Users that every Debian has play the callers.
+ * Filters that are no milters: Debian's postgrey, policyd-spf and rspamd as they are, policy servers and milters that
+ * are told what to say, DATA refused before any content, and filters that die at every stage there is.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { chmodSync, readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { openSession } from '../support/client.ts'
-import { mailsIn } from '../support/maildir.ts'
+import { type ClientReply, type Mail, openSession, sendMail, transact } from '../support/client.ts'
+import { mailsIn, readMaildir } from '../support/maildir.ts'
+import { milterPacket, startMilter } from '../support/milter.ts'
+import { type NameServer, record, startNameServer } from '../support/name-server.ts'
+import { type PolicyServer, startPolicy, startPolicydSpf, startPostgrey } from '../support/policy-servers.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
+import { type Rspamd, startRspamd } from '../support/rspamd.ts'
 import { testConfig } from '../support/test-config.ts'
 import { until } from '../support/wait.ts'
 
-const timeout = 120_000
-const skip = process.getuid?.() === 0 ? false : 'this needs root, to be other users: nothing of it was tested'
-const NAMELESS = 54_321
-const OVERFLOW = 65_534
-const IDLE = 1000
-
-const POLICIES = `
-zone "." { type relay; hosts { "127.0.0.1" port 9; }; };
-policy "no-games" { users { "games"; }; deny; };
-policy "strict" { users { "mail"; }; senders { "%u@local.example"; }; from { "%u@local.example"; "team@local.example"; };
-  message-size-limit 1K; limit messages 3/h; };
-policy "tools" { groups { "bin"; }; trusted; };
-`
-
+const timeout = 400_000
+const directory = mkdtempSync(join(tmpdir(), 'posthorn-policy-'))
+const at = (name: string) => join(directory, `${name}.sock`)
+const users = ['anna', 'bert', 'carl', 'dora', 'emil']
+let names: NameServer
+let postgrey: PolicyServer | null = null
+let spf: PolicyServer | null = null
+let rspamd: Rspamd | null = null
 let posthorn: Posthorn
+
+const rules = ['tempfail', 'accept', 'reject'] as const
+
+function configOf(paths: Parameters<typeof testConfig>[0]): string {
+  const listener = (name: string, filter: string) =>
+    `listener "${name}" { type mx; address 127.0.0.1; port 0; xclient { localhost; }; filters { ${filter} }; };`
+  const filter = (name: string, what: string) => `filter "${name}" { ${what}; timeout 20s; };`
+  const dying = rules.flatMap((rule) => [
+    ...['milter', 'policy', 'rspamd'].map((kind) => {
+      const stages = kind === 'policy' ? '; policy-stages rcpt data end-of-message' : ''
+      return filter(`${kind}-${rule}`, `${kind} "${at(`dying-${kind}`)}"; on-failure ${rule}${stages}`)
+    }),
+    ...['milter', 'policy', 'rspamd'].map((kind) => listener(`${kind}-${rule}`, `"${kind}-${rule}";`)),
+  ])
+  const more = [
+    filter('postgrey', `policy "${at('postgrey')}"`),
+    filter('policyd-spf', `policy "${at('spf')}"`),
+    filter('rspamd', `rspamd 127.0.0.1 port ${rspamd?.http ?? 1}`),
+    filter('proxy', `milter 127.0.0.1 port ${rspamd?.milter ?? 1}`),
+    filter('told', `policy "${at('told')}"; policy-stages rcpt data end-of-message`),
+    listener('grey', '"postgrey";'),
+    listener('spf', '"policyd-spf";'),
+    listener('rspamd', '"rspamd";'),
+    listener('proxy', '"proxy";'),
+    listener('told', '"told";'),
+    ...dying,
+  ]
+  // connections are shared by the sessions of one process
+  return testConfig(paths, { more: more.join('\n'), processes: 'smtpd 1;' })
+}
 
 before(
   async () => {
-    if (skip) return
-    posthorn = await startPosthorn({
-      config: (paths) => testConfig(paths, { options: 'qualify-domain "local.example";', more: POLICIES }),
-      users: ['anna', 'ben', 'strict', 'bulk'],
+    const policy = 'v=spf1 ip4:192.0.2.1 -all'
+    names = await startNameServer({
+      'TXT strict.example': { answers: [record.txt('strict.example', policy)] },
     })
-    for (const path of [posthorn.paths.directory, posthorn.paths.run]) chmodSync(path, 0o755)
+    postgrey = await startPostgrey(join(directory, 'postgrey'), at('postgrey'), 1)
+    spf = await startPolicydSpf(join(directory, 'spf'), at('spf'), names.port)
+    rspamd = await startRspamd(join(directory, 'rspamd'))
+    posthorn = await startPosthorn({ users, config: configOf })
   },
   { timeout },
 )
 
 after(async () => {
-  if (!skip) assert.equal(await posthorn.stop(), 0)
+  await posthorn.stop()
+  await Promise.all([postgrey?.stop(), spf?.stop(), rspamd?.stop()])
+  names.close()
+  rmSync(directory, { recursive: true, force: true })
 })
 
-/** Says all of it at once as that user, and gives the replies' lines. */
-const SPEAK = `
-const socket = require('node:net').connect(process.argv[1])
-let heard = ''
-socket.on('data', (data) => { if (heard === '') socket.write(process.argv[2]); heard += data })
-socket.on('close', () => process.stdout.write(heard))
-`
-/** Opens so many sockets as that user and says nothing, until its own input ends. */
-const LOITER = `
-const { connect } = require('node:net')
-let left = Number(process.argv[2])
-const settled = () => { if (--left === 0) process.stdout.write('there') }
-const open = () => {
-  const socket = connect(process.argv[1])
-  let told = false
-  const tell = () => { if (!told) { told = true; settled() } }
-  socket.on('data', tell).on('error', tell).on('close', tell)
-}
-for (let n = left; n > 0; n--) open()
-process.stdin.on('end', () => process.exit()).resume()
-`
-
-function accountOf(name: string): { uid: number; gid: number } {
-  const line = readFileSync('/etc/passwd', 'utf8')
-    .split('\n')
-    .find((one) => one.startsWith(`${name}:`))
-  const [, , uid, gid] = line?.split(':') ?? []
-  return { uid: Number(uid), gid: Number(gid) }
+const port = (name: string) => {
+  const found = posthorn.ports[name]
+  assert.ok(found !== undefined, name)
+  return found
 }
 
-interface Who {
-  uid: number
-  gid: number
+const mail = (user: string, header = 'Subject: x\r\n', body = 'Hi.\r\n'): Mail => ({
+  from: 'me@strict.example',
+  to: [`${user}@local.example`],
+  content: `${header}\r\n${body}`,
+})
+
+/** Of the newest message, below our Received. */
+async function headerOf(user: string, count: number): Promise<string> {
+  const mails = await mailsIn(posthorn.maildir(user), count)
+  assert.equal(mails.length, count)
+  const texts = mails.map(({ content }) => content.toString('latin1').replaceAll('\r\n', '\n'))
+  const text = texts.find((one) => one.includes(`Subject: ${count}\n`) || one.includes(`** ${count}\n`))
+  assert.ok(text, `message ${count}`)
+  return text.slice(0, text.indexOf('\n\n') + 1)
 }
 
-async function speak(who: Who, ...lines: string[]): Promise<string[]> {
-  const words = ['EHLO x', ...lines, 'QUIT', ''].join('\r\n')
-  const child = spawn(process.execPath, ['-e', SPEAK, posthorn.paths.submit, words], { ...who, cwd: '/' })
-  let heard = ''
-  child.stdout.on('data', (data) => (heard += String(data)))
-  await new Promise((done) => child.on('close', done))
-  return heard.split('\r\n').filter((line) => /^\d/.test(line))
-}
-
-const after250 = (lines: string[]) => lines.filter((line) => !line.startsWith('250-'))
-const has = (lines: string[], pattern: RegExp) => assert.match(lines.join('\n'), pattern)
-const message = (...header: string[]) => [...header, '', 'body', '.']
-
-test('a policy decides about reverse-path, From and size', { skip, timeout }, async () => {
-  const mail = accountOf('mail')
-  has(await speak(mail, 'MAIL FROM:<boss@local.example>'), /^550 5\.7\.1 You may not send as that sender$/m)
-  has(await speak(mail, 'MAIL FROM:<mail+x>'), /^250 2\.1\.0/m)
-  has(await speak(mail, 'MAIL FROM:<>'), /^250 2\.1\.0/m)
-  has(await speak(mail, 'MAIL FROM:<mail> SIZE=2000'), /^552 5\.3\.4/m)
-  has(await speak(mail, 'NOOP'), /^250-SIZE 1024$/m)
-  const as = (from: string) =>
-    speak(mail, 'MAIL FROM:<mail>', 'RCPT TO:<strict>', 'DATA', ...message(`From: ${from}`))
-  has(await as('boss@local.example'), /^550 5\.7\.1 You may not write as the author that From names$/m)
-  has(await as('team'), /^250 2\.0\.0 T/m)
-  has(await as('mail'), /^250 2\.0\.0 T/m)
-  const stored = await mailsIn(posthorn.maildir('strict'), 2)
-  for (const { content } of stored) assert.doesNotMatch(String(content), /^Sender:/m)
-})
-
-test('its limits are counted by user, and brake', { skip, timeout }, async () => {
-  const mail = accountOf('mail')
-  const one = () => speak(mail, 'MAIL FROM:<mail>', 'RCPT TO:<bulk>', 'DATA', ...message('Subject: x'))
-  has(await one(), /^250 2\.0\.0 T/m)
-  has(await one(), /^4[25][01] 4\.7\.[01]/m)
-  has(await speak(accountOf('bin'), 'MAIL FROM:<bin>'), /^250 2\.1\.0/m)
-  assert.equal((await mailsIn(posthorn.maildir('bulk'), 1)).length, 1)
-})
-
-test('denied, nameless and anonymous callers', { skip, timeout }, async () => {
-  has(await speak(accountOf('games'), 'MAIL FROM:<games>'), /^550 5\.7\.1 You may not send mail from here$/m)
-  has(await speak({ uid: NAMELESS, gid: NAMELESS }, 'MAIL FROM:<a>'), /^550 5\.7\.1 You may not send mail/m)
-  const anonymous = await speak(
-    { uid: OVERFLOW, gid: OVERFLOW },
-    'MAIL FROM:<a@x.example>',
-    'RCPT TO:<anna@local.example>',
-    'RCPT TO:<b@elsewhere.example>',
-  )
-  assert.deepEqual(
-    after250(anonymous)
-      .slice(2, 5)
-      .map((line) => line.slice(0, 9)),
-    ['250 2.1.0', '250 2.1.5', '550 5.7.1'],
-  )
-})
-
-test('the header is completed, or left alone for who is trusted', { skip, timeout }, async () => {
-  const daemon = accountOf('daemon')
-  const header = ['From: boss@x.example', 'To: anna', 'Bcc: ben', 'Return-Path: <x@y>']
-  await speak(
-    daemon,
-    'MAIL FROM:<daemon> XNAME=The\\x{20}Daemon',
-    'RCPT TO:<ben>',
-    'DATA',
-    ...message('Subject: none'),
-  )
-  await speak(daemon, 'MAIL FROM:<daemon> XASIS', 'RCPT TO:<ben>', 'DATA', ...message(...header))
-  await speak(
-    accountOf('bin'),
-    'MAIL FROM:<bin> XASIS',
-    'RCPT TO:<ben>',
-    'DATA',
-    ...message('Subject: as is'),
-  )
-  const texts = (await mailsIn(posthorn.maildir('ben'), 3)).map(({ content }) => String(content))
-  const find = (pattern: RegExp) => texts.find((text) => pattern.test(text)) ?? ''
-  assert.match(find(/Subject: none/), /^From: The Daemon <daemon@local\.example>\r?$/m)
-  const strange = find(/boss@x\.example/)
-  assert.match(strange, /^Sender: <daemon@local\.example>\r?$/m)
-  assert.match(strange, /^To: anna@local\.example\r?$/m)
-  assert.match(strange, /^Message-ID: <T/m)
-  assert.doesNotMatch(strange, /^Bcc|<x@y>/m)
-  assert.doesNotMatch(find(/Subject: as is/), /^(Date|From|Message-ID):/m)
-})
-
-test('RCPTHDR sends to those whom the header names', { skip, timeout }, async () => {
-  const daemon = accountOf('daemon')
-  const before = posthorn.log().length
-  const heard = await speak(
-    daemon,
-    'MAIL FROM:<> RCPTHDR',
-    'DATA',
-    ...message('Subject: named', 'To: Anna <anna>, nobody@local.example', 'Bcc: ben'),
-  )
-  has(heard, /^250-2\.0\.0 <nobody@local\.example> refused: 550 5\.1\.1 /m)
-  has(heard, /^250 2\.0\.0 <ben> taken: 250 2\.1\.5 /m)
-  const mails = await mailsIn(posthorn.maildir('anna'), 1)
-  const text = String(mails.find(({ content }) => /Subject: named/.test(String(content)))?.content)
-  assert.match(text, /^Return-Path: <daemon@local\.example>/m)
-  assert.doesNotMatch(text, /^Bcc/m)
-  await until('the copy for Bcc', () => /ben/.test(posthorn.log().slice(before)))
-})
-
-test(`${IDLE} idle sockets of one user keep nobody out`, { skip, timeout }, async () => {
-  const crowd = spawn(process.execPath, ['-e', LOITER, posthorn.paths.submit, String(IDLE)], {
-    ...accountOf('sys'),
-    cwd: '/',
-    stdio: ['pipe', 'pipe', 'inherit'],
+test('postgrey puts off who comes for the first time', { timeout }, async (t) => {
+  if (!postgrey) return t.skip('no postgrey here')
+  const session = await openSession(port('grey'))
+  const first = await transact(session, mail('anna'))
+  assert.equal(first.code, 451)
+  assert.match(first.text, /greylist/i)
+  await until('postgrey to have had enough', async () => {
+    await session.say('RSET')
+    return (await transact(session, mail('anna', 'Subject: 1\r\n'))).code === 250
   })
-  await new Promise((done) => crowd.stdout.once('data', done))
-  has(await speak(accountOf('daemon'), 'MAIL FROM:<daemon>', 'RCPT TO:<anna>'), /^250 2\.1\.5/m)
-  const client = await openSession(posthorn.ports['mx'] ?? 0)
-  assert.equal((await client.say('MAIL FROM:<a@x.example>')).code, 250)
-  await client.quit()
-  has(await speak(accountOf('sys'), 'NOOP'), /^421 4\.7\.0 too many connections from you/m)
-  crowd.stdin.end()
-  await new Promise((done) => crowd.on('close', done))
-  await until(
-    'places again',
-    async () => (await speak(accountOf('sys'), 'NOOP'))[0]?.startsWith('220') === true,
-  )
+  await session.quit()
+  assert.match(await headerOf('anna', 1), /^X-Greylist: delayed \d+ seconds by postgrey/m)
 })
 
-test('sendmail: -G of root, and the full name of -F', { skip, timeout }, async () => {
-  const given = await posthorn.sendmail('Subject: as it is\n\nx\n', '-G', 'anna')
-  assert.deepEqual(given, { code: 0, stdout: '', stderr: '' })
-  assert.equal((await posthorn.sendmail('Subject: by name\n\nx\n', '-F', 'Bee, Ann', 'anna')).code, 0)
-  const texts = (await mailsIn(posthorn.maildir('anna'), 3)).map(({ content }) => String(content))
-  const find = (pattern: RegExp) => texts.find((text) => pattern.test(text)) ?? ''
-  assert.doesNotMatch(find(/as it is/), /^(From|Date|Message-ID):/m)
-  assert.match(find(/by name/), /^From: "Bee, Ann" <root@local\.example>/m)
+test('policyd-spf refuses what SPF forbids, and says what it allows', { timeout }, async (t) => {
+  if (!spf) return t.skip('no policyd-spf here')
+  const from = async (client: string, subject: string): Promise<ClientReply> => {
+    const session = await openSession(port('spf'))
+    assert.equal((await session.say(`XCLIENT ADDR=${client}`)).code, 220)
+    await session.say('EHLO strict.example')
+    const reply = await transact(session, mail('bert', `Subject: ${subject}\r\n`))
+    await session.quit()
+    return reply
+  }
+  const refused = await from('192.0.2.9', 'x')
+  assert.deepEqual([refused.code, refused.text.slice(0, 6)], [550, '5.7.23'])
+  assert.equal((await from('192.0.2.1', '1')).code, 250)
+  assert.match(await headerOf('bert', 1), /^Received-SPF: Pass .*client-ip=192\.0\.2\.1;/m)
+  assert.equal(spf.connections(), 1, 'the connection is used by the next session')
+})
+
+for (const [name, way] of [
+  ['rspamd', 'by HTTP'],
+  ['proxy', 'as a milter'],
+] as const) {
+  test(`rspamd refuses, marks and changes, ${way}`, { timeout }, async (t) => {
+    if (!rspamd) return t.skip('no rspamd here')
+    const user = name === 'rspamd' ? 'carl' : 'dora'
+    const send = (want: string, n: number, body?: string) =>
+      sendMail(port(name), mail(user, `X-Want: ${want}\r\nX-Old: 1\r\nX-Old: 2\r\nSubject: ${n}\r\n`, body))
+    const refused = await send('spam', 0)
+    assert.deepEqual([refused.code, /^5\.7\.1 /.test(refused.text)], [name === 'rspamd' ? 550 : 554, true])
+    const later = await send('later', 0)
+    assert.deepEqual([later.code, later.text], [451, '4.7.1 Try again later'])
+    assert.equal((await send('mark', 1)).code, 250)
+    const marked = await headerOf(user, 1)
+    assert.match(marked, /^X-Spam: Yes$/m)
+    assert.match(marked, /^X-Seen: 127\.0\.0\.1 me@strict\.example 1 client\.example \d+$/m)
+    assert.doesNotMatch(marked, /X-Old/)
+    assert.equal((await send('subject', 2)).code, 250)
+    assert.match(await headerOf(user, 2), /^Subject: \*\*\* 2$/m)
+    const large = '0123456789 abcdefghijklmnopqrstuvwxyz\r\n.dots\r\n'.repeat(20_000)
+    assert.equal((await send('mark', 3, large)).code, 250)
+    assert.match(await headerOf(user, 3), /^X-Spam: Yes$/m)
+    const stored = readMaildir(posthorn.maildir(user)).map(({ content }) => content.toString('latin1'))
+    const body = large.replaceAll('\r\n', '\n')
+    assert.equal(stored.filter((one) => one.replaceAll('\r\n', '\n').endsWith(`\n\n${body}`)).length, 1)
+  })
+}
+
+test('a policy server is asked at its stages, and what it wants is done', { timeout }, async () => {
+  const asked: ReadonlyMap<string, string>[] = []
+  const says: Record<string, string> = {}
+  const told = await startPolicy(at('told'), (question) => {
+    asked.push(question)
+    return says[question.get('protocol_state') ?? ''] ?? 'DUNNO'
+  })
+  const session = await openSession(port('told'))
+  says['RCPT'] = 'PREPEND X-One: a'
+  says['END-OF-MESSAGE'] = 'REDIRECT emil@local.example'
+  const two = { ...mail('anna', 'Subject: 1\r\n'), to: ['anna@local.example', 'bert@local.example'] }
+  assert.equal((await transact(session, two)).code, 250)
+  const found = await headerOf('emil', 1)
+  assert.equal(found.match(/^X-One: a$/gm)?.length, 1, 'once, though it was asked twice')
+  const stages = asked.map((one) => `${one.get('protocol_state')} ${one.get('recipient_count')}`)
+  assert.deepEqual(stages, ['RCPT 0', 'RCPT 0', 'DATA 2', 'END-OF-MESSAGE 2'])
+  assert.equal(new Set(asked.map((one) => one.get('instance'))).size, 1)
+  assert.equal(asked.at(-1)?.get('size'), String('Subject: 1\r\n\r\nHi.\r\n'.length))
+
+  says['END-OF-MESSAGE'] = 'DUNNO'
+  says['DATA'] = '554 5.7.9 not today'
+  const atData = await transact(session, mail('emil'))
+  assert.deepEqual([atData.code, atData.text], [554, '5.7.9 not today'])
+  assert.equal((await session.say('DATA')).code, 503, 'the transaction is over')
+  says['DATA'] = 'DUNNO'
+  says['RCPT'] = 'HOLD'
+  assert.equal((await transact(session, mail('emil'))).code, 250)
+  assert.deepEqual(
+    (await posthorn.queue()).map(({ state }) => state),
+    ['held'],
+  )
+  says['RCPT'] = 'DISCARD'
+  assert.equal((await transact(session, mail('emil'))).code, 250)
+  await session.quit()
+  await posthorn.command('queue', 'remove', '--all')
+  await posthorn.queueEmpty()
+  assert.equal(readMaildir(posthorn.maildir('emil')).length, 1)
+  assert.equal(told.connections(), 1)
+  await told.stop()
+})
+
+test('milters refuse at DATA, before the content', { timeout }, async () => {
+  const milter = await startMilter(at('dying-milter'), {
+    answers: { T: milterPacket('y', '554 5.7.9 no data') },
+  })
+  const session = await openSession(port('milter-tempfail'))
+  const reply = await transact(session, mail('emil'))
+  assert.deepEqual([reply.code, reply.text], [554, '5.7.9 no data'])
+  assert.ok(!milter.heard.some((one) => one.startsWith('L:')), 'no content was sent')
+  await session.quit()
+  await milter.stop()
+})
+
+const bodies = { small: 'Hi.\r\n', large: `${'x'.repeat(70)}\r\n`.repeat(5000) }
+let delivered = 1
+
+/** With a filter that dies: refused by its rule, or taken once. */
+async function dies(kind: string, stage: string): Promise<void> {
+  const expected = { tempfail: 451, accept: 250, reject: 550 } as const
+  for (const rule of rules)
+    for (const [size, body] of Object.entries(bodies)) {
+      const reply = await sendMail(port(`${kind}-${rule}`), mail('emil', 'Subject: y\r\n', body))
+      assert.equal(reply.code, expected[rule], `${kind} dies at ${stage}, ${rule}, ${size}: ${reply.text}`)
+      if (rule === 'accept') delivered++
+    }
+}
+
+test('a milter that dies at any stage loses and doubles nothing', { timeout }, async () => {
+  for (const letter of ['O', 'C', 'H', 'M', 'R', 'T', 'L', 'N', 'B', 'E']) {
+    const milter = await startMilter(at('dying-milter'), { answers: { [letter]: 'drop' } })
+    await dies('milter', letter)
+    await milter.stop()
+  }
+  await dies('milter', 'connect')
+})
+
+test('a policy server that dies at any stage loses and doubles nothing', { timeout }, async () => {
+  for (const stage of ['RCPT', 'DATA', 'END-OF-MESSAGE']) {
+    const server = await startPolicy(at('dying-policy'), (question) =>
+      question.get('protocol_state') === stage ? null : 'DUNNO',
+    )
+    await dies('policy', stage)
+    await server.stop()
+  }
+  await dies('policy', 'connect')
+})
+
+async function startDyingHttp(dieAt: 'header' | 'body' | 'answer' | 'error' | 'nonsense'): Promise<Server> {
+  const server = createServer((request, response) => {
+    if (dieAt === 'header') return void request.destroy()
+    request.on('data', () => void (dieAt === 'body' && request.destroy())).on('error', () => undefined)
+    request.on('end', () => {
+      if (dieAt === 'error') return void response.writeHead(500).end('{"action":"no action"}')
+      if (dieAt === 'nonsense') return void response.end('<html>')
+      response.writeHead(200, { 'Content-Length': '100' })
+      response.write('{"action":')
+      setImmediate(() => request.socket.destroy())
+    })
+  }).listen(at('dying-rspamd'))
+  await once(server, 'listening')
+  return server
+}
+
+test('an rspamd that dies at any stage loses and doubles nothing', { timeout }, async () => {
+  for (const stage of ['header', 'body', 'answer', 'error', 'nonsense'] as const) {
+    const server = await startDyingHttp(stage)
+    await dies('rspamd', stage)
+    server.close()
+    await once(server, 'close')
+  }
+  await dies('rspamd', 'connect')
+})
+
+test('what was taken while filters died is there once', { timeout }, async () => {
+  await posthorn.queueEmpty()
+  assert.equal((await mailsIn(posthorn.maildir('emil'), delivered)).length, delivered)
 })
