@@ -22,7 +22,7 @@ import { advance, begin } from '../../shared/smtp-client/transaction.ts'
 import { ContentStream } from './content.ts'
 import type { Session } from './dial.ts'
 import type { Target } from './hosts.ts'
-import { type Job, PATIENCE, type Running, type Tenant, type Timeouts } from './job.ts'
+import { isWriting, type Job, patienceFor, type Running, type Tenant, type Timeouts } from './job.ts'
 import { JOIN_LIMIT, wrappingFor, writeStream, writeWhole } from './writing.ts'
 
 /** Who keeps the connection. */
@@ -135,7 +135,8 @@ export class Connection {
     if (this.#leaving) return this.#destroy()
     if (!this.#running) return this.quit()
     const { job, transaction } = this.#running
-    const { phase } = transaction.state
+    const { state } = transaction
+    const phase = isWriting(state) ? 'content' : state.phase
     const starved =
       phase === 'content' && this.#socket.writableLength === 0 && job.content instanceof ContentStream
     if (starved) this.#end(own(451, '4.3.0', 'content did not arrive in time'), 'ours')
@@ -202,7 +203,7 @@ export class Connection {
 
   #arm(): void {
     if (!this.#running) return
-    this.deadline = Date.now() + this.#timeouts[PATIENCE[this.#running.transaction.state.phase]]
+    this.deadline = Date.now() + this.#timeouts[patienceFor(this.#running.transaction.state)]
   }
 
   /** The present job is over and the session lives: the waiting one's turn, or nobody's. */
@@ -263,7 +264,9 @@ export class Connection {
     if (content instanceof ContentStream) {
       return writeStream(this.#socket, content, wrapping, {
         wanted: () => running === this.#running && running.transaction.state.phase === 'content',
-        progress: () => this.#arm(),
+        progress: () => {
+          if (running === this.#running) this.#arm()
+        },
         handed: () => this.#step({ kind: 'handed' }),
         flushed: this.#flushed,
       })

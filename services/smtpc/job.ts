@@ -4,13 +4,13 @@
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
 import type { Delivery } from '../../shared/smtp-client/commands.ts'
-import type { Phase, Transaction } from '../../shared/smtp-client/states.ts'
+import type { Phase, State, Transaction } from '../../shared/smtp-client/states.ts'
 import type { Content } from './content.ts'
 
 export type Timeouts = SmtpcSlice['timeouts']
 
 /** Which of the configured times bounds each phase. */
-export const PATIENCE: Readonly<Record<Phase, keyof Timeouts>> = {
+const PATIENCE: Readonly<Record<Phase, keyof Timeouts>> = {
   mail: 'mail', // RFC 5321 section 4.5.3.2.2
   rcpt: 'rcpt', // 4.5.3.2.3
   data: 'dataInitiation', // 4.5.3.2.4
@@ -19,6 +19,15 @@ export const PATIENCE: Readonly<Record<Phase, keyof Timeouts>> = {
   empty: 'dataTermination',
   reset: 'mail',
   over: 'quit',
+}
+
+/** Content is on its way, as long as the kernel has not taken all of it with its dot. */
+export function isWriting(state: State): boolean {
+  return state.phase === 'content' || (state.phase === 'dot' && !state.flushed)
+}
+
+export function patienceFor(state: State): keyof Timeouts {
+  return isWriting(state) ? PATIENCE.content : PATIENCE[state.phase]
 }
 
 /** Who has the connection for the time of one transaction. */

@@ -75,9 +75,9 @@ export function writeStream(
 ): void {
   const write = (chunk: Buffer) => {
     socket.write(wrapping.push(chunk), (error) => {
-      if (error || !watcher.wanted()) return
+      if (error) return
       watcher.progress()
-      content.sent(chunk.length)
+      if (watcher.wanted()) content.sent(chunk.length)
     })
   }
   const more = () => {
