@@ -111,6 +111,12 @@ export function tagHeaders({ tags }: Pick<Transaction, 'tags'>): string {
   return tags.map((tag) => `X-Posthorn-Tag: ${tag}\r\n`).join('')
 }
 
+/** Octets that all marks of these rules may take. */
+export function roomForTags(rules: readonly AccessRule[]): number {
+  const tags = rules.flatMap(({ action }) => (action.kind === 'tag' ? [action.text] : []))
+  return Buffer.byteLength(tagHeaders({ tags }))
+}
+
 /** Nobody asks who the client is: a rule says that it is welcome, or the message goes nowhere. */
 export function isBeyondDoubt(ruling: Ruling | undefined): boolean {
   return ruling?.action === 'accept' || ruling?.action === 'discard'

@@ -317,6 +317,7 @@ export class Connection extends SMTPConnection implements Owner {
 
   #submit(asked: Submission): void {
     if (this.#reception.lost) return this.#feed({ kind: 'settled', answer: null })
+    this.#reception.putOnTop(asked.front)
     this.#bus.submit(asked, this.#reception, (answer) => {
       this.#feed({ kind: 'settled', answer })
       if (!this.#gone) return

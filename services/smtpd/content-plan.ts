@@ -4,7 +4,7 @@
  */
 import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import { isSubmission } from '../../shared/config/slices.ts'
-import { tagHeaders } from './access.ts'
+import { roomForTags, tagHeaders } from './access.ts'
 import { AuthenticationWatch, originOf } from './authentication/watch.ts'
 import type { Examination } from './filter/examination.ts'
 import { isAuthenticated } from './handover.ts'
@@ -43,7 +43,12 @@ export interface ContentPlan {
   authentication: AuthenticationWatch | null
   /** Filters that see what is too large to be kept whole. */
   filters: Examination | null
+  /** Octets kept in front of streamed content, for what is only known at its end. */
+  room: number
 }
+
+/** What filters may add to a header of streamed content. */
+export const PATCH_ROOM = 256 << 10
 
 export type Doom = Exclude<Verdict['kind'], 'whole'>
 
@@ -64,12 +69,16 @@ export function planOf(
     inlineLimit,
     bounds: own.bounds,
     utf8: transaction.smtputf8,
+    // the recipients of the header have their rules yet to come: `commit` puts all tags on top
     received:
-      tagHeaders(transaction) + scoreHeader(own, state) + receivedHeader(setting, hello, transaction, state),
+      (asksHeader ? '' : tagHeaders(transaction)) +
+      scoreHeader(own, state) +
+      receivedHeader(setting, hello, transaction, state),
     // with RCPTHDR a recipient's zone may still ask for a signature
     watch: signed || asksHeader ? new SignatureWatch(sender) : null,
     authentication: isAuthenticated(own) ? new AuthenticationWatch(originOf(own, hello, sender)) : null,
     filters,
+    room: (filters ? PATCH_ROOM : 0) + (asksHeader ? roomForTags(own.access) : 0),
     submission: isSubmission(setting.kind) ? submissionOf(own, transaction) : null,
   }
 }

@@ -29,8 +29,6 @@ const LEAST_PIECE = CONTENT_CHUNK / 4
 const LEAST_CREDIT = 4 * CONTENT_CHUNK
 
 const spare: Buffer[] = []
-/** What filters may add to a header of streamed content. */
-export const PATCH_ROOM = 256 << 10
 
 export class Content {
   readonly stream: number
@@ -263,7 +261,7 @@ export class Content {
 
   /** These octets belong to the outlet from now on. */
   #send(octets: Buffer, last: boolean): void {
-    const room = this.#plan.filters && this.#sent === 0 ? PATCH_ROOM : 0
+    const room = this.#sent === 0 ? this.#plan.room : 0
     this.#outlet.chunk(this.stream, octets, last, room)
     this.#sent += octets.length
     this.#credit -= octets.length

@@ -3,6 +3,7 @@
  * they are demanded, filters look at it where there are any, then it is submitted. Pure.
  */
 import { formatId } from '../../shared/base/ids.ts'
+import { tagHeaders } from './access.ts'
 import { revise } from './consultation.ts'
 import { accepted } from './replies.ts'
 import type { Change, Hello, NamedFate, Phase, Setting, State, Step, Transaction } from './state.ts'
@@ -56,7 +57,8 @@ function swallow(state: State, { hello, transaction }: Whole): Step {
 }
 
 export function commit(setting: Setting, state: State, { hello, transaction, size, fates }: Whole): Step {
-  const envelope = makeEnvelope(setting, hello, transaction, size)
+  const front = transaction.asksHeader ? tagHeaders(transaction) : ''
+  const envelope = makeEnvelope(setting, hello, transaction, size + Buffer.byteLength(front))
   const phase: Phase = { at: 'commit', hello, transaction, fates }
-  return move(state, phase, { kind: 'submit', envelope, ...waitFor(transaction) })
+  return move(state, phase, { kind: 'submit', envelope, front, ...waitFor(transaction) })
 }

@@ -221,6 +221,18 @@ export class Reception {
     })
   }
 
+  /** Fields that are only known now; of content that was streamed there is room for them (`ContentPlan.room`). */
+  putOnTop(front: string): void {
+    if (front === '') return
+    const octets = Buffer.from(front)
+    if (this.inline) this.inline = Buffer.concat([octets, this.inline])
+    else
+      this.patch = {
+        octets: this.patch?.octets ?? 0,
+        data: Buffer.concat([octets, this.patch?.data ?? Buffer.alloc(0)]),
+      }
+  }
+
   /** What has ended was submitted, or its end was the end of it. */
   letGo(): void {
     const ended = this.#ended

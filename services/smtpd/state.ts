@@ -291,7 +291,8 @@ export type Effect =
   | { kind: 'drop' }
   /** Look into the signatures of what has come. */
   | { kind: 'check'; transaction: Transaction }
-  | { kind: 'submit'; envelope: Envelope; cutThrough: number; verdict: boolean }
+  /** `front`: fields to put on top of what has come, '' for none. */
+  | { kind: 'submit'; envelope: Envelope; front: string; cutThrough: number; verdict: boolean }
   /** A transaction is over, for the log. */
   | { kind: 'ended'; transaction: Transaction; reply: SmtpReply; discarded?: boolean }
   /** A recipient was turned away, for the log. */

@@ -186,7 +186,6 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     doc: 'The `access` sections whose rules hold here, in this order.',
     usual: 'none',
     readers: ['mcp', 'smtpd'],
-    only: ['mx', 'lmtp'],
   }),
   screening: maybe(v.reference, {
     doc: 'The `screening` section by which clients are looked at.',

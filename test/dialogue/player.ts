@@ -252,6 +252,7 @@ export class Player implements Owner {
         })
         return
       case 'submit':
+        this.#reception.putOnTop(effect.front)
         return this.#submit(effect.envelope)
       case 'close':
         return this.#end('')
@@ -313,8 +314,9 @@ export class Player implements Owner {
   }
 
   #submit(envelope: Envelope): void {
-    const { inline } = this.#reception
-    const content = inline ? Buffer.from(inline) : Buffer.concat(this.#streamed)
+    const { inline, patch } = this.#reception
+    const streamed = Buffer.concat(this.#streamed).subarray(patch?.octets ?? 0)
+    const content = Buffer.concat(inline ? [inline] : [patch?.data ?? Buffer.alloc(0), streamed])
     const answer = this.#ask('submit', { envelope, content })
     if (answer?.kind === 'accepted') this.messages.push({ envelope, content })
     this.#reception.letGo()

@@ -17,6 +17,7 @@ before(
       config: (paths) =>
         testConfig(paths, {
           mx: 'access "house";',
+          local: 'access "house";',
           more: `access "house" {
   rule client { 127.0.0.2; } reject "not you";
   rule sender "bad.example" reject;
@@ -24,10 +25,11 @@ before(
   rule recipient "trap@local.example" discard;
   rule recipient "old@local.example" redirect "ben@local.example";
   rule sender "slow.example" hold;
+  rule recipient "marked@local.example" tag "by the header";
   rule sender "shop.example" tag "advertising";
 };`,
         }),
-      users: ['anna', 'ben'],
+      users: ['anna', 'ben', 'marked'],
     })
   },
   { timeout },
@@ -73,6 +75,20 @@ test('marked', { timeout }, async () => {
   assert.equal((await send('x@shop.example', 'anna@local.example')).code, 250)
   const [mail] = await mailsIn(posthorn.maildir('anna'), 1)
   assert.match(String(mail?.content), /^X-Posthorn-Tag: advertising$/m)
+})
+
+test('marked by a rule about whom the header names, small and large', { timeout }, async () => {
+  for (const [n, octets] of [10, 400_000].entries()) {
+    const body = `${'y'.repeat(70)}\n`.repeat(octets / 70 + 1)
+    const input = `To: marked@local.example\nSubject: number ${n}\n\n${body}`
+    assert.deepEqual(await posthorn.sendmail(input, '-t', '-i'), { code: 0, stdout: '', stderr: '' })
+    const mails = await mailsIn(posthorn.maildir('marked'), n + 1)
+    const texts = mails.map(({ content }) => content.toString())
+    const text = texts.find((one) => one.includes(`Subject: number ${n}\n`)) ?? ''
+    assert.match(text.slice(0, 400), /^X-Posthorn-Tag: by the header\nReceived:/m)
+    assert.equal(text.match(/X-Posthorn-Tag/g)?.length, 1)
+    assert.ok(text.endsWith(body), 'all of it')
+  }
 })
 
 test('held until it is released, over a restart of the queue manager too', { timeout }, async () => {

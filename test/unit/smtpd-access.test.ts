@@ -199,6 +199,24 @@ test('who is accepted by a rule is not looked at, and gets through beside others
   assert.deepEqual(tape.play({ kind: 'screened', answer }), [550, 250])
 })
 
+test('a mark by whom the header names is on top all the same, small or large', async () => {
+  const access = rulesOf(
+    'rule recipient "a@example.org" tag "by RCPT";',
+    'rule recipient "b@example.org" tag "by header";',
+  )
+  for (const octets of [10, 300_000]) {
+    const player = new Player({ kind: 'submission' }, { setting: { access, mayRelay: true } })
+    const say = (...lines: string[]) => player.write(Buffer.from(`${lines.join('\r\n')}\r\n`))
+    await say('EHLO x')
+    await say('MAIL FROM:<ann@example.org> RCPTHDR', 'RCPT TO:<a@example.org>', 'DATA')
+    await say('To: b@example.org', '', 'y'.repeat(octets), '.')
+    const [message] = player.messages
+    const text = message?.content.toString() ?? ''
+    assert.match(text.slice(0, 100), /^X-Posthorn-Tag: by RCPT\r\nX-Posthorn-Tag: by header\r\n[A-Z]/)
+    assert.equal(message?.envelope.size, text.length)
+  }
+})
+
 test('whom the header names (RCPTHDR) passes the same rules', async () => {
   const access = rulesOf(
     'rule recipient "barred@example.org" reject "not there";',

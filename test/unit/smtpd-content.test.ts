@@ -44,6 +44,7 @@ function open(change: Partial<ContentPlan> = {}): { content: Content; outlet: Ou
     watch: null,
     authentication: null,
     filters: null,
+    room: 0,
     ...change,
   }
   return { content: new Content(plan, outlet), outlet }

@@ -7,7 +7,8 @@
  */
 
 import type { SmtpReply } from '../../../shared/smtp/reply.ts'
-import { type Content, PATCH_ROOM } from '../content.ts'
+import type { Content } from '../content.ts'
+import { PATCH_ROOM } from '../content-plan.ts'
 import { replies } from '../replies.ts'
 import type { Change } from '../state.ts'
 import type { Examination, Examined } from './examination.ts'
