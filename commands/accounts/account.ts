@@ -8,6 +8,7 @@
 import type { Reply } from '../../shared/message/outcome.ts'
 import { noAccountReply } from '../../shared/smtp-client/agent.ts'
 import { own } from '../../shared/smtp-client/commands.ts'
+import { matchesPattern, type RecipientElement } from './patterns.ts'
 import type { Confirm, Mechanism, Secret } from './values.ts'
 
 export interface Account {
@@ -30,6 +31,8 @@ export interface Account {
   secret: Secret | null
   tokenCommand: string | null
   confirm: Confirm
+  /** Those that are asked about; null: everybody. */
+  confirmRecipients: readonly RecipientElement[] | null
   /** Milliseconds, as all times here. */
   grant: number
   outbox: boolean
@@ -93,23 +96,6 @@ function fit(patterns: readonly string[], address: string): number {
   return patterns
     .filter((pattern) => matchesPattern(pattern, address))
     .reduce((most, pattern) => Math.max(most, pattern.replaceAll('*', '').length), -1)
-}
-
-/** `*` is any text; upper and lower case are one. Linear: no backtracking beyond the last `*`. */
-export function matchesPattern(pattern: string, text: string): boolean {
-  const parts = pattern.toLowerCase().split('*')
-  const rest = text.toLowerCase()
-  const [first = '', ...others] = parts
-  const last = others.pop()
-  if (last === undefined) return rest === first
-  if (!rest.startsWith(first)) return false
-  let at = first.length
-  for (const part of others) {
-    const found = rest.indexOf(part, at)
-    if (found === -1) return false
-    at = found + part.length
-  }
-  return rest.length - last.length >= at && rest.endsWith(last)
 }
 
 /** The reverse-path: the caller's if it has a domain or is null, else the author's, else the account's. Null: none. */

@@ -7,9 +7,10 @@ import { block, many, maybe, one, sectionName } from '../../shared/config/blocks
 import { renderBlock } from '../../shared/config/manual.ts'
 import type { BlockType } from '../../shared/config/section.ts'
 import { section } from '../../shared/config/section.ts'
-import { duration, oneOf, presence, series, size } from '../../shared/config/types.ts'
+import { braced, duration, oneOf, presence, series, size } from '../../shared/config/types.ts'
 import { day, G, hour, K, M, minute, second } from '../../shared/config/units.ts'
 import { reference } from '../../shared/config/values.ts'
+import { recipientElement } from './patterns.ts'
 import * as v from './values.ts'
 
 const readers = ['agent'] as const
@@ -73,12 +74,17 @@ export const accountBlock = block('account', sectionName, 'A provider, and how m
     readers,
   }),
   confirm: maybe(v.confirm, {
-    doc: "Ask before each message; `first`: once for a program and its recipients, within `grant`. The command gets the question on standard input; 0 is yes, 1 is no, 2 is yes to everybody in these domains. Without a command the agent's terminal is asked; where there is no answer the message is held.",
+    doc: "Ask before each message; `first`: once for a program and its recipients, within `grant`. The command gets the question on standard input; 0 is yes, 1 is no, 2 is yes to everybody in these domains, 3 is yes until it is revoked; with 0 and 3 it may print the patterns that its yes covers. Without a command the agent's terminal is asked; where there is no answer the message is held.",
     usual: '`never`',
     readers,
   }),
+  'confirm-recipients': maybe(braced(recipientElement, 1000), {
+    doc: 'Who is asked about, with `confirm`: the first pattern that fits a recipient decides, and with `!` that one is not; who fits none is not. `*` is any run of characters; `+detail` is looked at only where the pattern has it.',
+    usual: '`{ any; }`',
+    readers,
+  }),
   grant: maybe(duration(minute, 366 * day), {
-    doc: 'How long a yes holds with `confirm first`.',
+    doc: 'How long a yes holds with `confirm first`, unless it is for always. `posthorn agent grants` lists them.',
     usual: '`1d`',
     readers,
   }),

@@ -166,6 +166,7 @@ function complete(name: string, values: Values, host: { host: string; port: numb
     secret: secretOf(values),
     tokenCommand: values['token-command'],
     confirm: values.confirm ?? { when: 'never', command: null },
+    confirmRecipients: values['confirm-recipients'],
     grant: values.grant ?? day,
     outbox: values.outbox === 'yes',
     timeout: values.timeout ?? minute,

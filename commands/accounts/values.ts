@@ -8,6 +8,7 @@ import { resolve } from 'node:path'
 import type { Arguments } from '../../shared/config/arguments.ts'
 import { oneOf, port, quote, type Type, toDomain } from '../../shared/config/types.ts'
 import { bad, ok, type Reading } from '../../shared/config/units.ts'
+import { readPattern } from './patterns.ts'
 
 const isText = (value: unknown) => typeof value === 'string'
 const isObject = (value: unknown) => typeof value === 'object' && value !== null
@@ -17,11 +18,7 @@ function text(syntax: string, parse: (text: string) => Reading<string>): Type<st
 }
 
 /** `*@example.com`, `ann@example.com`, `ann+*@example.com`: `*` is any text. */
-export const addressPattern: Type<string> = text('"PATTERN"', (written) =>
-  /^[^\s@<>]+@[^\s@<>]+$/.test(written) || written === '*'
-    ? ok(written.toLowerCase())
-    : bad(`\`${written}\` is no pattern of addresses`, 'for example `"*@example.com"`'),
-)
+export const addressPattern: Type<string> = text('"PATTERN"', readPattern)
 
 export const mailAddress: Type<string> = text('"ADDRESS"', (written) =>
   /^[^\s@<>*]+@[^\s@<>*]+$/.test(written)

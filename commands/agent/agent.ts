@@ -3,7 +3,7 @@
  *
  * It listens on its socket (or on the one that systemd hands over), keeps the outbox, and tries again what waits. One
  * at a time for each state directory, by a lock. Started on demand it leaves when it has had nothing to do for a
- * while; what is held needs no agent. SIGTERM and SIGINT end it between messages: what is under way is finished, and
+ * while; what is held needs no agent. SIGTERM, SIGINT and SIGHUP end it between messages: what is under way is finished, and
  * a message that had no answer yet is the caller's still.
  */
 import {
@@ -106,8 +106,7 @@ class Agent {
     const stopped = new Promise<void>((resolve) => {
       this.#stop = resolve
     })
-    process.once('SIGTERM', this.#stop)
-    process.once('SIGINT', this.#stop)
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, this.#stop)
     await this.#listen()
     this.#options.log('ready')
     this.#arm()

@@ -1,16 +1,14 @@
 /**
- * "May this go out?": asked of a command, or of the terminal that the agent was started on.
+ * "May this go out?": asked of a command, or of the terminal that the agent was started on (`terminal.ts`).
  *
- * The answers are yes, no, and unknown, when nobody is there to say; then the message is held. One question at a
- * time. What stands in a question comes from programs, so nothing in it can play tricks on a terminal.
+ * The answers (`answer.ts`) are yes, no, and unknown, when nobody is there to say; then the message is held. One
+ * question at a time. What stands in a question comes from programs, so nothing in it can play tricks on a terminal.
  */
 import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline/promises'
 import { printable } from '../../shared/config/problem.ts'
 import type { Account } from '../accounts/account.ts'
-
-/** domains: yes, and with `confirm first` to everybody in the recipients' domains. */
-export type Answer = 'yes' | 'domains' | 'no' | 'unknown'
+import { type Answer, answerOfCommand } from './answer.ts'
+import { askTerminal } from './terminal.ts'
 
 export interface Question {
   account: string
@@ -18,13 +16,21 @@ export interface Question {
   from: string
   recipients: readonly string[]
   subject: string
+  /** Those recipients that a yes must cover. */
+  inQuestion: readonly string[]
 }
 
 /** sendmail waits longer than this. */
 const PATIENCE_MS = 120_000
 const MOST_SHOWN = 20
 
-export function renderQuestion({ account, program, from, recipients, subject }: Question): string {
+export function renderQuestion({
+  account,
+  program,
+  from,
+  recipients,
+  subject,
+}: Omit<Question, 'inQuestion'>): string {
   const shown = recipients.slice(0, MOST_SHOWN).join(', ')
   const more = recipients.length > MOST_SHOWN ? ` and ${recipients.length - MOST_SHOWN} more` : ''
   const lines = [
@@ -40,44 +46,39 @@ export function renderQuestion({ account, program, from, recipients, subject }: 
 let last: Promise<unknown> = Promise.resolve()
 
 export function askUser(account: Account, question: Question): Promise<Answer> {
-  const text = renderQuestion(question)
   const { command } = account.confirm
-  const ask = () => (command === null ? askTerminal(text) : askCommand(command, text))
+  const ask = () =>
+    command === null
+      ? askTerminal({
+          text: renderQuestion(question),
+          inQuestion: question.inQuestion,
+          patience: PATIENCE_MS,
+        })
+      : askCommand(command, question)
   const answer = last.then(ask, ask)
   last = answer
   return answer
 }
 
-const BY_EXIT: Readonly<Record<number, Answer>> = { 0: 'yes', 1: 'no', 2: 'domains' }
+const MOST_PRINTED = 10_000
+const LINGER_MS = 1000
 
-/** By its exit code; whatever else it does says nothing. */
-function askCommand(command: string, text: string): Promise<Answer> {
+/** By its exit code, and the patterns that it may print; whatever else it does says nothing. */
+function askCommand(command: string, question: Question): Promise<Answer> {
   return new Promise((done) => {
     const child = spawn('/bin/sh', ['-c', command], {
-      stdio: ['pipe', 'ignore', 'inherit'],
+      stdio: ['pipe', 'pipe', 'inherit'],
       timeout: PATIENCE_MS,
     })
-    child.once('error', () => done('unknown'))
-    child.once('close', (code) => done(BY_EXIT[code ?? -1] ?? 'unknown'))
-    child.stdin.on('error', () => undefined) // it need not read the question
-    child.stdin.end(text)
-  })
-}
-
-const BY_LETTER: Readonly<Record<string, Answer>> = { y: 'yes', n: 'no', d: 'domains' }
-
-async function askTerminal(text: string): Promise<Answer> {
-  if (!process.stdin.isTTY || !process.stdout.isTTY) return 'unknown'
-  const reader = createInterface({ input: process.stdin, output: process.stdout })
-  try {
-    const signal = AbortSignal.timeout(PATIENCE_MS)
-    const said = await reader.question(`\n${text}Send it? [y]es, [n]o, yes to all in these [d]omains: `, {
-      signal,
+    let printed = ''
+    child.stdout.on('data', (octets: Buffer) => {
+      if (printed.length < MOST_PRINTED) printed += octets.toString('latin1')
     })
-    return BY_LETTER[said.trim().charAt(0).toLowerCase()] ?? 'unknown'
-  } catch {
-    return 'unknown'
-  } finally {
-    reader.close()
-  }
+    const end = () => done(answerOfCommand(child.exitCode, printed, question.inQuestion))
+    child.once('error', () => done({ kind: 'unknown' }))
+    child.once('close', end)
+    child.once('exit', () => setTimeout(end, LINGER_MS)) // what it left running may hold its output open
+    child.stdin.on('error', () => undefined) // it need not read the question
+    child.stdin.end(renderQuestion(question))
+  })
 }

@@ -10,10 +10,12 @@
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import { type Delivery, own } from '../../shared/smtp-client/commands.ts'
 import { type Account, type Accounts, chooseAccount, senderOf } from '../accounts/account.ts'
+import { isListed } from '../accounts/patterns.ts'
 import { readAccounts } from '../accounts/read.ts'
+import { patternsFor } from './answer.ts'
 import { afterAttempt } from './attempt.ts'
 import { askUser, renderQuestion } from './confirmation.ts'
-import { Grants, patternsFor } from './grants.ts'
+import { ALWAYS, Grants } from './grants.ts'
 import { type Heading, type Incoming, missingFields } from './incoming.ts'
 import type { IntakeEnvelope, OutboxAct } from './intake.ts'
 import { newMessage, type Outbox, type OutboxMessage } from './outbox.ts'
@@ -115,22 +117,34 @@ export class Desk {
   }
 
   async #may(account: Account, message: OutboxMessage): Promise<'yes' | 'no' | 'unknown'> {
+    const asked = askedOf(account, message)
     const { when } = account.confirm
-    if (when === 'never') return 'yes'
-    const asked = askedOf(message)
+    if (when === 'never' || asked.recipients.length === 0) return 'yes'
     if (when === 'first' && this.#grants.covers(asked, this.#options.now())) return 'yes'
-    const answer = await askUser(account, { ...asked, from: message.sender, subject: message.subject })
-    if (answer === 'no' || answer === 'unknown') return answer
-    await this.#grant(account, message, answer === 'domains')
+    const question = { ...askedWithSubject(message), inQuestion: asked.recipients }
+    const answer = await askUser(account, question)
+    if (answer.kind !== 'yes') return answer.kind
+    await this.#grant(account, message, answer.patterns, answer.always)
     return 'yes'
   }
 
-  async #grant(account: Account, message: OutboxMessage, domains: boolean): Promise<void> {
-    if (account.confirm.when !== 'first' || message.program === '') return
+  async #grant(
+    account: Account,
+    { program }: OutboxMessage,
+    recipients: readonly string[],
+    always = false,
+  ): Promise<void> {
+    if (account.confirm.when !== 'first' || program === '' || recipients.length === 0) return
     const now = this.#options.now()
-    const asked = askedOf(message)
-    const recipients = patternsFor(asked.recipients, domains)
-    if (recipients.length > 0) await this.#grants.add({ ...asked, recipients }, now + account.grant, now)
+    const until = always ? ALWAYS : now + account.grant
+    await this.#grants.add({ program, account: account.name, recipients }, until, now)
+  }
+
+  /** @param id null: all. */
+  async revoke(id: string | null): Promise<Reply> {
+    const count = await this.#grants.revoke(id)
+    if (id !== null && count === 0) return own(550, '5.1.0', `${id} is no grant`)
+    return own(250, '2.0.0', id === null ? `${count} revoked` : `${id} revoked`)
   }
 
   /** While the caller waits. */
@@ -245,7 +259,7 @@ export class Desk {
   async #released(message: OutboxMessage): Promise<void> {
     const read = readAccounts(this.#options.config)
     const account = read.kind === 'ok' && read.accounts.accounts.find(({ name }) => name === message.account)
-    if (account) await this.#grant(account, message, false)
+    if (account) await this.#grant(account, message, patternsFor(askedOf(account, message).recipients, false))
     await this.#options.outbox.update({ ...message, state: 'waiting', nextAttemptAt: this.#options.now() })
   }
 }
@@ -264,12 +278,16 @@ function withDoubt(outcome: Outcome): Outcome {
   return { ...outcome, reply: { ...reply, text: `${reply.text}; it may have been accepted all the same` } }
 }
 
-function askedOf({ program, account, recipients }: OutboxMessage) {
-  return { program, account, recipients: recipients.map(({ address }) => address) }
+/** Those recipients that need a word, and have none by the account. */
+function askedOf(account: Account, { program, recipients }: OutboxMessage) {
+  const list = account.confirmRecipients
+  const addresses = recipients.map(({ address }) => address)
+  const asked = list === null ? addresses : addresses.filter((address) => isListed(list, address))
+  return { program, account: account.name, recipients: asked }
 }
 
-function askedWithSubject(message: OutboxMessage) {
-  return { ...askedOf(message), from: message.sender, subject: message.subject }
+function askedWithSubject({ program, account, sender, recipients, subject }: OutboxMessage) {
+  return { program, account, from: sender, recipients: recipients.map(({ address }) => address), subject }
 }
 
 /** The first that is not sent, or all is well. */

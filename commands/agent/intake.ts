@@ -2,7 +2,8 @@
  * What is said on the agent's socket: LMTP (RFC 2033), so that each recipient has an answer of its own, and SMTP for
  * programs that know no other. Pure: lines in, steps out; `reception.ts` is the shell.
  *
- * Ours besides: `XACCOUNT=name` (xtext) on MAIL, and `XOUTBOX RELEASE|REMOVE|RETRY [ID]` for the outbox.
+ * Ours besides: `XACCOUNT=name` (xtext) on MAIL, `XOUTBOX RELEASE|REMOVE|RETRY [ID]` for the outbox, and
+ * `XGRANTS REVOKE [ID]` for what was allowed; without ID all of it.
  * Addresses are checked here and completed nowhere: an agent has no domain of its own.
  */
 import { type Address, formatAddress, measurePath, parsePath } from '../../shared/smtp/address.ts'
@@ -33,6 +34,7 @@ export type Step =
   /** 354 first; the content follows. */
   | { kind: 'data'; envelope: IntakeEnvelope }
   | { kind: 'outbox'; act: OutboxAct; id: string | null }
+  | { kind: 'revoke'; id: string | null }
   | { kind: 'quit' }
 
 const MOST_RECIPIENTS = 1000
@@ -87,6 +89,8 @@ export class Intake {
         return this.#data()
       case 'XOUTBOX':
         return outbox(rest)
+      case 'XGRANTS':
+        return grants(rest)
       case 'RSET':
         this.#envelope = null
         return reply(said.ok)
@@ -211,4 +215,9 @@ function outbox(rest: string): Step {
   const act = outboxActs.find((one) => one === word.toUpperCase())
   if (!act || (id === undefined && act !== 'RETRY')) return reply(said.syntax)
   return { kind: 'outbox', act, id: id ?? null }
+}
+
+function grants(rest: string): Step {
+  const [word = '', id] = rest.trim().split(/ +/)
+  return word.toUpperCase() === 'REVOKE' ? { kind: 'revoke', id: id ?? null } : reply(said.syntax)
 }

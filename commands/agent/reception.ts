@@ -113,6 +113,9 @@ class Reception {
       case 'outbox':
         this.#say(await this.#options.desk.act(step.act, step.id).catch(storageTrouble))
         return true
+      case 'revoke':
+        this.#say(await this.#options.desk.revoke(step.id).catch(storageTrouble))
+        return true
       case 'quit':
         this.#say(own(221, '2.0.0', 'bye'))
         return false

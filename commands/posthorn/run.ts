@@ -63,6 +63,8 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
       return (await import('./life.ts'))[call.command](call, print)
     case 'agent':
       return (await import('../agent/call.ts')).agent(call)
+    case 'agent grants':
+      return (await import('../agent/grants-call.ts')).grants(call, print)
     case 'account list':
     case 'account check':
     case 'account import':

@@ -70,7 +70,16 @@ const EVERYWHERE = ['config', 'directory', 'control-socket', 'queue-socket', 'he
 
 interface Command {
   /** What may follow the words. */
-  operands: '' | '[FILE]' | '[NAME]' | '[ID …]' | 'ID' | 'FILE LOGIN' | '[ADDRESS …]' | 'ADDRESS'
+  operands:
+    | ''
+    | '[FILE]'
+    | '[NAME]'
+    | '[ID …]'
+    | '[list | revoke ID …]'
+    | 'ID'
+    | 'FILE LOGIN'
+    | '[ADDRESS …]'
+    | 'ADDRESS'
   options: readonly OptionName[]
   doc: string
 }
@@ -111,6 +120,11 @@ export const commandTable = {
     operands: '',
     options: ['on-demand'],
     doc: 'give your mail to your providers, by ~/.config/posthorn/accounts.conf',
+  },
+  'agent grants': {
+    operands: '[list | revoke ID …]',
+    options: ['all', 'json', 'quiet'],
+    doc: 'what you allowed programs to send without asking; take it back',
   },
   'account list': { operands: '', options: [], doc: 'your accounts, and what each is for' },
   'account check': {
@@ -239,6 +253,7 @@ function whyNot(name: CommandName, operands: readonly string[], given: readonly 
     ID: 1,
     'FILE LOGIN': 2,
     ADDRESS: 1,
+    '[list | revoke ID …]': Number.POSITIVE_INFINITY,
     '[ID …]': Number.POSITIVE_INFINITY,
     '[ADDRESS …]': Number.POSITIVE_INFINITY,
   }[command.operands]

@@ -4,8 +4,9 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { type Account, chooseAccount, matchesPattern, senderOf } from '../../commands/accounts/account.ts'
+import { type Account, chooseAccount, senderOf } from '../../commands/accounts/account.ts'
 import { renderAccountOptions } from '../../commands/accounts/options.ts'
+import { isListed, matchesPattern, matchesRecipient } from '../../commands/accounts/patterns.ts'
 import { readAccounts } from '../../commands/accounts/read.ts'
 import { printProblems } from '../../shared/config/problem.ts'
 
@@ -49,7 +50,7 @@ account "one" {
   from "*@a.example" "b@c.example"; default; sender "b@c.example"; host "h.example" port 2525; protocol lmtp;
   tls starttls; tls-trust "ca.pem"; tls-fingerprint "${'AB:'.repeat(31)}AB"; tls-certificate "~/c.pem"; tls-key "/k.pem";
   socks5 "127.0.0.1" port 9050; hello "me.example"; auth user "u" plain oauthbearer; password-from age "p.age" identity "id";
-  token-command "token"; confirm first "ask"; grant 2h; outbox yes; timeout 5s;
+  token-command "token"; confirm first "ask"; confirm-recipients { !"*@*.a.example"; any; }; grant 2h; outbox yes; timeout 5s;
 };
 account "two" { inherit "one"; password-command "other"; confirm command "c"; };
 agent { idle 1h; message-size-limit 1M; retry 1m 2m; lifetime 1d; };`)
@@ -67,6 +68,10 @@ agent { idle 1h; message-size-limit 1M; retry 1m 2m; lifetime 1d; };`)
     user: 'u',
     mechanisms: ['plain', 'oauthbearer'],
     tokenCommand: 'token',
+    confirmRecipients: [
+      { negated: true, pattern: '*@*.a.example' },
+      { negated: false, pattern: '*' },
+    ],
     grant: 7_200_000,
     outbox: true,
     timeout: 5000,
@@ -144,4 +149,29 @@ test('patterns take every text for each *, in linear time', () => {
   assert.ok(!matchesPattern('a@b', 'a@bc'))
   assert.ok(!matchesPattern('ab*ba', 'aba'))
   assert.ok(!matchesPattern(`${'*a'.repeat(50)}b`, 'a'.repeat(100_000)))
+})
+
+test('recipients by pattern: the first that fits decides, detail counts only where it is written', () => {
+  assert.ok(matchesRecipient('*@*.x.example', 'q@a.b.x.example'))
+  assert.ok(!matchesRecipient('*@*.x.example', 'q@x.example'))
+  assert.ok(matchesRecipient('ann@x.example', 'Ann+list@X.example'))
+  assert.ok(matchesRecipient('ann+*@x.example', 'ann+list@x.example'))
+  assert.ok(!matchesRecipient('ann+*@x.example', 'ann@x.example'))
+  assert.ok(!matchesRecipient('ann+a@x.example', 'ann+b@x.example'))
+  assert.ok(!matchesRecipient('ann@x.example', '+list@x.example'))
+  const list = [
+    { negated: false, pattern: 'boss@x.example' },
+    { negated: true, pattern: '*@x.example' },
+    { negated: false, pattern: '*' },
+  ]
+  const asked = ['boss+now@x.example', 'q@x.example', 'q@y.example'].map((one) => isListed(list, one))
+  assert.deepEqual(asked, [true, false, true])
+  assert.equal(isListed([], 'q@y.example'), false)
+})
+
+test('mistakes in confirm-recipients are found where they are', () => {
+  const account = (list: string) => `account "a" { host "h.example"; from "*"; confirm-recipients ${list}; };`
+  assert.match(problemsOf(account('{ "no pattern"; }')), /`no pattern` is no pattern of addresses/)
+  assert.match(problemsOf(account('{ }')), /this list is empty/)
+  assert.match(problemsOf(account('{ ! ; }')), /accounts\.conf:1:\d+/)
 })

@@ -12,9 +12,10 @@ import { importMsmtp } from '../../commands/accounts/msmtp.ts'
 import { readAccounts } from '../../commands/accounts/read.ts'
 import type { Mechanism } from '../../commands/accounts/values.ts'
 import { handedSocket } from '../../commands/agent/agent.ts'
+import { answerOfCommand, patternsFor, readAnswer } from '../../commands/agent/answer.ts'
 import { afterAttempt, waitAfter } from '../../commands/agent/attempt.ts'
 import { renderQuestion } from '../../commands/agent/confirmation.ts'
-import { type Grant, isGranted, patternsFor } from '../../commands/agent/grants.ts'
+import { ALWAYS, type Grant, Grants, grantId, isGranted, listGrants } from '../../commands/agent/grants.ts'
 import { Incoming, missingFields } from '../../commands/agent/incoming.ts'
 import { Intake } from '../../commands/agent/intake.ts'
 import { chooseMechanism, offeredMechanisms } from '../../commands/agent/login.ts'
@@ -296,6 +297,54 @@ test('a grant is for a program, an account, recipients and a time', () => {
   )
   assert.deepEqual(patternsFor(['A@x.example', '*@z.example'], false), ['a@x.example'])
   assert.deepEqual(patternsFor(['A@x.example', 'b@x.example'], true), ['*@x.example'])
+})
+
+test('grants are listed and revoked by name, and the longer time counts', async () => {
+  const state = mkdtempSync(join(folder, 'grants-'))
+  const grants = new Grants(state)
+  const asked = { program: '/p', account: 'a', recipients: ['b@y.example'] }
+  await grants.add(asked, ALWAYS, 1)
+  await grants.add(asked, 100, 1)
+  await grants.add({ ...asked, program: '/q' }, 50, 2)
+  assert.deepEqual(
+    listGrants(state, 2).map(({ program, until }) => [program, until]),
+    [
+      ['/p', ALWAYS],
+      ['/q', 50],
+    ],
+  )
+  assert.equal(listGrants(state, 50).length, 1)
+  assert.equal(await grants.revoke('G0000000000'), 0)
+  assert.equal(await grants.revoke(grantId(asked).toLowerCase()), 1)
+  assert.ok(!new Grants(state).covers(asked, 3))
+  assert.equal(await grants.revoke(null), 1)
+  assert.deepEqual(listGrants(state, 3), [])
+})
+
+test('what a user says is yes, no, or no answer; a pattern must cover who is in question', () => {
+  const to = ['Bob@a.x.example', 'cyd@b.x.example']
+  const said = (line: string) => readAnswer(line, to)
+  const exact = ['bob@a.x.example', 'cyd@b.x.example']
+  assert.deepEqual(said(' Y '), { kind: 'yes', patterns: exact, always: false })
+  assert.deepEqual(said('always'), { kind: 'yes', patterns: exact, always: true })
+  assert.deepEqual(said('d'), { kind: 'yes', patterns: ['*@a.x.example', '*@b.x.example'], always: false })
+  assert.deepEqual(said('a *@*.X.example'), { kind: 'yes', patterns: ['*@*.x.example'], always: true })
+  assert.deepEqual(said('n'), { kind: 'no' })
+  assert.equal(said('y *@a.x.example'), 'that does not cover cyd@b.x.example')
+  assert.match(String(said('y what')), /what is no pattern/)
+  for (const line of ['', 'maybe', 'nope', 'no *@x', 'd *@x', 'constructor', 'yess'])
+    assert.equal(typeof said(line), 'string', line)
+  assert.deepEqual(answerOfCommand(3, '*@*.x.example\n', to), {
+    kind: 'yes',
+    patterns: ['*@*.x.example'],
+    always: true,
+  })
+  assert.deepEqual(answerOfCommand(0, 'clicked OK\n', to), { kind: 'yes', patterns: exact, always: false })
+  assert.deepEqual(answerOfCommand(1, '', to), { kind: 'no' })
+  assert.deepEqual(
+    [9, 127, null].map((exit) => answerOfCommand(exit, '', to).kind),
+    Array(3).fill('unknown'),
+  )
 })
 
 test('a question cannot play tricks on a terminal', () => {
