@@ -21,6 +21,7 @@ import { Authenticator } from './authenticator.ts'
 import { Connection } from './connection.ts'
 import { type FilterMaker, filtersOf } from './filter/makers.ts'
 import { asLogin } from './identity.ts'
+import { Tarpit } from './output.ts'
 import { takeProxyHeader } from './proxy-socket.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { replies } from './replies.ts'
@@ -29,7 +30,7 @@ import { type Ground, type Matches, matchesOf, plainAddress, settingFor, starttl
 import type { AuthSetting, Setting } from './state.ts'
 import { type Certified, type TlsSource, watchTls } from './tls.ts'
 
-const DEADLINE_CHECK_MS = 5000
+const DEADLINE_CHECK_MS = 1000
 const DRAIN_PATIENCE_MS = 30_000
 
 export class Listener extends SMTPServer {
@@ -46,6 +47,9 @@ export class Listener extends SMTPServer {
   readonly #named = new Map<string, Certified>()
   #authenticator: Authenticator | null = null
   #senders: SenderLogins | null = null
+  readonly #tarpit = new Tarpit(() => this.#slice.tarpit.sessions)
+  /** Clients whose TLS handshake comes before the session: since when. */
+  readonly #shakingHands = new Map<Socket, number>()
   #clock: NodeJS.Timeout | null = null
   #empty: (() => void) | null = null
 
@@ -150,6 +154,8 @@ export class Listener extends SMTPServer {
       site: this.#site,
       peer,
       commandTimeout: this.#slice.commandTimeout,
+      patience: this.#slice.patience,
+      tarpit: this.#tarpit,
       bareNewline: this.#slice.bareNewline,
       inlineLimit: this.#site.inlineLimit,
       filters: this.#filters,
@@ -258,6 +264,31 @@ export class Listener extends SMTPServer {
   #checkDeadlines(): void {
     const now = this.#bus.time
     for (const session of this.#sessions) session.checkDeadline(now)
+    for (const [socket, since] of this.#shakingHands)
+      if (now > since + this.#slice.patience.handshake) this.#cutOff(socket)
+  }
+
+  /** Only what sits on top of a socket in a handshake may be destroyed. */
+  #cutOff(socket: Socket): void {
+    const client = plainAddress(socket.remoteAddress ?? '')
+    this.#log.info({ listener: this.name, client, deadline: 'handshake-deadline' }, 'client too slow')
+    this.#shakingHands.delete(socket)
+    this._pendingSockets.get(socket)?.destroy()
+  }
+
+  /** Who has not finished the handshake holds a place like everybody else. */
+  override _acceptSocket(socket: Socket, handshake: boolean): false | (() => void) {
+    if (handshake && this._pendingSockets.size + this.#sessions.size >= this.#slice.sessionLimit) {
+      socket.destroy()
+      return false
+    }
+    const release = super._acceptSocket(socket, handshake)
+    if (!handshake || !release) return release
+    this.#shakingHands.set(socket, this.#bus.time)
+    return () => {
+      this.#shakingHands.delete(socket)
+      release()
+    }
   }
 }
 

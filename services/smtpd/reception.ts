@@ -16,9 +16,6 @@ import type { SessionLog } from './session-log.ts'
 import { verifySignatures } from './signature/judge.ts'
 import type { Effect, Event, Forged, Transaction } from './state.ts'
 
-/** A client may take this long for the content of one message, however much of it keeps coming. */
-const CONTENT_PATIENCE_MS = 60 * 60 * 1000
-
 /** The bus, as content needs it. */
 export interface Streams extends Outlet {
   openStream: (content: Content, resume: () => void) => void
@@ -48,8 +45,8 @@ export class Reception {
   inline: Buffer | null = null
   /** What takes the place of the beginning of content that was streamed. */
   patch: Patch | null = null
-  /** Milliseconds since 1970: until then the content must be there. */
-  until = 0
+  /** Octets of the present message that have come, as the client sends them. */
+  octets = 0
 
   constructor(streams: Streams, resume: () => void, tell: (event: Event) => void) {
     this.#streams = streams
@@ -67,21 +64,21 @@ export class Reception {
   }
 
   /** A message's content begins. */
-  open(plan: ContentPlan, now: number): void {
+  open(plan: ContentPlan): void {
     const content = new Content(plan, this.#streams)
     this.#content = content
     this.#plan = plan
     this.#streams.openStream(content, this.#resume)
-    this.until = now + CONTENT_PATIENCE_MS
+    this.octets = 0
     if (plan.framing === 'dots') this.#reading = { kind: 'dots' }
   }
 
-  carryOut(effect: Extract<Effect, { kind: 'expect' | 'skip' | 'hold' | 'drop' }>, now: number): void {
+  carryOut(effect: Extract<Effect, { kind: 'expect' | 'skip' | 'hold' | 'drop' }>): void {
     switch (effect.kind) {
       case 'expect':
         return this.#expect(effect.octets, effect.last)
       case 'skip':
-        return this.#skip(effect.octets, now)
+        return this.#skip(effect.octets)
       case 'hold':
         return this.hold()
       case 'drop':
@@ -96,10 +93,9 @@ export class Reception {
     if (octets === 0) this.#endChunk(octets, last)
   }
 
-  #skip(octets: number, now: number): void {
+  #skip(octets: number): void {
     if (octets === 0) return
     this.#reading = { kind: 'skip', left: octets }
-    this.until = now + CONTENT_PATIENCE_MS
   }
 
   /** Returns where commands go on, or -1 while they do not. */
@@ -110,6 +106,7 @@ export class Reception {
         return from
       case 'dots': {
         const end = this.#content?.push(chunk, from) ?? from
+        this.octets += (end < 0 ? chunk.length : end) - from
         if (end >= 0) this.#endContent()
         return end
       }
@@ -124,6 +121,7 @@ export class Reception {
   #count(reading: Extract<Reading, { left: number }>, chunk: Buffer, from: number): number {
     const to = Math.min(chunk.length, from + reading.left)
     reading.left -= to - from
+    this.octets += to - from
     if (reading.kind === 'chunk') this.#content?.pushPart(chunk, from, to)
     if (reading.left > 0) return -1
     if (reading.kind === 'chunk') this.#endChunk(reading.octets, reading.last)

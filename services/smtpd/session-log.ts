@@ -5,6 +5,7 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
 import type { Checked } from './authentication/authenticate.ts'
+import { type Limit, optionOf } from './patience.ts'
 import type { Effect, PhaseName, Setting, Standing, Told, Transaction } from './state.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
@@ -93,6 +94,11 @@ export class SessionLog {
     const refusals = this.#refusals
     this.#refusals = 0
     return refusals
+  }
+
+  overdue(limit: Limit, phase: PhaseName): void {
+    const { session, client } = this.#setting
+    this.#log.info({ session, client, deadline: optionOf[limit], phase }, 'client too slow')
   }
 
   moved(from: PhaseName, to: PhaseName): void {

@@ -4,6 +4,7 @@
  */
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { BoundsSlice } from '../../shared/config/bounds.ts'
+import type { TarpitSlice } from '../../shared/config/patience.ts'
 import type { RuleBook } from '../../shared/config/rule-book.ts'
 import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts'
 import type { AccessRule } from './access.ts'
@@ -38,6 +39,8 @@ export interface Setting {
   messageSizeLimit: number
   recipientLimit: number
   errorLimit: number
+  /** Who makes mistakes waits for replies: from which error on, how long at first; 0: not at all. */
+  tarpit: Pick<TarpitSlice, 'after' | 'delay'>
   bounds: BoundsSlice
   /** Who mail is from is found out. */
   authenticate: boolean

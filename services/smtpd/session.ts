@@ -13,6 +13,7 @@ import { address, MOST_OWED, proceed, withNamed } from './addressing.ts'
 import { giveUp, respond, verified } from './auth.ts'
 import { commandFor, commands } from './commands.ts'
 import { admitted, consulted } from './consultation.ts'
+import { countErrors, gone, leave, leaveWhenIdle, tooLate } from './endings.ts'
 import { greylisted } from './greylisting.ts'
 import { commit, commitChanged, handOver } from './handover.ts'
 import { eachFate } from './lmtp.ts'
@@ -39,7 +40,7 @@ export function openSession(tls: TlsFacts | null): State {
     errors: 0,
     transactions: 0,
     brakedUntil: 0,
-    draining: false,
+    leaving: null,
   }
 }
 
@@ -87,7 +88,8 @@ export function step(atFirst: Setting, state: State, event: Event, now: Moment):
   const setting = state.login?.setting ?? atFirst
   const next = decide(setting, state, event, now)
   const counted = NO_COMMANDS.has(event.kind) ? next : countErrors(setting, next)
-  return counted.state.draining ? leaveWhenIdle(counted) : counted
+  const { leaving } = counted.state
+  return leaving ? leaveWhenIdle(counted, leaving) : counted
 }
 
 /** A refusal after one of these is no error in a command. */
@@ -139,9 +141,9 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
         ? verified(setting, state, state.phase, event.verdict)
         : stay(state)
     case 'timeout':
-      return awaitsUs(state.phase) ? stay(state) : hangUp(state, replies.idleTooLong)
+      return awaitsUs(state.phase) ? stay(state) : tooLate(state, event.limit)
     case 'drain':
-      return drain(state)
+      return leave(state, replies.shuttingDown)
     case 'gone':
       return gone(state)
     default:
@@ -272,49 +274,4 @@ export function awaitsUs(phase: Phase): boolean {
   return ['connect', 'delay', 'admit', 'address', 'why', 'check', 'commit', 'verifying', 'inquiry'].includes(
     phase.at,
   )
-}
-
-/** A transaction in hand is finished first. */
-function drain(state: State): Step {
-  const { at } = state.phase
-  if (at === 'securing') return hangUp(state)
-  if (at === 'connect' || at === 'delay') return hangUp(state, replies.shuttingDown)
-  return stay({ ...state, draining: true })
-}
-
-function leaveWhenIdle(next: Step): Step {
-  const { at } = next.state.phase
-  if (at !== 'start' && at !== 'ready') return next
-  const end = hangUp(next.state, replies.shuttingDown)
-  return { state: end.state, effects: [...next.effects, ...end.effects] }
-}
-
-const VANISHED: SmtpReply = { code: 0, enhanced: '', text: 'client vanished' }
-
-function gone(state: State): Step {
-  const phase = state.phase.at === 'inquiry' ? state.phase.back : state.phase
-  // qmgr may be committing it: what became of it is still to be told
-  if (phase.at === 'commit') return stay(state)
-  const lost =
-    phase.at === 'mail' ||
-    phase.at === 'admit' ||
-    phase.at === 'data' ||
-    phase.at === 'chunk' ||
-    phase.at === 'check' ||
-    phase.at === 'address' ||
-    (phase.at === 'chunks' && phase.refused === null)
-  return move(state, { at: 'closed' }, ...(lost ? [ended(phase.transaction, VANISHED)] : []))
-}
-
-/** What comes behind the error that is one too many is not said: it must not matter which replies leave together. */
-function countErrors(setting: Setting, next: Step): Step {
-  let { errors } = next.state
-  const last = next.effects.findIndex(
-    (effect) => effect.kind === 'reply' && effect.reply.code >= 500 && ++errors >= setting.errorLimit,
-  )
-  if (errors === next.state.errors) return next
-  const state = { ...next.state, errors }
-  if (last < 0 || state.phase.at === 'closed') return { state, effects: next.effects }
-  const end = hangUp(state, replies.tooManyErrors)
-  return { state: end.state, effects: [...next.effects.slice(0, last + 1), ...end.effects] }
 }

@@ -76,6 +76,7 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
     messageSizeLimit: slice.messageSizeLimit,
     recipientLimit: slice.recipientLimit,
     errorLimit: slice.errorLimit,
+    tarpit: mayRelay ? UNHURRIED : slice.tarpit,
     bounds: slice.bounds,
     authenticate: slice.authenticate,
     qualifyDomain: isSubmission(slice.kind) ? qualifyDomain : '',
@@ -91,6 +92,9 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
     assume: null,
   }
 }
+
+/** Our own make no one else wait. */
+const UNHURRIED: Setting['tarpit'] = { after: 0, delay: 0 }
 
 function grantsOf({ vrfy, expn, etrn, xforward }: Matches, client: string): Grants {
   return { vrfy: vrfy(client), expn: expn(client), etrn: etrn(client), xforward: xforward(client) }

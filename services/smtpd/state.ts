@@ -13,6 +13,7 @@ import type { Doom, Framing } from './content-plan.ts'
 import type { Revision } from './filter/draft.ts'
 import type { HeaderFault } from './header-bounds.ts'
 import type { Body, RcptParameters } from './parameters.ts'
+import type { Limit } from './patience.ts'
 import type { Challenge, Check, Claim, Failure, Verdict as SaslVerdict } from './sasl-step.ts'
 import type { Setting, Standing, Told } from './session-setting.ts'
 import type { Named } from './submission.ts'
@@ -209,7 +210,8 @@ export interface State {
   transactions: number
   /** A limit of this client is reached until then. */
   brakedUntil: number
-  draining: boolean
+  /** It ends when no transaction is in hand, with this reply. */
+  leaving: SmtpReply | null
 }
 
 /** What became of the content, once its end was seen. */
@@ -253,7 +255,7 @@ export type Event =
   | { kind: 'chunk'; octets: number; doom: Doom | null }
   /** null: qmgr went away; the message may or may not have been kept. */
   | { kind: 'settled'; answer: Answer<'submit'> | null }
-  | { kind: 'timeout' }
+  | { kind: 'timeout'; limit: Exclude<Limit, 'handshake'> }
   | { kind: 'drain' }
   | { kind: 'gone' }
 
@@ -264,6 +266,8 @@ export type Effect =
   /** The session is another client's from now on; `told` for the log. */
   | { kind: 'assume'; setting: Setting; allowed: boolean; told: Told }
   | { kind: 'delay' }
+  /** What is said now waits so many milliseconds: the client makes too many mistakes. */
+  | { kind: 'tarpit'; milliseconds: number }
   /** mayRelay: an access rule names the address, so that nobody's rights are asked for. */
   | { kind: 'resolve'; n: number; address: string; mayRelay?: boolean; explain?: true }
   /** An access rule has something to say of a recipient, for the log. */

@@ -5,6 +5,7 @@ import type { BoundsSlice } from './bounds.ts'
 import type { AccessRuleSlice, ScreeningSlice } from './client-slices.ts'
 import type { FilterSlice } from './filter-slice.ts'
 import type { AuthSlice } from './login-slices.ts'
+import type { PatienceSlice, TarpitSlice } from './patience.ts'
 
 /** An address match list, BIND's: the first element that matches decides; `negated` turns it into a no. */
 export interface AddressMatch {
@@ -67,6 +68,10 @@ export interface ListenerSlice {
   errorLimit: number
   /** Server side idle time, RFC 5321 section 4.5.3.2.7. */
   commandTimeout: number
+  /** What each part of a session may take as a whole. */
+  patience: PatienceSlice
+  /** Who makes mistakes waits for replies. */
+  tarpit: TarpitSlice
   /** Bare CR or LF in content: refuse with 550 5.6.11, or make it CRLF. */
   bareNewline: 'refuse' | 'normalise'
   bounds: BoundsSlice

@@ -15,6 +15,7 @@ import { authOf, tlsOf } from './logins.ts'
 import { flatten, type MatchContext } from './match-list.ts'
 import { parseNetwork } from './network.ts'
 import { listenerBlock } from './options.ts'
+import { patienceOf, tarpitOf } from './patience.ts'
 import type { Problems } from './problem.ts'
 import { checkFile, checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
@@ -117,6 +118,8 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       sessionLimit: listener.values['session-limit'],
       errorLimit: listener.values['error-limit'],
       commandTimeout: listener.values['command-timeout'],
+      patience: patienceOf(listener),
+      tarpit: tarpitOf(listener),
       cutThrough: listener.values['cut-through'] === 'yes' ? listener.values['cut-through-deadline'] : 0,
       holdLimit: isSubmission(kind) ? listener.values['hold-limit'] : 0,
       removesArguments: listener.values['t-arguments'] === 'remove',

@@ -7,6 +7,7 @@ import { authUse } from './login-values.ts'
 import { allOf, matchList } from './match-list.ts'
 import { bounds } from './options-bounds.ts'
 import { outgoing } from './options-outgoing.ts'
+import { patience } from './options-patience.ts'
 import { schedule } from './options-servers.ts'
 import * as t from './types.ts'
 import { day, G, hour, K, M, minute } from './units.ts'
@@ -208,6 +209,7 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'smtpd'],
   }),
   ...bounds,
+  ...patience,
 })
 
 export const zoneBlock = block(

@@ -54,7 +54,12 @@ const TLS: TlsFacts = { version: 'TLSv1.3', cipher: 'TEST', exporter: null, cert
 const happenings: Readonly<Record<EventName, Event>> = {
   tls: { kind: 'secured', tls: TLS },
   drain: { kind: 'drain' },
-  silence: { kind: 'timeout' },
+  silence: { kind: 'timeout', limit: 'command' },
+  'late hello': { kind: 'timeout', limit: 'hello' },
+  'late login': { kind: 'timeout', limit: 'login' },
+  'late envelope': { kind: 'timeout', limit: 'envelope' },
+  'late content': { kind: 'timeout', limit: 'content' },
+  'late session': { kind: 'timeout', limit: 'session' },
 }
 
 function playedVoice({ options, scene }: Script): Voice {
@@ -118,7 +123,7 @@ class RealVoice implements Voice {
 
   async event(name: EventName): Promise<void> {
     if (name === 'drain') this.#drain()
-    if (name !== 'tls') return // silence is what comes of itself
+    if (name !== 'tls') return // silence and deadlines are what comes of itself
     const plain = this.#socket
     plain.removeAllListeners('data')
     const secure = connectTls({ socket: plain, rejectUnauthorized: false })

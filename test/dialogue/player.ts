@@ -239,7 +239,7 @@ export class Player implements Owner {
       case 'skip':
       case 'hold':
       case 'drop':
-        return this.#reception.carryOut(effect, 0)
+        return this.#reception.carryOut(effect)
       case 'turn':
         return this.#turn(effect.domain)
       case 'assume':
@@ -271,7 +271,7 @@ export class Player implements Owner {
       transaction,
       this.state,
     )
-    this.#reception.open({ ...plan, framing, received: '' }, 0)
+    this.#reception.open({ ...plan, framing, received: '' })
   }
 
   /** The bus, as sessions ask it. */

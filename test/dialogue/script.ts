@@ -5,7 +5,8 @@
  *   with NAME [WORDS]        how it is around the session, at the top of the file: see `scenes.ts`
  *   C: a line of the client, CRLF added; lines that follow each other leave in one write
  *   R: octets of the client as they are, \r \n \0 \\ \xHH, and \{300*x} for 300 times x
- *   E: an event: `tls` (the client begins the handshake), `drain` (smtpd is to leave), `silence` (of the client)
+ *   E: an event: `tls` (the client begins the handshake), `drain` (smtpd is to leave), `silence` (of the client), `late content` (or
+ *      another deadline of `patience`, which is set so short that it comes of itself)
  *   S: a line of the server; `*` stands for anything
  *   S: 250-...   all lines that come now and begin with 250-
  *   S: (close)               the server ends the connection
@@ -13,10 +14,19 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import type { AuthSlice } from '../../shared/config/login-slices.ts'
 import type { ListenerSlice } from '../../shared/config/slices.ts'
-import { STAGE_PASSWORDS, stageBounds } from '../system/smtpd-stage.ts'
+import { STAGE_PASSWORDS, stageBounds, stagePatience } from '../system/smtpd-stage.ts'
 import { type Scene, scenes } from './scenes.ts'
 
-export const events = ['tls', 'drain', 'silence'] as const
+export const events = [
+  'tls',
+  'drain',
+  'silence',
+  'late hello',
+  'late login',
+  'late envelope',
+  'late content',
+  'late session',
+] as const
 export type EventName = (typeof events)[number]
 
 export type Turn =
@@ -88,6 +98,11 @@ function option(line: string, before: Partial<ListenerSlice>): Partial<ListenerS
   const read = /^\d+$/.test(value) ? Number(value) : value
   const bound = /^bounds\.(\w+)$/.exec(name)?.[1]
   if (bound !== undefined) return { bounds: { ...(before.bounds ?? stageBounds), [bound]: read } }
+  const wait = /^tarpit\.(after|delay)$/.exec(name)?.[1]
+  if (wait !== undefined)
+    return { tarpit: { ...(before.tarpit ?? { after: 0, delay: 0, sessions: 100 }), [wait]: read } }
+  const part = /^patience\.(\w+)$/.exec(name)?.[1]
+  if (part !== undefined) return { patience: { ...(before.patience ?? stagePatience), [part]: read } }
   return { [name]: read } as Partial<ListenerSlice>
 }
 

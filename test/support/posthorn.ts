@@ -48,8 +48,8 @@ export interface StartOptions {
   within?: string[]
   /** Milliseconds until it must have greeted. */
   patience?: number
-  /** A listener that waits for something before it greets. */
-  silent?: string
+  /** Listeners that wait for something before they greet. */
+  silent?: string | RegExp
 }
 
 export interface Result {
@@ -156,7 +156,7 @@ async function comeUp(
       patience,
     )
     for (const [name, port] of Object.entries(ports)) {
-      if (name === silent) continue
+      if (silent !== undefined && (silent instanceof RegExp ? silent.test(name) : name === silent)) continue
       const greeted = async () => {
         await (await openSession(port)).quit()
         return true

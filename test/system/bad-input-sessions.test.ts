@@ -28,7 +28,8 @@ const mx = () => posthorn.ports['mx'] ?? 0
 before(
   async () => {
     posthorn = await startPosthorn({
-      config: (paths) => testConfig(paths, { mx: 'message-size-limit 50M; recipient-limit 1000;' }),
+      config: (paths) =>
+        testConfig(paths, { mx: 'message-size-limit 50M; recipient-limit 1000; tarpit-delay 0;' }),
       users: ['anna', 'victim'],
     })
     honest = await openSession(mx())

@@ -10,6 +10,7 @@ import { resolve } from 'node:path'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Peer } from '../../shared/bus/peer.ts'
 import type { BoundsSlice } from '../../shared/config/bounds.ts'
+import type { PatienceSlice } from '../../shared/config/patience.ts'
 import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import { makeRig, playHub, type Rig, startWorker, type TestWorker } from '../support/worker.ts'
@@ -97,6 +98,17 @@ export const stageBounds: BoundsSlice = {
   header8bit: 'pass',
 }
 
+/** As when nothing is configured. */
+export const stagePatience: PatienceSlice = {
+  handshake: 60_000,
+  hello: 300_000,
+  login: 180_000,
+  envelope: 900_000,
+  content: 600_000,
+  contentRate: 1024,
+  session: 6 * 3600_000,
+}
+
 export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlice {
   return {
     name: 'mx',
@@ -114,6 +126,8 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     sessionLimit: 100,
     errorLimit: 20,
     commandTimeout: 300_000,
+    patience: stagePatience,
+    tarpit: { after: 10, delay: 0, sessions: 100 },
     bareNewline: 'refuse',
     bounds: stageBounds,
     authenticate: false,

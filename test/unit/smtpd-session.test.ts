@@ -29,6 +29,7 @@ const setting: Setting = {
   messageSizeLimit: 1000,
   recipientLimit: 100,
   errorLimit: 20,
+  tarpit: { after: 5, delay: 0 },
   bounds: { ...stageBounds, transactions: 5 },
   qualifyDomain: '',
   cutThrough: 0,
@@ -324,12 +325,34 @@ test('drain: idle sessions leave at once, transactions are finished first', () =
 })
 
 test('silence ends the session only while the client owes us something', () => {
-  assert.deepEqual(ready().play({ kind: 'timeout' }), [421])
-  assert.deepEqual(committing().play({ kind: 'timeout' }), [])
+  assert.deepEqual(ready().play({ kind: 'timeout', limit: 'command' }), [421])
+  assert.deepEqual(committing().play({ kind: 'timeout', limit: 'command' }), [])
   const asking = ready()
   asking.play('MAIL FROM:<>', 'RCPT TO:<a@example.org>')
-  assert.deepEqual(asking.play({ kind: 'timeout' }), [])
-  assert.deepEqual(new Tape().play({ kind: 'timeout' }), [])
+  assert.deepEqual(asking.play({ kind: 'timeout', limit: 'command' }), [])
+  assert.deepEqual(new Tape().play({ kind: 'timeout', limit: 'command' }), [])
+})
+
+test('each deadline has its words, and what was in hand is told to the log', () => {
+  const tape = ready()
+  tape.play('MAIL FROM:<>')
+  assert.deepEqual(tape.play({ kind: 'timeout', limit: 'envelope' }), [421])
+  assert.deepEqual(tape.kinds.slice(-3), ['reply', 'ended', 'close'])
+  const last = ready()
+  assert.deepEqual(last.play({ kind: 'timeout', limit: 'session' }), [421])
+  const busy = ready()
+  assert.deepEqual(busy.play('MAIL FROM:<>', { kind: 'timeout', limit: 'session' }), [250])
+  assert.deepEqual(busy.play('RSET'), [250, 421], 'a transaction in hand is finished')
+})
+
+test('who makes mistakes waits longer with each, but not for ever', () => {
+  const waits = (after: number) => {
+    const tape = ready({ tarpit: { after, delay: 100 } })
+    tape.play(...Array.from({ length: 19 }, () => 'FOO'))
+    return tape.effects.flatMap((one) => (one.kind === 'tarpit' ? [one.milliseconds] : []))
+  }
+  assert.deepEqual(waits(7), [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1000, 1000])
+  assert.deepEqual(waits(18), [100])
 })
 
 test('a client that is gone changes nothing any more, but a commit is heard to its end', () => {
