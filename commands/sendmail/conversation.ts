@@ -9,11 +9,21 @@
  */
 import type { TlsDemand } from '../../shared/message/envelope.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import { type Addressed, addressedBy, failedIn, type HeaderSource, moreOf } from './addressed.ts'
+import { addressedBy, failedIn, type HeaderSource, moreOf } from './addressed.ts'
 import { type ExitCode, exitCodes, replyLine } from './exit-code.ts'
 import { exitOfFailure, judge, judgeBroken, type Verdict } from './judgement.ts'
-import { isBeyond, tlsParameter } from './tls-demand.ts'
-import { type RefusedRecipient as Failure, refusedIn, secondsToAsk } from './verdict.ts'
+import {
+  mailCommand,
+  mayTellName,
+  mostRecipients,
+  type Offers,
+  rcptCommand,
+  readOffers,
+  type Told,
+  whyImpossible,
+} from './mail-command.ts'
+import { isBeyond } from './tls-demand.ts'
+import { type RefusedRecipient as Failure, refusedIn } from './verdict.ts'
 import { explained, type Question, questionsOf } from './why.ts'
 
 export interface Job {
@@ -41,6 +51,8 @@ export interface Job {
   lmtp: boolean
   /** -a, for the agent. */
   account: string | null
+  /** The full name of -F or NAME, where the header has no From. */
+  authorName: string | null
   /** -G: the header is to stay as it is, which the server does for trusted users. */
   asIs: boolean
   /** How it leaves the server; a provider's server is always verified. */
@@ -48,7 +60,7 @@ export interface Job {
 }
 
 interface Envelope {
-  to: Addressed
+  to: Told
   commands: string[]
   sent: number
   answered: number
@@ -70,15 +82,15 @@ export type State =
   | ({ phase: 'envelope' } & Envelope)
   /** --why: the questions whose answers are still to come. */
   | { phase: 'why'; questions: readonly Question[]; failures: readonly SmtpReply[] }
-  | { phase: 'data'; to: Addressed; failures: readonly Failure[]; limit: number }
-  | ({ phase: 'content'; to: Addressed; failures: readonly Failure[] } & Awaited)
+  | { phase: 'data'; to: Told; failures: readonly Failure[]; limit: number }
+  | ({ phase: 'content'; to: Told; failures: readonly Failure[] } & Awaited)
   | { phase: 'done' }
 export type Phase = State['phase']
 
 export type Effect =
   | { kind: 'write'; line: string }
-  /** `whole`: with its Bcc, which the server takes out. */
-  | { kind: 'send-content'; limit: number; whole: boolean }
+  /** `whole`: with its Bcc, which the server takes out; `byName`: without the From that it makes. */
+  | { kind: 'send-content'; limit: number; whole: boolean; byName: boolean }
   /** For standard output. */
   | { kind: 'tell'; line: string }
   | { kind: 'verdict'; verdict: Verdict }
@@ -123,7 +135,9 @@ export function onReply(job: Job, state: State, reply: SmtpReply): Step {
           ...{ phase: 'content', to: state.to, failures: state.failures },
           ...{ awaited: takenBy(state), delivered: 0 },
         },
-        effects: [{ kind: 'send-content', limit: state.limit, whole: state.to.byHeader }],
+        effects: [
+          { kind: 'send-content', limit: state.limit, whole: state.to.byHeader, byName: state.to.byName },
+        ],
       }
     case 'content':
       return job.lmtp ? settledOne(state, reply) : settled(state, reply)
@@ -174,7 +188,9 @@ function onAnswer({ questions, failures }: State & { phase: 'why' }, reply: Smtp
 function startEnvelope(job: Job, reply: SmtpReply): Step {
   const offers = readOffers(reply)
   const limit = Number(offers.get('SIZE') ?? 0) || 0
-  const to = addressedBy(job, offers)
+  const to: Told = { ...addressedBy(job, offers), byName: mayTellName(job, offers) }
+  const most = mostRecipients(offers)
+  if (most !== null && countOf(to) > most) return asksForBatches(job, offers, most)
   const wrong = whyImpossible(job, to, offers, limit)
   if (wrong) return done({ exit: exitCodes.data, lines: [wrong], again: false })
   if (to.recipients.length === 0 && !to.byHeader)
@@ -194,61 +210,16 @@ function startEnvelope(job: Job, reply: SmtpReply): Step {
   }
 }
 
-/** Keyword to its parameter: RFC 5321 section 4.1.1.1. */
-function readOffers(reply: SmtpReply): ReadonlyMap<string, string> {
-  const lines = reply.text.split('\n').slice(1)
-  return new Map(
-    lines.map((line) => {
-      const [keyword = '', ...rest] = line.trim().split(' ')
-      return [keyword.toUpperCase(), rest.join(' ')] as const
-    }),
-  )
+/** Of the header those count whom our own parser finds in it. */
+function countOf({ recipients, named, byHeader }: Told): number {
+  return byHeader ? new Set([...recipients, ...named]).size : recipients.length
 }
 
-function whyImpossible(job: Job, to: Addressed, offers: ReadonlyMap<string, string>, limit: number): string {
-  if (limit > 0 && job.size !== null && job.size > limit) return tooLarge(limit)
-  if (needsUtf8(job, to) && !offers.has('SMTPUTF8')) return 'the server takes no addresses beyond ASCII'
-  return ''
-}
-
-export function tooLarge(limit: number): string {
-  return `the message is too large: ${limit} octets are allowed`
-}
-
-/**
- * RFC 6531 asks for it when header fields are UTF-8, too. We ask only for addresses: a raw 8-bit Subject, which
- * scripts have always sent, must not make mail bounce at a host that lacks the extension.
- */
-function needsUtf8({ sender }: Job, { recipients }: Addressed): boolean {
-  return [sender, ...recipients].some((address) => /[^\0-\x7f]/.test(address))
-}
-
-function mailCommand(job: Job, to: Addressed, offers: ReadonlyMap<string, string>): string {
-  const parameters = [`MAIL FROM:<${job.sender}>`]
-  if (offers.has('SIZE') && to.size !== null) parameters.push(`SIZE=${to.size}`)
-  const body = job.eightBit ? '8BITMIME' : job.body
-  if (offers.has('8BITMIME') && body) parameters.push(`BODY=${body}`)
-  if (needsUtf8(job, to)) parameters.push('SMTPUTF8')
-  if (offers.has('DSN') && job.ret) parameters.push(`RET=${job.ret}`)
-  if (offers.has('DSN') && job.envid) parameters.push(`ENVID=${xtext(job.envid)}`)
-  const seconds = job.wait && secondsToAsk(offers.get('VERDICT') ?? '', job.wait.patience)
-  if (seconds) parameters.push(`VERDICT=${seconds}`)
-  if (to.byHeader) parameters.push('RCPTHDR')
-  if (offers.has('XASIS') && job.asIs) parameters.push('XASIS')
-  parameters.push(tlsParameter(job.tlsDemand, offers.has('XTLS')))
-  if (job.account !== null) parameters.push(`XACCOUNT=${xtext(job.account)}`)
-  return parameters.filter(Boolean).join(' ')
-}
-
-function rcptCommand(job: Job, offers: ReadonlyMap<string, string>, recipient: string): string {
-  const notify = offers.has('DSN') && job.notify ? ` NOTIFY=${job.notify}` : ''
-  return `RCPT TO:<${recipient}>${notify}`
-}
-
-/** RFC 3461 section 4. */
-function xtext(text: string): string {
-  const hex = (character: string) => `+${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
-  return text.replace(/[^\x21-\x2a\x2c-\x3c\x3e-\x7e]/g, hex)
+/** One transaction cannot hold them: the shell goes on with several (`batches.ts`), of recipients that we know. */
+function asksForBatches(job: Job, offers: Offers, most: number): Step {
+  // as with the null sender our own parser decides
+  const { recipients } = addressedBy({ ...job, sender: '' }, offers)
+  return done({ exit: exitCodes.ok, lines: [], again: false, batches: { recipients, most } })
 }
 
 function onEnvelopeReply(job: Job, state: { phase: 'envelope' } & Envelope, reply: SmtpReply): Step {
@@ -299,7 +270,7 @@ function nobodyNamed({ code, enhanced }: SmtpReply): boolean {
   return code === 554 && enhanced === '5.5.1'
 }
 
-function takenBy({ to, failures }: { to: Addressed; failures: readonly Failure[] }): string[] {
+function takenBy({ to, failures }: { to: Told; failures: readonly Failure[] }): string[] {
   return to.recipients.filter((recipient) => !failures.some((failure) => failure.recipient === recipient))
 }
 

@@ -15,7 +15,7 @@ import { contentOf, isEightBit, type Message, readMessage, standardInput } from 
 import type { Options } from './options.ts'
 import { renderHeader } from './outgoing-header.ts'
 import { writeToSandbox } from './sandbox.ts'
-import { handOver, type Way } from './session.ts'
+import { type Form, handOver, type Way } from './session.ts'
 import { type End, Stop } from './stop.ts'
 import { tlsDemandOf } from './tls-demand.ts'
 import { senderOfEnvelopeLines } from './uucp.ts'
@@ -40,22 +40,24 @@ export async function deliver(options: Options, uucp: boolean): Promise<End> {
     (uucp ? senderOfEnvelopeLines(message.envelopeLines) : null) ??
     user
   const fullName = options.fullName ?? process.env['NAME'] ?? null
-  const author = { fullName, address: sender || user }
-  const header = renderHeader(message.fields, author)
-  const asked = options.fromHeader ? renderHeader(message.fields, author, true) : header
+  const authorName = fullName && !message.fields.some(({ name }) => name === 'from') ? fullName : null
+  const from = authorName === null ? null : { fullName: authorName, address: sender || user }
+  const headerAs = ({ whole, byName }: Form) => renderHeader(message.fields, byName ? null : from, whole)
+  const header = headerAs({ whole: false, byName: false })
+  const asked = options.fromHeader ? headerAs({ whole: true, byName: false }) : header
   const { body, whole } = message
   const sizeWith = (text: string) => (whole ? text.length + body.length : null)
   const job: Job = {
     ...jobFor(options, sender, recipients),
     header: options.fromHeader ? { given: [...new Set(given)], named, size: sizeWith(asked) } : null,
     size: sizeWith(header),
-    tlsDemand: tlsDemandOf(process.env),
+    ...{ authorName, tlsDemand: tlsDemandOf(process.env) },
     eightBit: !whole || isEightBit(asked) || isEightBit(body),
   }
   const direction = directionOf(options, process.env)
-  const content = (withBcc: boolean) => contentOf(withBcc ? asked : header, message)
+  const content = (form: Form) => contentOf(headerAs(form), message)
   if (direction.kind !== 'sandbox') return handOver(await wayOf(options), job, content)
-  await writeToSandbox(direction.directory, job, content(false))
+  await writeToSandbox(direction.directory, job, content({ whole: false, byName: false }))
   return { exit: exitCodes.ok, lines: [] }
 }
 
@@ -95,7 +97,7 @@ function jobFor(options: Options, sender: string, recipients: readonly string[])
     size: null,
     eightBit: false,
     verify: false,
-    tlsDemand: null,
+    ...{ authorName: null, tlsDemand: null },
     wait: wait ? { patience } : null,
   }
 }

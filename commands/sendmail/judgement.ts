@@ -15,9 +15,11 @@ export interface Verdict {
   lines: string[]
   /** Nothing was handed over and nothing refused: the whole may be tried again at once. */
   again: boolean
+  /** More recipients than one transaction holds: nothing was sent yet. */
+  batches?: { recipients: readonly string[]; most: number }
 }
 
-const OTHERS_HAVE_IT = 'the others have the message: send it again to those named here only'
+export const OTHERS_HAVE_IT = 'the others have the message: send it again to those named here only'
 
 /** @param delivered how many have it for certain. */
 export function judge(failures: readonly Failure[], delivered: number): Verdict {

@@ -9,18 +9,11 @@ import { connect, type Socket } from 'node:net'
 import { DotStuffer } from '../../shared/smtp/dot-stuffer.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
-import {
-  begin,
-  type Effect,
-  type Job,
-  onReply,
-  onTrouble,
-  PATIENCE,
-  type State,
-  tooLarge,
-} from './conversation.ts'
+import { inBatches } from './batches.ts'
+import { begin, type Effect, type Job, onReply, onTrouble, PATIENCE, type State } from './conversation.ts'
 import { exitCodes } from './exit-code.ts'
 import type { Verdict } from './judgement.ts'
+import { tooLarge } from './mail-command.ts'
 import { trustedPath } from './trust.ts'
 
 const FIRST_WAIT_MS = 50
@@ -40,11 +33,46 @@ export interface Way {
   tell?: (line: string) => void
 }
 
-/** @param whole with its Bcc, for a server that reads the header itself and takes it out. To be called once. */
-export type Content = (whole: boolean) => AsyncIterable<Buffer>
+/** In which form it leaves. */
+export interface Form {
+  /** With its Bcc, for a server that reads the header itself and takes it out. */
+  whole: boolean
+  /** Without the From that the server makes. */
+  byName: boolean
+}
+/** To be called once. */
+export type Content = (form: Form) => AsyncIterable<Buffer>
 
 export async function handOver(way: Way, job: Job, content: Content): Promise<Verdict> {
-  return insist<Verdict>(way, () => attempt(way, job, content))
+  const verdict = await insist<Verdict>(way, () => attempt(way, job, content))
+  if (!verdict.batches) return verdict
+  const again = recorded(content)
+  const { tell: _tell, ...quiet } = way
+  const part = (by: Way, verify: boolean) => (recipients: readonly string[]) => {
+    const some = { ...job, header: null, recipients, verify }
+    return insist<Verdict>(by, () => attempt(by, some, again))
+  }
+  const ask = part(job.verify ? way : quiet, true)
+  return inBatches(verdict.batches, { ask, send: job.verify ? async () => NOTHING_SENT : part(way, false) })
+}
+
+const NOTHING_SENT: Verdict = { exit: exitCodes.ok, lines: [], again: false }
+
+/** The same content as often as it is asked for, always in the form of the first time. It stays in memory. */
+function recorded(content: Content): Content {
+  const pieces: Buffer[] = []
+  let rest: AsyncIterator<Buffer> | null = null
+  return async function* (form) {
+    rest ??= content(form)[Symbol.asyncIterator]()
+    for (let n = 0; ; n++) {
+      if (n === pieces.length) {
+        const next = await rest.next()
+        if (next.done) return
+        pieces.push(next.value)
+      }
+      yield pieces[n] as Buffer
+    }
+  }
 }
 
 /** A connected socket, or why there was none in all of the retry window. */
@@ -147,10 +175,10 @@ class Session {
     }
   }
 
-  async #send({ limit, whole }: Extract<Effect, { kind: 'send-content' }>): Promise<void> {
+  async #send({ limit, ...form }: Extract<Effect, { kind: 'send-content' }>): Promise<void> {
     const dots = new DotStuffer()
     let octets = 0
-    for await (const piece of this.#content(whole)) {
+    for await (const piece of this.#content(form)) {
       if (this.#state.phase !== 'content') return
       octets += piece.length
       if (limit > 0 && octets > limit)

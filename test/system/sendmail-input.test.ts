@@ -169,6 +169,25 @@ test('what could end a line or be two addresses is refused, and nothing is sent'
   assert.equal(sink.mails.length, before)
 })
 
+test('-F and NAME make the From that is missing: by the server', {
+  timeout,
+}, async () => {
+  const named = async (env: Record<string, string>, ...argv: string[]) => {
+    const before = sink.mails.length
+    const words = ['--socket', posthorn.paths.submit, ...argv, TO]
+    assert.deepEqual(await sendmail(words, { input: 'S: x\n\n', env }), OK)
+    return (await sink.received(before + 1)).at(-1)?.content.toString() ?? ''
+  }
+  const mine = await named({}, '-F', 'Ann "A" Böb')
+  assert.match(mine, /^From: =\?utf-8\?[^ ]+ <[^@>]+@relay\.example>\r$/im)
+  assert.doesNotMatch(mine, /^Sender:/m)
+  const theirs = await named({ NAME: 'Env Name' }, '-f', 'bob@far.example')
+  assert.match(theirs, /^From: Env Name <bob@far\.example>\r$/m)
+  assert.match(await named({ NAME: 'Env Name' }, '-F', 'Arg Name'), /^From: Arg Name </m)
+  const long = 'x'.repeat(300)
+  assert.match(await named({}, '-F', long), new RegExp(`^From: ${long} <`, 'm'), 'too long to be told')
+})
+
 test('rmail: sender and path from the From line, dots are text', { timeout }, async () => {
   const before = sink.mails.length
   const input = 'From ann Thu Jan  1 00:00:00 1998 remote from uu.example\nTo: x\n\n.\nmore\n'

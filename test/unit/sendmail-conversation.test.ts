@@ -25,6 +25,7 @@ const job: Job = {
   verify: false,
   wait: null,
   tlsDemand: null,
+  authorName: null,
 }
 
 test('a demand for TLS is told where it can be, and never forgotten where it cannot', () => {
