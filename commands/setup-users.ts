@@ -11,13 +11,14 @@ import { spawnSync } from 'node:child_process'
 import { systemAccounts } from '../shared/config/accounts.ts'
 
 const GROUP = 'posthorn'
-const USERS: readonly { name: string; does: string }[] = [
+const USERS: readonly { name: string; does: string; alone?: boolean }[] = [
   { name: 'phq', does: 'Posthorn queue' },
   { name: 'phs', does: 'Posthorn SMTP server' },
   { name: 'phm', does: 'Posthorn submission server' },
   { name: 'phc', does: 'Posthorn SMTP client' },
   { name: 'phr', does: 'Posthorn resolver' },
-  { name: 'phv', does: 'Posthorn DNSSEC validator' },
+  // not ours: it has no business on the buses
+  { name: 'phv', does: 'Posthorn DNSSEC validator', alone: true },
 ]
 
 export interface Line {
@@ -29,11 +30,12 @@ export interface Line {
 
 export const setupLines: readonly Line[] = [
   { name: GROUP, kind: 'group', command: ['groupadd', '--system', GROUP] },
-  ...USERS.map(({ name, does }) => ({
+  ...USERS.map(({ name, does, alone }) => ({
     name,
     kind: 'user' as const,
     command: [
-      ...['useradd', '--system', '--gid', GROUP, '--no-create-home', '--home-dir', '/nonexistent'],
+      ...['useradd', '--system', ...(alone ? ['--user-group'] : ['--gid', GROUP])],
+      ...['--no-create-home', '--home-dir', '/nonexistent'],
       ...['--shell', '/usr/sbin/nologin', '--comment', does, name],
     ],
   })),

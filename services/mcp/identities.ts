@@ -15,19 +15,18 @@ export interface Identity {
   gid: number
 }
 export type StandingRole = Exclude<WorkerRole, 'lda'> | 'submission'
-/** validator: null where none is run. */
-export type Identities = Readonly<Record<StandingRole, Identity>> & { readonly validator: Identity | null }
+export type Identities = Readonly<Record<StandingRole, Identity>>
 
 export type Found = { kind: 'found'; identities: Identities } | { kind: 'missing'; problems: string[] }
 
 export function findIdentities(
-  slice: Pick<McpSlice, 'users' | 'group' | 'validator'>,
+  slice: Pick<McpSlice, 'users' | 'group'>,
   accounts: Accounts = systemAccounts(),
 ): Found {
   const problems: string[] = []
   const gid = accounts.group(slice.group)
   if (gid === null) problems.push(`there is no group "${slice.group}"; "posthorn setup-users" makes it`)
-  const find = (role: StandingRole | 'validator'): Identity => {
+  const find = (role: StandingRole): Identity => {
     const user = slice.users[role]
     const account = accounts.user(user)
     if (!account) problems.push(`there is no user "${user}" for ${role}; "posthorn setup-users" makes it`)
@@ -40,7 +39,6 @@ export function findIdentities(
     submission: find('submission'),
     smtpc: find('smtpc'),
     resolver: find('resolver'),
-    validator: slice.validator && find('validator'),
   }
   return problems.length > 0 ? { kind: 'missing', problems } : { kind: 'found', identities }
 }

@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path'
 import { residentMemory } from '../../shared/base/memory.ts'
 import type { Hub } from '../../shared/bus/hub.ts'
 import type { Answer, Configure } from '../../shared/bus/messages.ts'
+import { systemAccounts } from '../../shared/config/accounts.ts'
 import type { Slices } from '../../shared/config/slices.ts'
 import { BUILD } from '../../shared/runtime/build.ts'
 import type { WorkerRole } from '../../shared/runtime/service.ts'
@@ -23,6 +24,8 @@ import { missingGuarantees } from './missing.ts'
 import { Overseer } from './overseer.ts'
 import { applyReload } from './reloader.ts'
 import { initialWorkers, partOf } from './roles.ts'
+
+import { Validator } from './validator.ts'
 import { startInBackground } from './worker-process.ts'
 
 const SAFE_UMASK = 0o077
@@ -57,6 +60,7 @@ export class Mcp {
   readonly stopped: Promise<number>
   readonly ground: Ground
   readonly overseer: Overseer
+  readonly validator: Validator
   /** The config in force, and its number. */
   slices: Slices
   epoch = 1
@@ -81,9 +85,17 @@ export class Mcp {
       handed: (name, role) => ground.ports.handed(partOf(name, role)),
       configuration: (name, role) => this.#configuration(name, role),
       onLdaWanted: (wanted) => this.#ldas.start(wanted),
+      onReady: (role) => role === 'resolver' && this.#tellResolver(),
       onSettled: (givenUp) => this.#settled(givenUp),
       onForget: (name) => this.#ldas.forget(name),
       onFinished: () => this.#finish(),
+    })
+    this.validator = new Validator({
+      log: ground.log,
+      logs: ground.logs,
+      interval: () => this.slices.mcp.heartbeat.interval,
+      account: () => (ground.caller ? null : systemAccounts().user(this.slices.mcp.users.validator)),
+      onChange: () => this.#tellResolver(),
     })
     this.#ldas = new LdaHouse({
       overseer: this.overseer,
@@ -97,12 +109,18 @@ export class Mcp {
     return this.#stops > 0
   }
 
+  #tellResolver(): void {
+    const { isUp: up } = this.validator
+    this.overseer.tellAll('validator', ({ role }) => (role === 'resolver' ? { up } : null))
+  }
+
   async begin(): Promise<void> {
     const { log, options } = this.ground
     log.info({ build: BUILD, pid: process.pid, config: options.configFile }, 'starting')
     this.#listenToSignals()
     // forks first: the workers load their code while we go on
     this.overseer.dispatch({ kind: 'add', workers: initialWorkers(this.slices) })
+    await this.validator.use(this.slices.mcp.validator)
     try {
       this.#control = await this.#openControl()
     } catch (error) {
@@ -185,8 +203,8 @@ export class Mcp {
       epoch: this.epoch,
       configFile: options.configFile,
       startedAt: this.#startedAt,
-      processes: [self, ...this.overseer.status()],
-      missing: [...missingGuarantees(caller), ...logs.troubles()],
+      processes: [self, ...this.overseer.status(), ...this.validator.status()],
+      missing: [...missingGuarantees(caller), ...this.validator.missing(), ...logs.troubles()],
     }
   }
 
@@ -221,7 +239,8 @@ export class Mcp {
       this.#control?.close()
       this.#setStopped(code)
     }
-    this.ground.giveBack().then(
+    const over = this.validator.stop().then(() => this.ground.giveBack())
+    over.then(
       () => end(0),
       () => end(exitCodes.system),
     )

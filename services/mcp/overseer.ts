@@ -24,6 +24,7 @@ export interface OverseerOptions {
   /** All of `configure` but the descriptors, as of now. */
   configuration: (name: string, role: WorkerRole) => Omit<Configure, 'descriptors'>
   onLdaWanted: (wanted: LifePayload<'lda-wanted'>) => void
+  onReady: (role: WorkerRole) => void
   onSettled: (givenUp: string[]) => void
   onForget: (name: string) => void
   onFinished: () => void
@@ -160,7 +161,8 @@ export class Overseer {
   #heard(who: { name: string; role: WorkerRole; life: number }, message: LifeName, payload: unknown): void {
     switch (message) {
       case 'ready':
-        return this.dispatch({ kind: 'ready', name: who.name, life: who.life })
+        this.dispatch({ kind: 'ready', name: who.name, life: who.life })
+        return this.#options.onReady(who.role)
       case 'pong': {
         const running = this.#running.get(who.name)
         if (running) running.figures = (payload as LifePayload<'pong'>).figures

@@ -48,6 +48,7 @@ async function exchange(mcp: Mcp, slices: Slices): Promise<Answer<'reload'>> {
     const names = smtpdNames(nextNumber(mcp), slices)
     mcp.overseer.dispatch({ kind: 'replace', role: 'smtpd', names })
   }
+  await mcp.validator.use(slices.mcp.validator)
   mcp.overseer.dispatch({ kind: 'revive' })
   log.info({ epoch: mcp.epoch, replaceSmtpd }, 'reloaded')
   return { kind: 'done', epoch: mcp.epoch }

@@ -139,6 +139,32 @@ function environment(): Record<string, string> {
   return env
 }
 
+export type Program = ChildProcess
+
+/** A program of others, without our environment or channel; what it says goes to the log under its name. */
+export interface ProgramOptions {
+  name: string
+  command: readonly string[]
+  /** Whom it runs as, without further groups; null: as mcp. */
+  account: { uid: number; gid: number } | null
+  logs: LogCollector
+}
+
+/** It gets SIGTERM when mcp dies, where setpriv is there to see to that. */
+export function startProgram({ name, command, account, logs }: ProgramOptions): Program {
+  const guarded = SETPRIV ? [SETPRIV, '--no-new-privs', '--pdeathsig', 'TERM', ...command] : command
+  const [program = '', ...words] = guarded
+  const child = spawn(program, words, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: environment(),
+    cwd: '/',
+    ...account,
+  })
+  logs.attach(child.stdout, name, true)
+  logs.attach(child.stderr, name, true)
+  return child
+}
+
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)

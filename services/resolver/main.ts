@@ -2,7 +2,6 @@
  * resolver: maps, aliases, routes and the DNS cache; answers `resolve` for smtpd and qmgr. See README.md.
  * Next: `assembly.ts`, which builds the parts from the slice.
  */
-import { setImmediate, setTimeout } from 'node:timers/promises'
 import { openHub } from '../../shared/bus/hub.ts'
 import type { ResolverSlice } from '../../shared/config/slices.ts'
 import { type Context, type Running, runService } from '../../shared/runtime/service.ts'
@@ -11,6 +10,7 @@ import { admit } from './admission.ts'
 import { assemble } from './assembly.ts'
 import { loadCodec } from './dns/message.ts'
 import { loadSqlite } from './greylist/store.ts'
+import { InHand } from './in-hand.ts'
 
 /** Who asks can ask again; name servers may take long. */
 const DRAIN_MS = 3000
@@ -29,13 +29,13 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
   const { log, build, buses } = context
   let { slice } = context
   let resolver = assemble(slice, log)
-  const underWay = new Set<Promise<unknown>>()
-  const hold = <T>(answer: T | Promise<T>): T | Promise<T> => {
-    if (!(answer instanceof Promise)) return answer
-    const held = answer.finally(() => underWay.delete(held))
-    underWay.add(held)
-    return held
-  }
+  let isValidated = false
+  context.onValidator((up) => {
+    if (up === isValidated) return
+    isValidated = up
+    resolver.setValidator(up)
+  })
+  const inHand = new InHand()
   const hub = openHub({
     self: 'resolver',
     log,
@@ -49,12 +49,12 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
     },
     handlers: {
       resolve: (question, peer) =>
-        hold(resolver.resolve({ ...question, queued: peer.identity?.role === 'qmgr' })),
-      'sender-policy': (question) => hold(resolver.senderPolicy(question)),
-      screen: (question) => hold(resolver.screen(question)),
+        inHand.hold(resolver.resolve({ ...question, queued: peer.identity?.role === 'qmgr' })),
+      'sender-policy': (question) => inHand.hold(resolver.senderPolicy(question)),
+      screen: (question) => inHand.hold(resolver.screen(question)),
       greylist: (question) => resolver.greylist(question),
       'greylist-act': (question) => resolver.greylistAct(question),
-      'look-up-text': (question) => hold(resolver.lookUpText(question)),
+      'look-up-text': (question) => inHand.hold(resolver.lookUpText(question)),
       caller: (question) => resolver.caller(question),
     },
   })
@@ -62,8 +62,7 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
   await hub.listen(fd === undefined ? { path: buses.resolver } : { fd })
   return {
     drain: async () => {
-      await Promise.race([Promise.allSettled(underWay), setTimeout(DRAIN_MS)])
-      await setImmediate() // the answers leave at the end of this turn
+      await inHand.done(DRAIN_MS)
       hub.close()
       resolver.close()
     },
@@ -71,6 +70,7 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
       slice = news
       resolver.close()
       resolver = assemble(slice, log)
+      resolver.setValidator(isValidated)
     },
     figures: () => resolver.figures(),
   }

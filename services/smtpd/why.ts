@@ -7,7 +7,7 @@
  */
 import type { Answer } from '../../shared/bus/messages.ts'
 import type { Rule } from '../../shared/config/rule-book.ts'
-import type { Target } from '../../shared/message/route.ts'
+import type { Host, Target } from '../../shared/message/route.ts'
 import { measurePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { fateLine } from './addressing.ts'
@@ -139,6 +139,12 @@ function routeLine({ address, route }: Target): string {
   if (!route) return `<${address}>: its route is not known yet`
   if (route.kind === 'local') return `<${address}>: into ${route.mailbox.path} of ${route.mailbox.user}`
   if (route.kind === 'agent') return `<${address}>: to the agent of uid ${route.uid}`
-  const hosts = route.hosts.slice(0, 5).map(({ name, port }) => `${name}:${port}`)
+  const hosts = route.hosts.slice(0, 5).map((host) => `${host.name}:${host.port}${proof(host)}`)
   return `<${address}>: by ${route.protocol} to ${hosts.join(', ')}`
+}
+
+/** What DNSSEC proves of a host (RFC 7672 section 2.2). */
+function proof({ secure, tlsa }: Host): string {
+  if (tlsa) return tlsa.kind === 'found' ? ' (TLSA)' : ' (its TLSA records cannot be had)'
+  return secure ? ' (DNSSEC)' : ''
 }

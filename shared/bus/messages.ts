@@ -315,6 +315,8 @@ export const lifeMessages = {
   'lda-started': event(['mcp'], ['qmgr'], { wanted: ldaWantedShape, name: string }),
   /** final: such an lda may not run at all; otherwise there is no room for it now. */
   'lda-refused': event(['mcp'], ['qmgr'], { wanted: ldaWantedShape, reason: string, final: boolean }),
+  /** Whether the unbound that mcp runs for the resolver answers; again when the resolver is ready. */
+  validator: event(['mcp'], ['resolver'], { up: boolean }),
   /** How late each running worker gets to its work, milliseconds, by name; with each heartbeat of qmgr. */
   'worker-lags': event(['mcp'], ['qmgr'], { lags: record(measure) }),
 

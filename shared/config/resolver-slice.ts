@@ -81,6 +81,7 @@ export function buildValidator(
     return null
   }
   checkFiles(config, facts, problems)
+  checkQuotes(config, problems)
   return {
     program: values['unbound-program'],
     configFile: join(runDirectory, 'unbound.conf'),
@@ -90,6 +91,13 @@ export function buildValidator(
     trustAnchor: values['trust-anchor'],
     rootKey: ROOT_KEY,
   }
+}
+
+/** Its file has strings in quotes, and no way to have one in a string. */
+function checkQuotes({ resolver }: Config, problems: Problems): void {
+  const anchor = resolver.values['trust-anchor']
+  if (anchor === null || !/["\\\p{Cc}]/u.test(anchor)) return
+  problems.error(placeOf(resolver, 'trust-anchor'), `unbound cannot read a path like \`${anchor}\``)
 }
 
 function checkFiles({ resolver }: Config, { readable }: Facts, problems: Problems): void {

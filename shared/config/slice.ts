@@ -176,8 +176,10 @@ function lookUpUsers(config: Config, facts: Facts, problems: Problems): Record<s
     else uids[role] = [...(uids[role] ?? []), account.uid]
   }
   const unbound = processes.values['unbound-user']
-  if (config.resolver.values.dnssec === 'unbound' && !facts.accounts.user(unbound))
-    missing.push(`user \`${unbound}\``)
+  const validator = config.resolver.values.dnssec === 'unbound' ? facts.accounts.user(unbound) : undefined
+  if (validator === null) missing.push(`user \`${unbound}\``)
+  else if (validator?.uid === 0)
+    problems.error(placeOf(processes, 'unbound-user'), 'unbound must not run as root')
   const { group } = processes.values
   if (facts.accounts.group(group) === null) missing.push(`group \`${group}\``)
   const message = `not on this machine: ${missing.join(', ')}`

@@ -54,6 +54,8 @@ export interface Context<R extends WorkerRole> {
   ) => void
   /** qmgr only: the event-loop lag of every worker, as mcp has heard it last. */
   onLags: (handler: (lags: Record<string, number>) => void) => void
+  /** resolver only: whether the unbound of mcp answers. */
+  onValidator: (handler: (up: boolean) => void) => void
 }
 export interface LdaNews {
   wanted: LdaWanted
@@ -101,6 +103,7 @@ class Worker<R extends WorkerRole> {
   #draining = false
   #onLda: Parameters<Context<R>['onLda']>[0] = () => undefined
   #onLags: Parameters<Context<R>['onLags']>[0] = () => undefined
+  #onValidator: Parameters<Context<R>['onValidator']>[0] = () => undefined
 
   constructor(role: R, start: (context: Context<R>) => Promise<Running<R>>, prepare: Prepare<R>) {
     this.#role = role
@@ -135,6 +138,8 @@ class Worker<R extends WorkerRole> {
         return this.#onLda(name, payload as LdaNews, handle ?? null)
       case 'worker-lags':
         return this.#onLags((payload as LifePayload<'worker-lags'>).lags)
+      case 'validator':
+        return this.#onValidator((payload as LifePayload<'validator'>).up)
       default:
         throw new Error(`${name} is not for a worker`)
     }
@@ -168,6 +173,9 @@ class Worker<R extends WorkerRole> {
       },
       onLags: (handler) => {
         this.#onLags = handler
+      },
+      onValidator: (handler) => {
+        this.#onValidator = handler
       },
     })
     this.#tell('ready', {})

@@ -156,6 +156,7 @@ async function main(): Promise<void> {
     tellMcp: () => undefined,
     onLda: () => undefined,
     onLags: () => undefined,
+    onValidator: () => undefined,
   })
   const smtpd = joinAs('smtpd', {})
   const smtpc = joinAs('smtpc', new Carrier().handlers)

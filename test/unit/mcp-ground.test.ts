@@ -159,13 +159,10 @@ test('users are found by name; a missing one and root are problems', () => {
     resolver: 'phq',
     validator: 'phv',
   }
-  const good = findIdentities({ users, group: 'posthorn', validator: null }, accounts)
+  const good = findIdentities({ users, group: 'posthorn' }, accounts)
   assert.ok(good.kind === 'found')
   assert.deepEqual(good.identities.qmgr, { user: 'phq', uid: 201, gid: 300 })
-  const bad = findIdentities(
-    { users: { ...users, smtpd: 'root', smtpc: 'nobody' }, group: 'x', validator: null },
-    accounts,
-  )
+  const bad = findIdentities({ users: { ...users, smtpd: 'root', smtpc: 'nobody' }, group: 'x' }, accounts)
   assert.equal(bad.kind === 'missing' ? bad.problems.length : 0, 3)
 })
 
