@@ -11,6 +11,7 @@ import { benchDeadDestinations } from './dead-destinations.ts'
 import { benchDeferred } from './deferred.ts'
 import { benchInjection } from './injection.ts'
 import { type BenchOptions, readOptions, USAGE, UsageError } from './options.ts'
+import { benchSlowClients } from './slow-clients.ts'
 import { benchSlowSync } from './slow-sync.ts'
 import { benchTargets } from './targets.ts'
 
@@ -25,6 +26,8 @@ function bench(options: BenchOptions, signal: AbortSignal): Promise<void> {
       return benchTargets(options, mode.messages, say, signal)
     case 'slow-sync':
       return benchSlowSync(mode.delayMs, say, signal)
+    case 'slow-clients':
+      return benchSlowClients(mode.count, say, signal)
     case 'dead-destinations':
       return benchDeadDestinations(mode.count, options.repeat, say, signal)
     case 'deferred':

@@ -29,6 +29,7 @@ export type Mode =
   | { kind: 'cases'; cases: Case[]; local: boolean }
   | { kind: 'table'; messages: number }
   | { kind: 'slow-sync'; delayMs: number }
+  | { kind: 'slow-clients'; count: number }
   | { kind: 'dead-destinations'; count: number }
   | { kind: 'deferred'; count: number }
   | { kind: 'injection' }
@@ -53,6 +54,7 @@ Loads, each a table of rates, CPU and memory:
 Other measures:
   --table             every target, one row each, with Postfix beside; as root; other peers with --peer
   --slow-sync MS      answers of sessions while each sync to disk takes MS longer; as root
+  --slow-clients N    memory of each of N slow clients, and good mail beside them
   --dead-destinations N   latency of a live destination with N dead ones beside it
   --deferred N        start and live mail with N deferred messages in the queue; --million for 1000000
   --sendmail          what a start of sendmail costs
@@ -60,7 +62,16 @@ All:
   --repeat N          runs, of which the median is taken (3)
   --json              one line of JSON for each case or row instead of tables`
 
-const MODES = ['all', 'table', 'slow-sync', 'dead-destinations', 'deferred', 'million', 'sendmail'] as const
+const MODES = [
+  'all',
+  'table',
+  'slow-sync',
+  'slow-clients',
+  'dead-destinations',
+  'deferred',
+  'million',
+  'sendmail',
+] as const
 
 export function readOptions(words: string[]): BenchOptions {
   const { values } = parse(words)
@@ -84,6 +95,8 @@ function modeOf(values: Values): Mode {
   if (values.million) return { kind: 'deferred', count: 1_000_000 }
   const delay = values['slow-sync']
   if (delay !== undefined) return { kind: 'slow-sync', delayMs: whole('slow-sync', delay, 0, 1000) }
+  const slow = values['slow-clients']
+  if (slow !== undefined) return { kind: 'slow-clients', count: whole('slow-clients', slow, 0, 10_000) }
   const dead = values['dead-destinations']
   if (dead !== undefined)
     return { kind: 'dead-destinations', count: whole('dead-destinations', dead, 0, 5000) }
@@ -102,6 +115,7 @@ function parse(words: string[]) {
         all: { type: 'boolean' },
         table: { type: 'boolean' },
         'slow-sync': { type: 'string' },
+        'slow-clients': { type: 'string' },
         'dead-destinations': { type: 'string' },
         deferred: { type: 'string' },
         million: { type: 'boolean' },
