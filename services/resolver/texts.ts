@@ -28,5 +28,9 @@ function readAnswer(answer: Answer): TextAnswer {
   if (answer.kind === 'failed') return { kind: 'later' }
   const records = answer.kind === 'records' ? answer.records : []
   const texts = records.flatMap((record) => (record.kind === 'txt' ? [record.text] : []))
-  return { kind: 'found', texts: texts.slice(0, MOST_TEXTS) }
+  return {
+    kind: 'found',
+    texts: texts.slice(0, MOST_TEXTS),
+    ...(answer.kind === 'nxdomain' && { absent: true }),
+  }
 }

@@ -197,7 +197,7 @@ export class Reception {
     void authenticate(watch.origin, watch.end(seconds), questions).then(({ field, results }) => {
       // nothing of it is ours any more when the client has gone meanwhile
       if (ended !== null && this.#ended === ended) this.#fill(Buffer.from(field, 'latin1'))
-      this.#filter({ ...fateOfForged(results.dmarc, forged), results }, tell)
+      this.#filter({ ...fateOfForged(results, forged), results }, tell)
     })
   }
 

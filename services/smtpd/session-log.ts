@@ -120,12 +120,13 @@ export class SessionLog {
 
   checked({ id }: Transaction, { results }: Checked): void {
     if (!results) return
-    const { spf, dkim, dmarc } = results
+    const { spf, dkim, dmarc, arc } = results
     const passed = dkim.flatMap(({ result, domain }) => (result === 'pass' ? [domain] : []))
     this.#log.info(
       {
         ...{ session: this.#setting.session, id: formatId('T', id), spf: spf.result, sender: spf.value },
         ...{ dkim: passed, dmarc: dmarc.result, policy: dmarc.policy, from: dmarc.from },
+        ...(arc && { arc: arc.result, sealer: arc.sealer, trusted: arc.trusted }),
       },
       'authenticated',
     )

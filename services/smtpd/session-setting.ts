@@ -44,6 +44,8 @@ export interface Setting {
   bounds: BoundsSlice
   /** Who mail is from is found out. */
   authenticate: boolean
+  /** Whose word counts when DMARC fails (ARC). */
+  trustedSealers: readonly string[]
   /** Completes unqualified senders and recipients; '' where they are refused. */
   qualifyDomain: string
   /** Milliseconds to deliver in while a client waits; 0: queue first. */

@@ -79,6 +79,7 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
     tarpit: mayRelay ? UNHURRIED : slice.tarpit,
     bounds: slice.bounds,
     authenticate: slice.authenticate,
+    trustedSealers: slice.trustedSealers,
     qualifyDomain: isSubmission(slice.kind) ? qualifyDomain : '',
     cutThrough: slice.cutThrough,
     holdLimit: slice.holdLimit,

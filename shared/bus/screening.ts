@@ -7,7 +7,11 @@ import { boolean, integer, list, nullable, oneOf, optional, string, struct, unio
 /** TXT records of a name, each with its strings put together. */
 export const textsShape = union({
   /** An empty list where there are none. */
-  found: { texts: list(string, 64) },
+  found: {
+    texts: list(string, 64),
+    /** There is no such name, nor any below it (RFC 8020). */
+    absent: optional(boolean),
+  },
   /** DNS did not say. */
   later: {},
 })

@@ -77,6 +77,8 @@ export interface ListenerSlice {
   bounds: BoundsSlice
   /** Who mail is from is found out (SPF, DKIM, DMARC). */
   authenticate: boolean
+  /** Domains of servers whose ARC seals are believed. */
+  trustedSealers: string[]
   /** Deliver while the client waits, at most so long; 0: queue first. */
   cutThrough: number
   /** How long a message may wait for its release (RFC 4865); 0: FUTURERELEASE is not offered. */

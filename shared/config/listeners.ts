@@ -131,6 +131,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
       bounds,
       authenticate: listener.values.authenticate === 'yes',
+      trustedSealers: listener.values['trusted-sealers'],
     },
   }))
 }

@@ -195,7 +195,12 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     only: ['mx'],
   }),
   authenticate: one(t.oneOf('yes', 'no'), 'no', {
-    doc: 'Find out who mail is from (SPF, DKIM, DMARC) and say so in Authentication-Results; who may relay is not looked at.',
+    doc: 'Find out who mail is from (SPF, DKIM, DMARC, ARC) and say so in Authentication-Results; who may relay is not looked at.',
+    readers: ['mcp', 'smtpd'],
+    only: ['mx'],
+  }),
+  'trusted-sealers': one(t.braced(t.fullDomain, 100), [], {
+    doc: 'With `authenticate yes`: domains of mailing lists and forwarders; mail that fails DMARC is let through when they have sealed (ARC) that it had passed with them.',
     readers: ['mcp', 'smtpd'],
     only: ['mx'],
   }),

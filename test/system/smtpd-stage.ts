@@ -131,6 +131,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     bareNewline: 'refuse',
     bounds: stageBounds,
     authenticate: false,
+    trustedSealers: [],
     cutThrough: 0,
     holdLimit: 0,
     removesArguments: false,

@@ -7,7 +7,8 @@ import { after, before, test } from 'node:test'
 import { DkimSigner } from '../../commands/sign/dkim-signer.ts'
 import { readFields } from '../../shared/dkim/fields.ts'
 import { sendMail } from '../support/client.ts'
-import { type NameServer, record, startNameServer } from '../support/name-server.ts'
+import { dkimpy } from '../support/dkimpy.ts'
+import { type NameServer, nodata, record, startNameServer } from '../support/name-server.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
 import { signingKey } from '../support/signing-key.ts'
 import { openSink, type Sink } from '../support/sink.ts'
@@ -17,6 +18,7 @@ import { until } from '../support/wait.ts'
 const timeout = 120_000
 const KEY_NAME = 'k1._domainkey.client.example'
 const key = signingKey('ed25519')
+const sealKey = signingKey('rsa')
 let names: NameServer
 let sink: Sink
 let posthorn: Posthorn
@@ -27,7 +29,12 @@ before(
   async () => {
     names = await startNameServer({
       ...txt(KEY_NAME, key.record),
-      ...txt('client.example', 'v=spf1 ip4:192.0.2.1 -all'),
+      ...txt('client.example', 'v=spf1 ip4:192.0.2.1 -all exp=why.client.example'),
+      ...txt('why.client.example', '%{i} is none of ours'),
+      ...txt('_dmarc.example.org', 'v=DMARC1; p=reject; sp=none; np=reject'),
+      'TXT exists.example.org': nodata('example.org'),
+      ...txt('s._domainkey.lists.example', sealKey.record),
+      ...txt('s._domainkey.other.example', sealKey.record),
       ...txt('good.example', 'v=spf1 ip4:127.0.0.0/8 -all'),
       ...txt('_dmarc.client.example', 'v=DMARC1; p=reject'),
       ...txt('_dmarc.good.example', 'v=DMARC1; p=quarantine'),
@@ -39,7 +46,7 @@ before(
     posthorn = await startPosthorn({
       config: (paths) =>
         testConfig(paths, {
-          mx: 'authenticate yes;',
+          mx: 'authenticate yes; trusted-sealers { "lists.example"; };',
           more: `
 zone "tag.example" { type relay; ${hosts} };
 zone "hold.example" { type relay; forged quarantine; ${hosts} };
@@ -121,9 +128,35 @@ test('a null sender is asked about by HELO; DNS in trouble refuses nothing', { t
 test('each zone: refused, held, or let through', { timeout }, async () => {
   const refused = await send(plain('client.example'), 'b@strict.example')
   assert.deepEqual([refused.code, refused.enhanced], [550, '5.7.1'])
+  assert.match(refused.text, /client\.example explains: 127\.0\.0\.1 is none of ours$/)
   const before = sink.mails.length
   assert.equal((await send(plain('client.example'), 'b@hold.example')).code, 250)
   await until('it is held', async () => (await posthorn.queue()).some(({ state }) => state === 'held'))
   assert.equal((await send(signed('client.example', 'y\r\n'), 'b@strict.example')).code, 250)
   assert.equal((await sink.received(before + 1)).at(-1)?.to[0], 'b@strict.example')
+})
+
+test('names that do not exist have the policy that their organization has for them', {
+  timeout,
+}, async () => {
+  const code = async (from: string) => (await send(plain(from), 'b@strict.example')).code
+  assert.equal(await code('made-up.example.org'), 550)
+  assert.equal(await code('exists.example.org'), 250)
+})
+
+test('who is trusted to seal can vouch for mail that a list has changed', { timeout }, async (t) => {
+  const peer = dkimpy()
+  if (!peer) return t.skip('no dkimpy here')
+  const message = 'From: Ann <ann@example.org>\r\nSubject: [list] sealed\r\nTo: l@lists.example\r\n\r\n'
+  for (const body of ['small\r\n', 'large enough\r\n'.repeat(30_000)]) {
+    const [sealed = ''] = peer.seal(message + body, ['lists.example'], sealKey.pem)
+    const before = sink.mails.length
+    const reply = await send(sealed, 'b@strict.example')
+    assert.equal(reply.code, 250, reply.text)
+    const text = (await sink.received(before + 1)).at(-1)?.content.toString('latin1') ?? ''
+    assert.match(text, /^\tarc=pass \(i=1 lists\.example, trusted\); *\r\n\tdmarc=fail \(p=reject\)/m)
+    assert.equal((await send(sealed.replace('[list]', '[spam]'), 'b@strict.example')).code, 550)
+    const [other = ''] = peer.seal(message + body, ['other.example'], sealKey.pem)
+    assert.equal((await send(other, 'b@strict.example')).code, 550, 'sealed by somebody')
+  }
 })

@@ -99,6 +99,10 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'filter connect-timeout': ['milter "/f";', 'milter "/f"; connect-timeout 1s;'],
   'filter timeout': ['milter "/f";', 'milter "/f"; timeout 1s;'],
   'filter content-timeout': ['milter "/f";', 'milter "/f"; content-timeout 1s;'],
+  'listener trusted-sealers': [
+    'type mx; port 26;',
+    'type mx; port 26; trusted-sealers { "lists.example.net"; };',
+  ],
   'listener filters': ['type mx; port 26;', 'type mx; port 26; filters { "f"; };'],
   'listener sni': ['type mx; port 26; tls "t";', 'type mx; port 26; tls "t"; sni "t";'],
   'listener auth': [`${user}`, `${user} auth "a";`],

@@ -38,6 +38,7 @@ const setting: Setting = {
   removesArguments: false,
   requireSignature: false,
   authenticate: false,
+  trustedSealers: [],
   screening: null,
   access: [],
   grants: { vrfy: false, expn: false, etrn: false, xforward: false },

@@ -10,6 +10,7 @@ import { replies } from '../replies.ts'
 import type { AskText, Texts } from '../signature/judge.ts'
 import { isSignedBy, readKey } from '../signature/key.ts'
 import type { Change, Forged } from '../state.ts'
+import { verifyArc } from './arc.ts'
 import { judgeDmarc } from './dmarc.ts'
 import { type DkimResult, type DkimVerdict, type Results, render } from './results.ts'
 import { type Claims, identityOf, type Origin, type SignatureClaim, verdictOf } from './watch.ts'
@@ -35,12 +36,22 @@ export interface Checked {
 
 /** @param forged what the zones want, beyond which the author's domain is not gone. */
 export function fateOfForged(
-  { result, policy }: Results['dmarc'],
+  { dmarc: { result, policy }, arc, spf }: Pick<Results, 'dmarc' | 'arc' | 'spf'>,
   forged: Forged,
 ): Pick<Checked, 'refusal' | 'hold'> {
-  if (result !== 'fail' || policy === 'none' || forged === 'tag') return { refusal: null, hold: false }
+  const isFine = result !== 'fail' || policy === 'none' || arc?.trusted === true
+  if (isFine || forged === 'tag') return { refusal: null, hold: false }
   const refused = forged === 'reject' && policy === 'reject'
-  return { refusal: refused ? replies.forged : null, hold: !refused }
+  return { refusal: refused ? explained(replies.forged, spf) : null, hold: !refused }
+}
+
+const LONGEST_EXPLANATION = 200
+
+/** RFC 7208 section 6.2: what the domain has to say of SPF's fail, and that it is the domain who says it. */
+function explained(reply: SmtpReply, { result, value, explanation }: Results['spf']): SmtpReply {
+  const plain = (explanation ?? '').replace(/[^\x20-\x7e]/g, '?').slice(0, LONGEST_EXPLANATION)
+  if (result !== 'fail' || plain === '') return reply
+  return { ...reply, text: `${reply.text}; ${value} explains: ${plain}` }
 }
 
 export interface Authentication {
@@ -55,11 +66,13 @@ export async function authenticate(
   questions: Questions,
 ): Promise<Authentication> {
   const text = (name: string) => new Promise<Texts>((told) => questions.askText(name, told))
-  const [spf, ...dkim] = await Promise.all([
+  const beliefs = { sealers: origin.sealers, from: claims.from }
+  const [spf, arc, ...dkim] = await Promise.all([
     senderPolicy(origin, questions),
+    claims.arc && verifyArc(claims.arc, beliefs, text),
     ...claims.signatures.map((claim) => verify(claim, text)),
   ])
-  const results: Results = { spf, dkim, dmarc: await alignment(claims, spf, dkim, text) }
+  const results: Results = { spf, dkim, dmarc: await alignment(claims, spf, dkim, text), arc }
   return { field: render(origin.hostname, results), results }
 }
 
@@ -68,7 +81,8 @@ async function senderPolicy(origin: Origin, questions: Questions): Promise<Resul
   const answer = await new Promise<Answer<'sender-policy'> | null>((told) =>
     questions.senderPolicy({ client, helo, sender }, told),
   )
-  return { ...identityOf(origin), result: answer?.result ?? 'temperror' }
+  const { result = 'temperror', explanation } = answer ?? {}
+  return { ...identityOf(origin), result, ...(explanation !== undefined && { explanation }) }
 }
 
 type AskFor = (name: string) => Promise<Texts>
@@ -95,7 +109,8 @@ async function alignment(
   let step = machine.next()
   while (!step.done) {
     const answer = await text(step.value)
-    step = machine.next(answer === null || answer.kind === 'later' ? null : answer.texts)
+    const said = answer === null || answer.kind === 'later' ? null : answer
+    step = machine.next(said?.absent ? 'absent' : (said?.texts ?? null))
   }
   const { result, policy } = step.value
   // what DNS has kept from us may have been the proof

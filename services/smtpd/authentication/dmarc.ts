@@ -3,13 +3,15 @@
  * generator that gives names whose TXT records it wants, and takes them.
  *
  * Policies and organizational domains are found by the walk up the tree (section 4.10), MOST_QUERIES for each domain.
- * `np` is taken for `sp`, since TXT records do not tell which names exist. DNS trouble is a temperror.
+ * `np` counts where DNS knows no name like the author's domain (section 3.2.13: NXDOMAIN), which is asked for only when
+ * that makes a difference. DNS trouble is a temperror.
  */
 import { readTags } from '../signature/tags.ts'
 import type { DmarcResult, Policy } from './results.ts'
 
-/** Null: DNS did not say. */
-export type Asking<T> = Generator<string, T, readonly string[] | null>
+/** Null: DNS did not say; 'absent': there is no such name. */
+export type Texts = readonly string[] | 'absent' | null
+export type Asking<T> = Generator<string, T, Texts>
 
 export interface Evidence {
   /** The author's domain. */
@@ -29,6 +31,8 @@ interface DmarcRecord {
   domain: string
   policy: Policy
   subdomains: Policy
+  /** For subdomains that do not exist. */
+  absent: Policy
   strictSpf: boolean
   strictDkim: boolean
   psd: 'y' | 'n' | 'u'
@@ -57,7 +61,7 @@ function* judge({ from, spf, dkim }: Evidence): Asking<DmarcVerdict> {
   // section 4.10.1: the organization's, else that of the public suffix above it
   const record = own ?? walked.find(({ domain }) => domain === organization) ?? walked.at(-1)
   if (!record) return { result: 'none', policy: 'none' }
-  const policy = own ? own.policy : record.subdomains
+  const policy = own ? own.policy : yield* policyBelow(record, from)
   const passed = [
     ...(spf === null ? [] : [{ domain: spf, strict: record.strictSpf }]),
     ...dkim.map((domain) => ({ domain, strict: record.strictDkim })),
@@ -65,6 +69,13 @@ function* judge({ from, spf, dkim }: Evidence): Asking<DmarcVerdict> {
   for (const { domain, strict } of passed)
     if (yield* isAligned(domain, from, organization, strict)) return { result: 'pass', policy }
   return { result: 'fail', policy }
+}
+
+function* policyBelow({ subdomains, absent }: DmarcRecord, from: string): Asking<Policy> {
+  if (subdomains === absent) return subdomains
+  const texts = yield from
+  if (texts === null) throw new NoAnswer()
+  return texts === 'absent' ? absent : subdomains
 }
 
 /** Section 4.10.2. */
@@ -82,7 +93,7 @@ function* walk(domain: string): Asking<DmarcRecord[]> {
     const name = labels.join('.')
     const texts = yield `_dmarc.${name}`
     if (texts === null) throw new NoAnswer()
-    const record = theOne(name, texts)
+    const record = texts === 'absent' ? null : theOne(name, texts)
     if (record) found.push(record)
     // its own organization, or the one below a public suffix, is found
     if (record && (record.psd === 'n' || (record.psd === 'y' && n > 0))) break
@@ -116,13 +127,15 @@ function readRecord(domain: string, text: string): DmarcRecord | null {
   // a record without a policy that can be read still asks for reports: then it is `none`
   if (said === null && !tags.has('rua')) return null
   const published = said ?? 'none'
+  const subdomains = readPolicy(tags.get('sp')) ?? published
   const testing = tags.get('t')?.toLowerCase() === 'y'
   const lower = (policy: Policy) => (testing ? milder[policy] : policy)
   const psd = tags.get('psd')?.toLowerCase()
   return {
     domain,
     policy: lower(published),
-    subdomains: lower(readPolicy(tags.get('sp')) ?? published),
+    subdomains: lower(subdomains),
+    absent: lower(readPolicy(tags.get('np')) ?? subdomains),
     strictSpf: tags.get('aspf')?.toLowerCase() === 's',
     strictDkim: tags.get('adkim')?.toLowerCase() === 's',
     psd: psd === 'y' || psd === 'n' ? psd : 'u',

@@ -6,6 +6,7 @@
  * longest words there are, `render` with the true ones and blanks at the ends of lines, of the same length. ASCII.
  */
 import type { Answer } from '../../../shared/bus/messages.ts'
+import type { ArcVerdict } from './arc.ts'
 
 export type SpfResult = Answer<'sender-policy'>['result']
 export type DkimResult = 'none' | 'pass' | 'fail' | 'policy' | 'temperror' | 'permerror'
@@ -21,17 +22,20 @@ export interface DkimVerdict {
 }
 
 export interface Results {
-  spf: { result: SpfResult; identity: 'mailfrom' | 'helo'; value: string }
+  spf: { result: SpfResult; identity: 'mailfrom' | 'helo'; value: string; explanation?: string }
   dkim: readonly DkimVerdict[]
   dmarc: { result: DmarcResult; policy: Policy; from: string }
+  /** Null: nobody has sealed it. */
+  arc: ArcVerdict | null
 }
 
 /** The same message, with the longest results. */
-function longest({ spf, dkim, dmarc }: Results): Results {
+function longest({ spf, dkim, dmarc, arc }: Results): Results {
   return {
     spf: { ...spf, result: 'temperror' },
     dkim: dkim.map((one) => ({ ...one, result: 'temperror' })),
     dmarc: { ...dmarc, result: 'temperror', policy: 'quarantine' },
+    arc: arc && { ...arc, result: 'temperror', trusted: true },
   }
 }
 
@@ -48,7 +52,7 @@ function print(lines: readonly string[]): string {
   return `${lines.join('\r\n\t')}\r\n`
 }
 
-function linesOf(hostname: string, { spf, dkim, dmarc }: Results): string[] {
+function linesOf(hostname: string, { spf, dkim, dmarc, arc }: Results): string[] {
   const signatures = dkim.map(
     ({ result, domain, selector, mark }) =>
       `dkim=${result} header.d=${value(domain)} header.s=${value(selector)} header.b="${mark}";`,
@@ -57,8 +61,15 @@ function linesOf(hostname: string, { spf, dkim, dmarc }: Results): string[] {
     `Authentication-Results: ${hostname};`,
     `spf=${spf.result} smtp.${spf.identity}=${value(spf.value)};`,
     ...(signatures.length > 0 ? signatures : ['dkim=none;']),
+    ...(arc ? [arcLine(arc)] : []),
     `dmarc=${dmarc.result} (p=${dmarc.policy}) header.from=${value(dmarc.from)}`,
   ]
+}
+
+/** Who has sealed it last stands in a comment: RFC 8617 has no property for that. */
+function arcLine({ result, sets, sealer, trusted }: ArcVerdict): string {
+  const by = /^[A-Za-z0-9._-]+$/.test(sealer) ? ` ${sealer}` : ''
+  return `arc=${result} (i=${sets}${by}${trusted ? ', trusted' : ''});`
 }
 
 /** A token stands as it is, the rest in quotes (RFC 8601 section 2.2). */

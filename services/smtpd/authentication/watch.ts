@@ -12,6 +12,8 @@ import { authorDomains } from '../signature/authors.ts'
 import { HeaderGatherer } from '../signature/header-gatherer.ts'
 import { readSignature, type Signature } from '../signature/signature.ts'
 import { MOST_SIGNATURES } from '../signature/watch.ts'
+import type { Setting } from '../state.ts'
+import { type ArcClaim, type Chain, claimOf, readChain } from './arc.ts'
 import { type DkimResult, type DkimVerdict, reserve } from './results.ts'
 
 /** Whose mail it is, as far as the session knows. */
@@ -20,14 +22,16 @@ export interface Origin {
   client: string
   helo: string
   sender: string
+  /** Whose word ARC may bring us, lower case. */
+  sealers: readonly string[]
 }
 
 export function originOf(
-  { hostname, client }: Pick<Origin, 'hostname' | 'client'>,
+  { hostname, client, trustedSealers: sealers }: Pick<Setting, 'hostname' | 'client' | 'trustedSealers'>,
   { name }: { name: string },
   sender: string,
 ): Origin {
-  return { hostname, client, helo: name, sender }
+  return { hostname, client, helo: name, sender, sealers }
 }
 
 /** A signature; `state` is null where only the key can tell. */
@@ -41,6 +45,8 @@ export interface Claims {
   /** The author's domain; null where there is not exactly one. */
   from: string | null
   signatures: SignatureClaim[]
+  /** Null: nobody has sealed it. */
+  arc: ArcClaim | null
 }
 
 const MARK = 8
@@ -51,6 +57,7 @@ export class AuthenticationWatch {
   readonly #hashes = new Map<Canonicalization, BodyHash>()
   #fields: HeaderField[] = []
   #signatures: Signature[] = []
+  #chain: Chain | null = null
   #from: string | null = null
   #inBody = false
 
@@ -76,6 +83,7 @@ export class AuthenticationWatch {
     return reserve(this.origin.hostname, {
       ...{ spf: { ...identityOf(this.origin), result: 'none' }, dkim },
       dmarc: { result: 'none', policy: 'none', from },
+      arc: this.#chain && { ...this.#chain, result: 'none', trusted: false },
     })
   }
 
@@ -84,14 +92,18 @@ export class AuthenticationWatch {
     if (!this.#inBody) this.#endHeader()
     const bodies = new Map([...this.#hashes].map(([how, hash]) => [how, hash.end()] as const))
     const signatures = this.#signatures.map((signature): SignatureClaim => {
-      const { expires, field, header, length, names } = signature
+      const { field, header, length, names } = signature
       const body = bodies.get(signature.body)
       const whole = length === null || length === body?.octets
-      const intact = body?.digest.equals(signature.bodyHash) === true && (expires === null || expires >= now)
+      const intact = isFor(signature, body, now)
       const state = whole ? (intact ? null : 'fail') : 'policy'
       return { signature, data: signedHeader(this.#fields, names, field, header), state }
     })
-    return { from: this.#from, signatures }
+    const chain = this.#chain
+    const newest = chain?.whole?.newest
+    const body = newest && bodies.get(newest.body)
+    const intact = newest?.length === null && isFor(newest, body, now)
+    return { from: this.#from, signatures, arc: chain && claimOf(chain, this.#fields, intact) }
   }
 
   #endHeader(): void {
@@ -106,9 +118,16 @@ export class AuthenticationWatch {
       .filter(({ name }) => name === 'dkim-signature')
       .flatMap((field) => readSignature(field) ?? [])
       .slice(0, MOST_SIGNATURES)
-    for (const { body } of this.#signatures)
+    this.#chain = readChain(this.#fields)
+    const sealed = this.#chain?.whole ? [this.#chain.whole.newest] : []
+    for (const { body } of [...this.#signatures, ...sealed])
       this.#hashes.set(body, this.#hashes.get(body) ?? new BodyHash(body))
   }
+}
+
+/** The body is as it was when it was signed, and the signature still holds. */
+function isFor({ bodyHash, expires }: Signature, body: { digest: Buffer } | undefined, now: number): boolean {
+  return body?.digest.equals(bodyHash) === true && (expires === null || expires >= now)
 }
 
 export function verdictOf({ domain, selector, signature }: Signature, result: DkimResult): DkimVerdict {

@@ -11,8 +11,11 @@ const LEAST_BITS = 1024
 const MOST_BITS = 8192
 const ED25519_OCTETS = 32
 
+/** What a key is looked up and used for. */
+export type Signed = Pick<Signature, 'algorithm' | 'domain' | 'selector' | 'identity' | 'signature'>
+
 /** @param record its strings put together. */
-export function readKey(record: string, signature: Signature): KeyObject | null {
+export function readKey(record: string, signature: Signed): KeyObject | null {
   const tags = readTags(record)
   if (!tags || (tags.get('v') ?? 'DKIM1') !== 'DKIM1') return null
   const listed = (tag: string, usual: string) => (tags.get(tag) ?? usual).split(':').map((one) => one.trim())
@@ -52,7 +55,7 @@ function readEd25519(octets: Buffer): KeyObject | null {
 }
 
 /** @param data what `signedHeader` gives. */
-export function isSignedBy(key: KeyObject, { algorithm, signature }: Signature, data: Buffer): boolean {
+export function isSignedBy(key: KeyObject, { algorithm, signature }: Signed, data: Buffer): boolean {
   try {
     if (algorithm === 'rsa-sha256') return verify('sha256', data, key, signature)
     // RFC 8463 section 3: it signs the hash

@@ -30,20 +30,33 @@ export interface Signature {
   signature: Buffer
 }
 
-const SELECTOR = /^[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)*$/
+export const SELECTOR = /^[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)*$/
 const NUMBER = /^[0-9]{1,15}$/
-const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
+export const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
 const MOST_NAMES = 200
 
 export function readSignature(field: HeaderField): Signature | null {
   const tags = readTags(fieldValue(field))
-  if (tags?.get('v') !== '1') return null
+  return tags?.get('v') === '1' ? readParts(field, tags, tags.get('i')) : null
+}
+
+/** RFC 8617 section 4.1.2: an ARC-Message-Signature has no version, and its `i=` is a number. */
+export function readArcSignature(field: HeaderField): Signature | null {
+  const tags = readTags(fieldValue(field))
+  return tags && !tags.has('v') ? readParts(field, tags, undefined) : null
+}
+
+function readParts(
+  field: HeaderField,
+  tags: ReadonlyMap<string, string>,
+  named: string | undefined,
+): Signature | null {
   const algorithm = tags.get('a')
   if (algorithm !== 'rsa-sha256' && algorithm !== 'ed25519-sha256') return null
   const queries = (tags.get('q') ?? 'dns/txt').split(':').map((query) => query.trim())
   if (!queries.includes('dns/txt')) return null
   const canonical = readCanonical(tags.get('c') ?? 'simple')
-  const where = readDomains(tags)
+  const where = readDomains(tags, named)
   const numbers = readNumbers(tags)
   const names = readNames(tags.get('h') ?? '')
   const bodyHash = readBase64(tags.get('bh'))
@@ -64,11 +77,11 @@ function isCanonicalization(text: string): text is Canonicalization {
 
 function readDomains(
   tags: ReadonlyMap<string, string>,
+  named: string | undefined,
 ): Pick<Signature, 'domain' | 'selector' | 'identity'> | null {
   const domain = parseDomain(withoutSpace(tags.get('d') ?? ''))
   const selector = withoutSpace(tags.get('s') ?? '').toLowerCase()
   if (domain === null || domain.startsWith('[') || !SELECTOR.test(selector)) return null
-  const named = tags.get('i')
   const identity = named === undefined ? domain : parseDomain(named.slice(named.lastIndexOf('@') + 1))
   if (identity === null || !isWithin(identity, domain)) return null
   return { domain, selector, identity }
