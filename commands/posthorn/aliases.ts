@@ -14,7 +14,11 @@ export function checkAliases(call: Call, print: (text: string) => void): Exit {
   const file = configFile(call)
   const slices = loadLeniently(file, { usersMayBeMissing: true })
   if (!slices) throw new Trouble(exits.bad, `${file} cannot be read; see "posthorn check"`)
-  const files = new Set(slices.resolver.zones.flatMap(({ aliases }) => aliases))
+  const files = new Set(
+    slices.resolver.zones.flatMap(({ aliases }) =>
+      aliases.flatMap((table) => (table.kind === 'file' ? [table.path] : [])),
+    ),
+  )
   if (files.size === 0) print(`no alias files in ${file}\n`)
   const faults = [...files].flatMap((path) => faultsOf(path, print))
   if (faults.length > 0) throw new Trouble(exits.bad, faults.join('\n'))

@@ -44,6 +44,8 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
       return exits.ok
     case 'check':
       return check(call, print)
+    case 'lookup':
+      return (await import('./lookup.ts')).lookUp(call, print)
     case 'aliases':
       return (await import('./aliases.ts')).checkAliases(call, print)
     case 'passwd':

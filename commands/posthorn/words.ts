@@ -43,6 +43,7 @@ const optionTable = {
   'dry-run': { doc: 'count and show what would be done, and do nothing' },
   'for-good': { doc: 'keep nothing that could be restored' },
   timeout: { value: 'SECONDS', doc: 'wait no longer than this' },
+  as: { value: 'USE', doc: 'what the key is: address, name, rest, host, client or exact; exact' },
   print: { doc: 'show the lines instead of running them' },
   scram: { doc: 'store keys for SCRAM-SHA-256 instead of a scrypt hash' },
   remove: { doc: 'take the account out' },
@@ -72,6 +73,7 @@ interface Command {
   /** What may follow the words. */
   operands:
     | ''
+    | 'MAP KEY'
     | '[FILE]'
     | '[NAME]'
     | '[ID …]'
@@ -149,6 +151,11 @@ export const commandTable = {
     doc: 'forget a client with its network, a sender or a recipient',
   },
   'greylist flush': { operands: '', options: ['quiet'], doc: 'forget everything' },
+  lookup: {
+    operands: 'MAP KEY',
+    options: ['as', 'json'],
+    doc: 'ask a map of the running server; leaves with 66 when nothing is found',
+  },
   aliases: { operands: '', options: [], doc: 'look through the alias files and list every mistake' },
   passwd: {
     operands: 'FILE LOGIN',
@@ -252,6 +259,7 @@ function whyNot(name: CommandName, operands: readonly string[], given: readonly 
     '[NAME]': 1,
     ID: 1,
     'FILE LOGIN': 2,
+    'MAP KEY': 2,
     ADDRESS: 1,
     '[list | revoke ID …]': Number.POSITIVE_INFINITY,
     '[ID …]': Number.POSITIVE_INFINITY,
@@ -260,6 +268,7 @@ function whyNot(name: CommandName, operands: readonly string[], given: readonly 
   if (operands.length > most) return `"posthorn ${name}" takes no "${operands[most]}"`
   if (command.operands === 'ID' && operands.length === 0) return `"posthorn ${name}" needs a message id`
   if (command.operands === 'ADDRESS' && operands.length === 0) return `"posthorn ${name}" needs an address`
+  if (command.operands === 'MAP KEY' && operands.length < 2) return `"posthorn ${name}" needs a map and a key`
   if (command.operands === 'FILE LOGIN' && operands.length < 2)
     return `"posthorn ${name}" needs a file and a login`
   return ''

@@ -37,7 +37,7 @@ function firstMailbox({ users }: ZoneSlice): { name: string; home: string } | nu
       const { username, homedir, uid } = userInfo()
       return uid >= users.minimumUid ? { name: username, home: homedir } : null
     }
-    if (!users) return null
+    if (users?.kind !== 'file') return null
     const lines = readFileSync(users.path, 'utf8').split('\n')
     const line = lines.find((one) => /^[^#\s:]+:/.test(one))
     const [name, , , home] = line?.split(':') ?? []

@@ -10,6 +10,7 @@ import { Stub } from './dns/stub.ts'
 import { Greylist } from './greylist/greylist.ts'
 import { type HostsFile, parseHosts } from './hosts-file.ts'
 import { LocalZones } from './local-zones.ts'
+import { Maps } from './maps/maps.ts'
 import { NameServers } from './name-servers.ts'
 import { NextHops } from './next-hops.ts'
 import { type Question, type Resolution, Resolver } from './resolver.ts'
@@ -28,6 +29,7 @@ export interface Assembled {
   greylist(question: Payload<'greylist'>): Answer<'greylist'> | Promise<Answer<'greylist'>>
   greylistAct(question: Payload<'greylist-act'>): Promise<Answer<'greylist-act'>>
   lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
+  lookUp(question: Payload<'look-up'>): Promise<Answer<'look-up'>>
   caller(question: Payload<'caller'>): Answer<'caller'>
   /** What mcp says of the unbound that it runs for us. */
   setValidator(isUp: boolean): void
@@ -51,8 +53,9 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
     budget: BUDGET_MS,
   })
   const local = new LocalZones({ slice, log, passwdFile: '/etc/passwd' })
+  const maps = new Maps({ maps: slice.maps, dns, delimiter: slice.recipientDelimiter, log, now })
   const callers = new Callers({ passwd: '/etc/passwd', group: '/etc/group' }, log, now)
-  const resolver = new Resolver({ slice, log, local, nextHops, now })
+  const resolver = new Resolver({ slice, log, local, maps, nextHops, now })
   const screener = new Screener({ slice, dns, log, now })
   const greylist = slice.greylist && new Greylist(slice.greylist, log)
   local.look(now())
@@ -63,6 +66,10 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
     greylist: (question) => greylist?.ask(question) ?? PASSES,
     greylistAct: async (question) => (await greylist?.act(question)) ?? NOTHING,
     lookUpText: (question) => lookUpText(dns, question),
+    lookUp: async ({ questions }) => {
+      maps.look(now())
+      return { answers: await Promise.all(questions.map(({ map, use, key }) => maps.ask(map, use, key))) }
+    },
     caller: (question) => callers.find(question),
     setValidator: (isUp) => {
       names.setValidator(isUp)
@@ -71,7 +78,10 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
       nextHops.forget()
     },
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),
-    close: () => greylist?.close(),
+    close: () => {
+      greylist?.close()
+      maps.close()
+    },
   }
 }
 

@@ -23,8 +23,13 @@ export type Found<T> = T | 'unreadable' | null
 
 export interface Directory {
   zone(domain: string): ZoneSlice | null
-  alias(zone: ZoneSlice, name: string): Found<Alias>
-  user(zone: ZoneSlice, name: string): Found<User>
+  /** @param domain the address's own, of which the zone may have many. */
+  alias(zone: ZoneSlice, name: string, domain: string): Found<Alias>
+  user(zone: ZoneSlice, name: string, domain: string): Found<User>
+  /** Who takes what nobody else does. */
+  rest?(zone: ZoneSlice, name: string, domain: string): Found<Alias>
+  /** Whether a relay zone knows the address; absent: it knows all. */
+  recipient?(zone: ZoneSlice, address: Address): Found<true>
   /** The domain of `<postmaster>`. */
   readonly primary: string | null
   /** Between user and detail; '' for none. */
@@ -67,12 +72,21 @@ function visit(walk: Walk, asked: Address, path: readonly string[], follow: bool
   const address = qualify(asked, directory.primary)
   const zone = address.domain === '' ? null : directory.zone(address.domain)
   if (!zone) return fail(walk, asked, { kind: 'no-zone' })
-  if (zone.type !== 'local') return end(walk, { kind: 'elsewhere', address, zone })
-  const found = lookUp(directory, zone, address.local.toLowerCase(), path, follow)
+  if (zone.type !== 'local') return passOn(walk, address, zone)
+  const found = lookUp(walk, zone, address, path, follow)
   if (found === 'unreadable') return fail(walk, address, { kind: 'unreadable' })
   if (found === null) return visitPostmaster(walk, address, path, follow)
   if ('uid' in found) return end(walk, { kind: 'mailbox', address, zone, user: found })
   followAlias(walk, address, zone, found, path)
+}
+
+/** RFC 5321 section 4.5.1: postmaster is there, whatever the map of recipients says. */
+function passOn(walk: Walk, address: Address, zone: ZoneSlice): void {
+  const asks = zone.recipients !== null && address.local.toLowerCase() !== 'postmaster'
+  const known = asks ? walk.directory.recipient?.(zone, address) : true
+  if (known === 'unreadable') fail(walk, address, { kind: 'unreadable' })
+  else if (known === null) fail(walk, address, { kind: 'unknown' })
+  else end(walk, { kind: 'elsewhere', address, zone })
 }
 
 /** RFC 5321 section 4.5.1: a domain without a postmaster of its own has that of the first one. */
@@ -90,21 +104,23 @@ function qualify(address: Address, primary: string | null): Address {
 
 /** The last of `path` is the alias that asks: its own name means the mailbox. */
 function lookUp(
-  directory: Directory,
+  { directory }: Walk,
   zone: ZoneSlice,
-  name: string,
+  { local, domain }: Address,
   path: readonly string[],
   follow: boolean,
 ): Found<Alias | User> {
+  const name = local.toLowerCase()
   for (const candidate of namesOf(name, directory.delimiter)) {
-    const alias = follow ? directory.alias(zone, candidate) : null
+    const alias = follow ? directory.alias(zone, candidate, domain) : null
     if (alias === 'unreadable') return alias
     const user =
-      alias && path[path.length - 1] !== keyOf(zone, alias) ? null : directory.user(zone, candidate)
+      alias && path[path.length - 1] !== keyOf(zone, alias) ? null : directory.user(zone, candidate, domain)
+    if (user === 'unreadable') return user
     const found = user ?? alias
     if (found) return found
   }
-  return null
+  return (follow && directory.rest?.(zone, name, domain)) || null
 }
 
 function namesOf(name: string, delimiter: string): string[] {

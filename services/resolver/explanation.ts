@@ -28,14 +28,21 @@ export function explain(address: Address, directory: Directory, places: Places):
       if (zone) lines.add(`zone "${zone.name}" ${zone.type}: ${places.zones[zone.name] ?? ''}`)
       return zone
     },
-    alias: (zone, name) => {
-      const alias = directory.alias(zone, name)
+    alias: (zone, name, domain) => {
+      const alias = directory.alias(zone, name, domain)
       if (alias && alias !== 'unreadable')
         lines.add(`alias "${alias.name}": ${places.aliasPlace(zone, alias)}`)
       return alias
     },
-    user: (zone, name) => {
-      const user = directory.user(zone, name)
+    rest: (zone, name, domain) => {
+      const alias = directory.rest?.(zone, name, domain) ?? null
+      if (alias && alias !== 'unreadable')
+        lines.add(`alias "${alias.name}": ${places.aliasPlace(zone, alias)}`)
+      return alias
+    },
+    recipient: (zone, asked) => directory.recipient?.(zone, asked) ?? null,
+    user: (zone, name, domain) => {
+      const user = directory.user(zone, name, domain)
       if (user && user !== 'unreadable') lines.add(`user "${user.name}": ${fileOf(zone)}`)
       return user
     },
@@ -47,5 +54,6 @@ export function explain(address: Address, directory: Directory, places: Places):
 }
 
 function fileOf({ users }: ZoneSlice): string {
+  if (users?.kind === 'map') return `map "${users.name}"`
   return users?.kind === 'file' ? users.path : '/etc/passwd'
 }

@@ -33,7 +33,8 @@ export class LocalZones implements Directory {
   readonly delimiter: string
   readonly primary: string | null
   readonly #zones: ZoneTable
-  readonly #caller: ResolverSlice['unprivileged']
+  /** Whose mailbox alone can be written to, without root. */
+  readonly caller: ResolverSlice['unprivileged']
   readonly #passwd: WatchedFile<SystemUsers>
   readonly #mailboxes = new Map<string, WatchedFile<Users>>()
   readonly #aliases = new Map<string, WatchedFile<Aliases>>()
@@ -43,11 +44,14 @@ export class LocalZones implements Directory {
     this.#zones = new ZoneTable(slice.zones)
     this.primary = this.#zones.primary
     this.delimiter = slice.recipientDelimiter
-    this.#caller = slice.unprivileged
+    this.caller = slice.unprivileged
     this.#passwd = new WatchedFile(passwdFile, parsePasswd, log)
     for (const { users, aliases } of slice.zones) {
       if (users?.kind === 'file') this.#mailboxes.set(users.path, this.#mailboxFile(users.path, log))
-      for (const path of aliases) this.#aliases.set(path, new WatchedFile(path, parseAliasFile, log))
+      for (const table of aliases) {
+        if (table.kind === 'file')
+          this.#aliases.set(table.path, new WatchedFile(table.path, parseAliasFile, log))
+      }
     }
     const hasLocal = slice.zones.some((zone) => zone.type === 'local')
     const system = hasLocal ? [this.#passwd] : []
@@ -55,7 +59,7 @@ export class LocalZones implements Directory {
   }
 
   #mailboxFile(path: string, log: Log): WatchedFile<Users> {
-    return new WatchedFile(path, (text) => parseMailboxFile(text, dirname(path), this.#caller), log)
+    return new WatchedFile(path, (text) => parseMailboxFile(text, dirname(path), this.caller), log)
   }
 
   /** Looks for changed files; a number that grows when there is one. */
@@ -73,18 +77,22 @@ export class LocalZones implements Directory {
   }
 
   alias(zone: ZoneSlice, name: string): Found<Alias> {
-    for (const path of zone.aliases) {
-      const file = this.#aliases.get(path)?.value
-      if (!file) return 'unreadable'
-      const alias = file.get(name)
+    for (const table of zone.aliases) {
+      const alias = table.kind === 'file' ? this.aliasIn(table.path, name) : null
       if (alias) return alias
     }
     return null
   }
 
+  aliasIn(path: string, name: string): Found<Alias> {
+    const file = this.#aliases.get(path)?.value
+    return file ? (file.get(name) ?? null) : 'unreadable'
+  }
+
   /** Where it stands: `file:line`. */
   aliasPlace(zone: ZoneSlice, alias: Alias): string {
-    const path = zone.aliases.find((one) => this.#aliases.get(one)?.value?.get(alias.name) === alias)
+    const paths = zone.aliases.flatMap((one) => (one.kind === 'file' ? [one.path] : []))
+    const path = paths.find((one) => this.#aliases.get(one)?.value?.get(alias.name) === alias)
     return `${path ?? ''}:${alias.line}`
   }
 
@@ -92,6 +100,7 @@ export class LocalZones implements Directory {
     const { users } = zone
     if (!users) return null
     if (users.kind === 'system') return this.#systemUser(name, users.minimumUid)
+    if (users.kind === 'map') return null
     const file = this.#mailboxes.get(users.path)?.value
     const user = file ? file.get(name) : 'faulty'
     return user === 'faulty' ? 'unreadable' : (user ?? null)
@@ -101,7 +110,7 @@ export class LocalZones implements Directory {
     const system = this.#passwd.value
     if (!system) return 'unreadable'
     const user = system.byName.get(name)
-    return user && hasMailbox(user, minimumUid, this.#caller) ? user : null
+    return user && hasMailbox(user, minimumUid, this.caller) ? user : null
   }
 
   /**
@@ -110,7 +119,7 @@ export class LocalZones implements Directory {
    * `#uid`, a name that no account can have.
    */
   mailbox(zone: ZoneSlice, user: User): Mailbox | null {
-    if (this.#caller && user.uid !== this.#caller.uid) return null
+    if (this.caller && user.uid !== this.caller.uid) return null
     return {
       user: this.#passwd.value?.byUid.get(user.uid) ?? `#${user.uid}`,
       uid: user.uid,

@@ -11,6 +11,7 @@ import { assemble } from './assembly.ts'
 import { loadCodec } from './dns/message.ts'
 import { loadSqlite } from './greylist/store.ts'
 import { InHand } from './in-hand.ts'
+import { loadForMaps } from './maps/sources.ts'
 
 /** Who asks can ask again; name servers may take long. */
 const DRAIN_MS = 3000
@@ -18,11 +19,10 @@ const DRAIN_MS = 3000
 runService('resolver', start, prepare)
 
 /** Without root to give up, these can wait until they are wanted. */
-async function prepare({ greylist }: ResolverSlice): Promise<void> {
+async function prepare({ greylist, maps }: ResolverSlice): Promise<void> {
   systemProbe()
   if (process.geteuid?.() !== 0) return
-  await loadCodec()
-  if (greylist) await loadSqlite()
+  await Promise.all([loadCodec(), loadForMaps(maps), greylist && loadSqlite()])
 }
 
 async function start(context: Context<'resolver'>): Promise<Running<'resolver'>> {
@@ -55,6 +55,7 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
       greylist: (question) => resolver.greylist(question),
       'greylist-act': (question) => resolver.greylistAct(question),
       'look-up-text': (question) => inHand.hold(resolver.lookUpText(question)),
+      'look-up': (question) => inHand.hold(resolver.lookUp(question)),
       caller: (question) => resolver.caller(question),
     },
   })

@@ -18,6 +18,8 @@ import { Cache } from './dns/cache.ts'
 import { type End, expand, type Failure } from './expansion.ts'
 import { explain } from './explanation.ts'
 import type { LocalZones } from './local-zones.ts'
+import { expandByMaps, usesMaps, type Walked } from './mapped-zones.ts'
+import type { Maps } from './maps/maps.ts'
 import type { NextHop, NextHops } from './next-hops.ts'
 import { type Refusal, type ReplyName, refusal, replyTo } from './replies.ts'
 import { classOf } from './zones.ts'
@@ -32,6 +34,7 @@ export interface ResolverOptions {
   slice: ResolverSlice
   log: Log
   local: LocalZones
+  maps: Maps
   nextHops: NextHops
   /** Milliseconds of a clock that does not jump. */
   now: () => number
@@ -42,11 +45,13 @@ type Settled = { kind: 'target'; target: Target } | { kind: 'failed'; target: Ta
 export class Resolver {
   readonly #options: ResolverOptions
   readonly #answers: Cache<Resolution>
+  readonly #mapped: boolean
   #version = -1
   #asked = 0
 
   constructor(options: ResolverOptions) {
     this.#options = options
+    this.#mapped = usesMaps(options.slice.zones)
     this.#answers = new Cache(options.slice.cacheEntries)
   }
 
@@ -69,9 +74,20 @@ export class Resolver {
     const answer = this.resolve(question)
     const parsed = parseMailbox(question.address, { utf8: true })
     if (!parsed.ok) return answer
-    const places = { zones: slice.zonePlaces, aliasPlace: local.aliasPlace.bind(local) }
-    const why = explain(parsed.address, local, places)
+    const { zonePlaces: zones } = slice
+    if (this.#mapped) return this.#explainMapped(answer, parsed.address, zones)
+    const why = explain(parsed.address, local, { zones, aliasPlace: local.aliasPlace.bind(local) })
     return answer instanceof Promise ? answer.then((one) => ({ ...one, why })) : { ...answer, why }
+  }
+
+  async #explainMapped(
+    answer: Resolution | Promise<Resolution>,
+    address: Address,
+    zones: Record<string, string>,
+  ): Promise<Resolution> {
+    const { directory } = await expandByMaps(address, this.#options.local, this.#options.maps, true)
+    const why = explain(address, directory, { zones, aliasPlace: directory.aliasPlace.bind(directory) })
+    return { ...(await answer), why }
   }
 
   figures(): Record<string, number> {
@@ -79,15 +95,30 @@ export class Resolver {
   }
 
   #forgetStale(now: number): void {
-    const version = this.#options.local.look(now)
+    const { local, maps } = this.#options
+    const version = local.look(now) + (this.#mapped ? maps.look(now) : 0)
     if (version === this.#version) return
     this.#version = version
     this.#answers.clear()
   }
 
   #answer(address: Address, question: Question, key: string): Resolution | Promise<Resolution> {
+    const { local, maps } = this.#options
+    if (!this.#mapped)
+      return this.#conclude(address, question, key, expand(address, local, !question.expanded))
+    const walked = expandByMaps(address, local, maps, !question.expanded)
+    const done = ({ ends, lasting }: Walked) => this.#conclude(address, question, lasting ? key : null, ends)
+    return walked instanceof Promise ? walked.then(done) : done(walked)
+  }
+
+  /** @param key null: what was found holds for now only. */
+  #conclude(
+    address: Address,
+    question: Question,
+    key: string | null,
+    ends: readonly End[],
+  ): Resolution | Promise<Resolution> {
     const { local } = this.#options
-    const ends = expand(address, local, !question.expanded)
     const zone = local.zone(address.domain || (local.primary ?? ''))
     if (zone && classOf(zone) === 'remote' && question.mayRelay === false)
       return { kind: 'found', class: 'remote', zone: zone.name, targets: [{ address: question.address }] }
@@ -99,7 +130,7 @@ export class Resolver {
       answer.kind === 'found' &&
       ends.length <= MOST_REMEMBERED_TARGETS &&
       ends.every((end) => end.kind === 'mailbox')
-    if (lasting) this.#answers.set(key, answer, Number.POSITIVE_INFINITY)
+    if (lasting && key !== null) this.#answers.set(key, answer, Number.POSITIVE_INFINITY)
     return answer
   }
 
@@ -162,8 +193,8 @@ function conclude(zone: ZoneSlice | null, all: readonly Settled[]): Resolution {
     ...(cutThrough > 0 && { cutThrough }),
     ...(requireSignature && { requireSignature }),
     ...(forged !== 'tag' && { forged }),
-    // Only local zones look at the local part.
-    ...(zone.type !== 'local' && { wholeDomain: true }),
+    // Others do not look at the local part.
+    ...(zone.type !== 'local' && zone.recipients === null && { wholeDomain: true }),
   }
 }
 

@@ -89,6 +89,17 @@ function parseLine(line: string, folder: string, caller: Caller | null): User | 
   return { name, uid, gid, home: resolve(folder, home), maildir: maildir === '' ? null : maildir }
 }
 
+/**
+ * The value of a map, `home[:maildir]` with an absolute home: a user, or why it is none.
+ *
+ * @param owner whose files these are.
+ */
+export function userOf(name: string, value: string, owner: Caller | null): User | string {
+  if (!owner) return 'nobody is named whose files these are'
+  if (!isAbsolute(value)) return 'the home is not absolute'
+  return parseLine(`${name}:${owner.uid}:${owner.gid}:${value}`, '/', owner)
+}
+
 /** Where a user's Maildir is: the line's own word, else the zone's, else `~/Maildir`. */
 export function maildirOf(user: User, zoneMaildir: string | null): string {
   const path = user.maildir ?? zoneMaildir ?? '~/Maildir'

@@ -32,6 +32,7 @@ import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape } from '../message/route.ts'
 import { senderPolicyAnswer, senderPolicyQuestion } from './authentication.ts'
 import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
+import { lookUpAnswer, lookUpQuestion } from './looking-up.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
 import { resolveAnswer, resolveQuestion } from './resolving.ts'
 import * as asked from './screening.ts'
@@ -133,6 +134,8 @@ export const busMessages = {
 
   /** TXT records of a name, each with its strings put together; for the keys of signatures. */
   'look-up-text': request(['smtpd'], ['resolver'], { name: string }, asked.textsShape, 60 * SECOND),
+  /** What maps say of keys; `services/resolver/maps/keys.ts` says which keys a use means. */
+  'look-up': request(['command'], ['resolver'], lookUpQuestion, lookUpAnswer, 60 * SECOND),
   /** SPF. */
   'sender-policy': request(['smtpd'], ['resolver'], senderPolicyQuestion, senderPolicyAnswer, 60 * SECOND),
   /** What is known of a client; always answered, at the latest after its screening's `timeout`. */

@@ -11,7 +11,7 @@
  * to which no further alias applies. Programs, files, `:include:` lists and other `:words:` are known and kept
  * as `unsupported`; what cannot be read at all is kept as `faulty`; both are reported with their line.
  */
-import { type Address, parseMailbox } from '../smtp/address.ts'
+import { type Address, formatAddress, parseMailbox } from '../smtp/address.ts'
 import type { Fault, ParsedFile } from './map-file.ts'
 
 export type AliasTarget =
@@ -79,6 +79,18 @@ function parseEntry({ line, text }: Entry, faults: Fault[]): Alias | null {
       faults.push({ line, why: `${name}: a ${target.what} cannot be delivered to: \`${target.text}\`` })
   }
   return { name, line, targets }
+}
+
+/**
+ * The value of a map, in the words of an alias file.
+ *
+ * @param local of the address that was asked for: a target `@example.net` means the same one there.
+ */
+export function aliasOf(name: string, value: string, local: string): Alias {
+  const targets = splitTargets(value).map((text) =>
+    readTarget(text.startsWith('@') ? formatAddress({ local, domain: text.slice(1) }) : text),
+  )
+  return { name, line: 0, targets: targets.length > 0 ? targets : [{ kind: 'faulty', text: value }] }
 }
 
 /** Splits at commas outside quotes, angle brackets and comments; comments go. Empty ones go too. */

@@ -9,6 +9,7 @@ import { dirname, resolve } from 'node:path'
 import { collectFacts, type Facts, type Overrides } from './facts.ts'
 import { fileBlock, sectionWords } from './file.ts'
 import { type Reading, readFiles, readText } from './include.ts'
+import { faultsOfMaps } from './map-check.ts'
 import { type Problem, Problems, printProblems } from './problem.ts'
 import { assemble, sketch } from './schema.ts'
 import { readSection } from './section.ts'
@@ -63,7 +64,10 @@ const EXIT_BAD = 1
 export function checkCommand(file: string, overrides: Overrides = {}): { output: string; exit: number } {
   const checked = loadConfig(file, { usersMayBeMissing: true, ...overrides })
   if (checked.kind === 'bad') return { output: printProblems(checked.problems), exit: EXIT_BAD }
-  return { output: printProblems(checked.warnings) + good(file, checked.slices), exit: 0 }
+  const { slices, warnings } = checked
+  const faults = faultsOfMaps(slices.resolver.maps)
+  const verdict = faults === '' ? good(file, slices) : ''
+  return { output: printProblems(warnings) + faults + verdict, exit: faults === '' ? 0 : EXIT_BAD }
 }
 
 function good(file: string, { mcp, resolver }: Slices): string {

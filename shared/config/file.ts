@@ -56,6 +56,7 @@ export const fileBlock = {
     dnsbl: many(section(o.dnsblBlock), about),
     dnswl: many(section(o.dnswlBlock), about),
     greylist: maybe(section(o.greylistBlock), about),
+    map: many(section(o.mapBlock), about),
     zone: many(section(o.zoneBlock), about),
     server: many(section(o.serverBlock), about),
     'retry-class': many(section(o.retryClassBlock), about),

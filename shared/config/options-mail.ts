@@ -4,6 +4,7 @@
 import { block, everyone, many, maybe, needed, one, sectionName } from './blocks.ts'
 import { type Delivery, delivery } from './delivery-values.ts'
 import { authUse } from './login-values.ts'
+import { mapName, table } from './map-values.ts'
 import { allOf, matchList } from './match-list.ts'
 import { bounds } from './options-bounds.ts'
 import { outgoing } from './options-outgoing.ts'
@@ -246,13 +247,13 @@ export const zoneBlock = block(
       v.mailboxes,
       { kind: 'system' },
       {
-        doc: 'Who has a mailbox: the users of the system, or those in a file of lines `name:uid:gid:home`.',
+        doc: 'Who has a mailbox: the users of the system, or those in a file of lines `name:uid:gid:home`, or those of a map, whose values are `home` or `home:maildir`; their files are those of USER.',
         readers: ['resolver'],
         only: ['local'],
       },
     ),
-    aliases: many(t.series(t.path, 20), {
-      doc: "Files of aliases in sendmail's format, asked in order.",
+    aliases: many(t.series(table, 20), {
+      doc: "Files of aliases in sendmail's format, and maps whose values are the addresses, asked in order.",
       readers: ['resolver'],
       only: ['local'],
     }),
@@ -265,6 +266,12 @@ export const zoneBlock = block(
         only: ['local'],
       },
     ),
+    recipients: maybe(mapName, {
+      doc: 'All recipients there are, whatever the value says: others are refused here, and not by those hosts.',
+      usual: 'all are passed on',
+      readers: ['resolver'],
+      only: ['relay'],
+    }),
     hosts: one(t.braced(v.nextHop, 50), [], {
       doc: 'The hosts to send to, in order; port 25 for smtp, 24 for lmtp.',
       readers: ['resolver'],

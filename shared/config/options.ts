@@ -3,7 +3,7 @@
  *
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
  * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`, `options-policy.ts`,
- * `options-clients.ts`, `options-servers.ts`, `options-work.ts`, `options-resolver.ts` and
+ * `options-clients.ts`, `options-maps.ts`, `options-servers.ts`, `options-work.ts`, `options-resolver.ts` and
  * `options-load.ts`. To add an option: a row there, its
  * way into a slice in `slice.ts`, and `config/options.md` written anew.
  */
@@ -12,6 +12,7 @@ import * as filter from './options-filter.ts'
 import * as load from './options-load.ts'
 import * as login from './options-login.ts'
 import * as mail from './options-mail.ts'
+import * as maps from './options-maps.ts'
 import * as policy from './options-policy.ts'
 import * as resolver from './options-resolver.ts'
 import * as servers from './options-servers.ts'
@@ -23,6 +24,7 @@ export * from './options-filter.ts'
 export * from './options-load.ts'
 export * from './options-login.ts'
 export * from './options-mail.ts'
+export * from './options-maps.ts'
 export * from './options-policy.ts'
 export * from './options-resolver.ts'
 export * from './options-servers.ts'
@@ -41,6 +43,7 @@ export const allBlocks: readonly BlockType[] = [
   clients.dnsblBlock,
   clients.dnswlBlock,
   clients.greylistBlock,
+  maps.mapBlock,
   mail.zoneBlock,
   servers.serverBlock,
   servers.retryClassBlock,

@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path'
 import { type Facts, staysCaller } from './facts.ts'
+import { buildMaps } from './maps.ts'
 import type { Problems } from './problem.ts'
 import { zonePlaces } from './rule-book.ts'
 import { type Config, placeOf } from './schema.ts'
@@ -34,6 +35,7 @@ export function buildResolver({
     hostname,
     zones: buildZones(config, facts, problems),
     zonePlaces: zonePlaces(config),
+    maps: buildMaps(config, facts, problems),
     screenings: buildScreenings(config, problems),
     greylist: buildGreylist(config, directory),
     nameservers: values.nameservers,

@@ -41,6 +41,7 @@ export interface Config {
   dnsbl: Section<typeof o.dnsblBlock>[]
   dnswl: Section<typeof o.dnswlBlock>[]
   greylist: Section<typeof o.greylistBlock>
+  map: Section<typeof o.mapBlock>[]
   zone: Section<typeof o.zoneBlock>[]
   server: Section<typeof o.serverBlock>[]
   'retry-class': Section<typeof o.retryClassBlock>[]
@@ -86,6 +87,7 @@ const listed = [
   o.screeningBlock,
   o.dnsblBlock,
   o.dnswlBlock,
+  o.mapBlock,
   o.zoneBlock,
   o.serverBlock,
   o.retryClassBlock,
@@ -152,6 +154,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     screening: all(o.screeningBlock, raws('screening')),
     dnsbl: all(o.dnsblBlock, raws('dnsbl')),
     dnswl: all(o.dnswlBlock, raws('dnswl')),
+    map: all(o.mapBlock, raws('map')),
     zone: all(o.zoneBlock, raws('zone')),
     server: all(o.serverBlock, raws('server')),
     'retry-class': all(o.retryClassBlock, raws('retry-class')),

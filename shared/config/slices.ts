@@ -5,6 +5,7 @@
  */
 import type { GreylistSlice, ScreeningFacts } from './client-slices.ts'
 import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
+import type { MapSlice } from './map-slices.ts'
 import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
 import type { RuleBook } from './rule-book.ts'
@@ -14,6 +15,7 @@ import type { ZoneSlice } from './zone-slice.ts'
 export type * from './client-slices.ts'
 export type * from './listener-slices.ts'
 export { isSubmission } from './listener-slices.ts'
+export type { MapSlice, TableSlice } from './map-slices.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
 export type { ZoneSlice } from './zone-slice.ts'
 
@@ -173,6 +175,7 @@ export interface ResolverSlice {
   hostname: string
   zones: ZoneSlice[]
   zonePlaces: Record<string, string>
+  maps: MapSlice[]
   screenings: ScreeningFacts[]
   /** Null where no screening asks for it. */
   greylist: GreylistSlice | null

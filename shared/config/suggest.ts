@@ -25,7 +25,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | nu
 export function suggestion(word: string, candidates: readonly string[]): string | null {
   const near = nearest(word, candidates)
   if (near !== null) return `did you mean \`${near}\`?`
-  if (candidates.length === 0 || candidates.length > 24) return null
+  if (candidates.length === 0 || candidates.length > 40) return null
   return `known here: ${candidates.join(', ')}`
 }
 

@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net'
 import type { Arguments } from './arguments.ts'
+import { table } from './map-values.ts'
 import { matchWords } from './match-list.ts'
 import { count, path, port, quote, runPath, size, systemName, type Type, toDomain } from './types.ts'
 import { bad, formatSize, ok, type Reading } from './units.ts'
@@ -106,17 +107,26 @@ export const tlsUse: Type<TlsUse> = {
   print: (value) => `${quote(value.name)} ${value.mode ?? ''}`.trim(),
 }
 
-export type Mailboxes = { kind: 'system' } | { kind: 'file'; path: string }
+export type Mailboxes =
+  | { kind: 'system' }
+  | { kind: 'file'; path: string }
+  /** as: whose files they are. */
+  | { kind: 'map'; name: string; as: string | null }
 
 export const mailboxes: Type<Mailboxes> = {
-  syntax: 'system | "PATH"',
+  syntax: 'system | "PATH" | map "NAME" [as "USER"]',
   read: (args) => {
     if (args.keyword('system')) return { kind: 'system' }
-    const file = path.read(args)
-    return file === undefined ? undefined : { kind: 'file', path: file }
+    const found = table.read(args)
+    if (found?.kind !== 'map') return found
+    const as = args.keyword('as') ? systemName.read(args) : null
+    return as === undefined ? undefined : { ...found, as }
   },
   valid: isObject,
-  print: (value) => (value.kind === 'system' ? 'system' : quote(value.path)),
+  print: (value) => {
+    if (value.kind === 'system') return 'system'
+    return table.print(value) + (value.kind === 'map' && value.as !== null ? ` as ${quote(value.as)}` : '')
+  },
 }
 
 export interface NextHop {

@@ -1,5 +1,6 @@
 /** A zone as the resolver is told of it. All times are milliseconds, all paths absolute. */
 import type { Encryption } from '../message/route.ts'
+import type { TableSlice } from './map-slices.ts'
 
 export interface ZoneSlice {
   /** Only mail with a valid DKIM signature of its sender goes there. */
@@ -12,9 +13,16 @@ export interface ZoneSlice {
   name: string
   type: 'local' | 'relay' | 'remote'
   /** local: where the users are: the system's, or this file (`user:uid:gid:home` and so on, see the manual). */
-  users: { kind: 'system'; minimumUid: number } | { kind: 'file'; path: string } | null
-  /** local: aliases files, asked in order. */
-  aliases: string[]
+  users:
+    | { kind: 'system'; minimumUid: number }
+    | { kind: 'file'; path: string }
+    /** Whose all these mailboxes are; null: our own, everything runs as its caller. */
+    | { kind: 'map'; name: string; owner: { uid: number; gid: number } | null }
+    | null
+  /** local: files of aliases and maps, asked in order. */
+  aliases: TableSlice[]
+  /** relay: the map of all recipients there are; null: nobody knows. */
+  recipients: string | null
   /** local: a Maildir, relative to the home where it begins with `~/`. */
   maildir: string | null
   /** local: how mail is stored, where it is not as it came. */

@@ -2,10 +2,11 @@
  * Zones: from their sections to the resolver's slice, with the rules of each type. A zone `.` that is local, a
  * relay without hosts and a mailbox file that is not there are problems.
  */
-import type { Facts } from './facts.ts'
+import { type Facts, staysCaller } from './facts.ts'
+import { checkMap, checkTable } from './maps.ts'
 import { zoneBlock } from './options.ts'
 import type { Problems } from './problem.ts'
-import { checkFile, checkNames, checkOnly } from './rules.ts'
+import { checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import type { ZoneSlice } from './slices.ts'
 
@@ -14,19 +15,18 @@ type Zone = Section<typeof zoneBlock>
 export function buildZones(config: Config, facts: Facts, problems: Problems): ZoneSlice[] {
   checkNames(config.zone, 'zone', problems)
   if (!config.meant.has('zone')) problems.warn(config.at, 'there is no zone: all mail will be refused')
-  const minimumUid = config.options.values['minimum-uid']
-  return config.zone.flatMap((zone) => buildZone(zone, minimumUid, facts, problems) ?? [])
+  return config.zone.flatMap((zone) => buildZone(zone, config, facts, problems) ?? [])
 }
 
-function buildZone(zone: Zone, minimumUid: number, facts: Facts, problems: Problems): ZoneSlice | null {
+function buildZone(zone: Zone, config: Config, facts: Facts, problems: Problems): ZoneSlice | null {
   const { type } = zone.values
   if (type === null) return null // said already: it must be set
   checkOnly(zone, zoneBlock, type, problems)
   switch (type) {
     case 'local':
-      return buildLocal(zone, minimumUid, facts, problems)
+      return buildLocal(zone, config, facts, problems)
     case 'relay':
-      return buildRelay(zone, problems)
+      return buildRelay(zone, config, problems)
     case 'remote':
       return { ...bare(zone), type }
   }
@@ -43,13 +43,14 @@ function bare({ name, values }: Zone) {
     forged,
     users: null,
     aliases: [],
+    recipients: null,
     maildir: null,
     encryption: null,
     hosts: [],
   }
 }
 
-function buildLocal(zone: Zone, minimumUid: number, facts: Facts, problems: Problems): ZoneSlice {
+function buildLocal(zone: Zone, config: Config, facts: Facts, problems: Problems): ZoneSlice {
   if (zone.name === '.') {
     problems.error(
       placeOf(zone, 'type'),
@@ -57,23 +58,47 @@ function buildLocal(zone: Zone, minimumUid: number, facts: Facts, problems: Prob
       'zone "." is of type remote or relay',
     )
   }
-  const { mailboxes, aliases, deliver } = zone.values
+  const { aliases, deliver } = zone.values
   const files = aliases.flat()
-  if (mailboxes.kind === 'file') checkFile(mailboxes.path, placeOf(zone, 'mailboxes'), facts, problems)
   for (const file of files) {
-    if (facts.readable(file) !== 'yes') problems.warn(placeOf(zone, 'aliases'), `${file} cannot be read`)
+    const at = placeOf(zone, 'aliases')
+    if (file.kind === 'map') checkMap(file.name, at, config, problems)
+    else if (facts.readable(file.path) !== 'yes') problems.warn(at, `${file.path} cannot be read`)
   }
-  const users = mailboxes.kind === 'file' ? mailboxes : ({ kind: 'system', minimumUid } as const)
+  const users = usersOf(zone, config, facts, problems)
   return { ...bare(zone), type: 'local', users, aliases: files, ...deliver }
 }
 
-function buildRelay(zone: Zone, problems: Problems): ZoneSlice {
-  const { hosts } = zone.values
+function usersOf(zone: Zone, config: Config, facts: Facts, problems: Problems): ZoneSlice['users'] {
+  const { mailboxes } = zone.values
+  const at = placeOf(zone, 'mailboxes')
+  const minimumUid = config.options.values['minimum-uid']
+  if (mailboxes.kind === 'system') return { kind: 'system', minimumUid }
+  checkTable(mailboxes, at, config, facts, problems)
+  if (mailboxes.kind === 'file') return mailboxes
+  const { name, as } = mailboxes
+  if (staysCaller(facts)) return { kind: 'map', name, owner: null }
+  const owner = as === null ? null : facts.accounts.user(as)
+  if (as === null)
+    problems.error(at, 'whose files are these mailboxes?', `write \`mailboxes map "${name}" as "USER";\``)
+  else if (!owner) problems.error(at, `there is no user \`${as}\``)
+  else if (owner.uid < minimumUid || owner.gid === 0)
+    problems.error(
+      at,
+      `no mail is delivered as ${as}, uid ${owner.uid}`,
+      '`minimum-uid` in `options` says from which on',
+    )
+  return { kind: 'map', name, owner: owner && { uid: owner.uid, gid: owner.gid } }
+}
+
+function buildRelay(zone: Zone, config: Config, problems: Problems): ZoneSlice {
+  const { hosts, recipients } = zone.values
+  if (recipients !== null) checkMap(recipients, placeOf(zone, 'recipients'), config, problems)
   if (hosts.length === 0 && !zone.meant.has('hosts')) {
     problems.error(zone.at, `zone \`${zone.name}\` has no \`hosts\``, 'add `hosts { "mail.example.org"; };`')
   }
   if (new Set(hosts.map(({ protocol }) => protocol)).size > 1) {
     problems.error(placeOf(zone, 'hosts'), 'the hosts of one zone speak smtp or lmtp, not both')
   }
-  return { ...bare(zone), type: 'relay', hosts }
+  return { ...bare(zone), type: 'relay', hosts, recipients }
 }

@@ -78,6 +78,7 @@ function zone(name: string, type: ZoneSlice['type'], more: Partial<ZoneSlice> = 
     forged: 'tag' as const,
     users: null,
     aliases: [],
+    recipients: null,
     maildir: null,
     encryption: null,
     hosts: [],
@@ -87,7 +88,7 @@ function zone(name: string, type: ZoneSlice['type'], more: Partial<ZoneSlice> = 
 
 function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
   const users = { kind: 'file', path: join(rig.directory, 'users') } as const
-  const aliases = [join(rig.directory, 'aliases')]
+  const aliases = [{ kind: 'file', path: join(rig.directory, 'aliases') } as const]
   return {
     hostname: 'posthorn.test',
     zones: [
@@ -105,6 +106,7 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
     ],
     screenings: [],
     zonePlaces: {},
+    maps: [],
     greylist: null,
     nameservers: [names.address],
     dnsTimeout: 2000,

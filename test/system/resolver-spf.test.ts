@@ -80,6 +80,7 @@ function makeSlice(): ResolverSlice {
     hostname: 'receiver.example.com',
     zones: [],
     zonePlaces: {},
+    maps: [],
     screenings: [],
     greylist: null,
     nameservers: [names.address],

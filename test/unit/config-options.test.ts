@@ -44,7 +44,8 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   filter: (inside) =>
     `listener "x" { type mx; port 26; filters { "x"; }; }; filter "x" { ${inside} }; ${others}`,
   policy: (inside) => `policy "x" { ${inside} }; ${others}`,
-  zone: (inside) => `zone "x.example" { ${inside} }; ${others}`,
+  zone: (inside) => `zone "x.example" { ${inside} }; map "m" { type hash; file "/m"; }; ${others}`,
+  map: (inside) => `map "x" { ${inside} }; ${others}`,
   server: (inside) => `server "x" { ${inside} }; ${others}`,
   'retry-class': (inside) => `retry-class "x" { ${inside} }; ${others}`,
   channel: (inside) => `logging { channel "x" { ${inside} }; }; ${others}`,
@@ -59,6 +60,8 @@ const UNBOUND = 'dnssec unbound; unbound-program "/bin/sh"; trust-anchor "/bin/s
 const pair = 'certificate "/c"; key "/k";'
 const jwks = 'oauth-jwks "https://id.example.org/keys"; oauth-issuer "i"; oauth-audience "a";'
 const shown = 'oauth-introspection "https://id.example.org/show";'
+const sql = 'type postgresql; host "h"; user "u"; query "a :key";'
+const ldap = 'type ldap; url "ldap://h"; filter "(mail=%k)"; attribute "a";'
 const user = 'type submission; port 26; tls "t";'
 
 /** For each option: what it is compared with, and itself. */
@@ -204,6 +207,32 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'zone type': ['type local;', 'type remote;'],
   'zone mailboxes': ['type local;', 'type local; mailboxes "/m";'],
   'zone aliases': ['type local;', 'type local; aliases "/a" "/b";'],
+  'zone recipients': [
+    'type relay; hosts { a.example; };',
+    'type relay; hosts { a.example; }; recipients map "m";',
+  ],
+  'map type': ['type hash; file "/m";', 'type cidr; file "/m";'],
+  'map file': ['type hash; file "/m";', 'type hash; file "/n";'],
+  'map query': ['type sqlite; file "/m"; query "a :key";', 'type sqlite; file "/m"; query "b :key";'],
+  'map socket': ['type socketmap; socket "/m"; name "n";', 'type socketmap; socket "/n"; name "n";'],
+  'map host': ['type socketmap; host "a"; port 1; name "n";', 'type socketmap; host "b"; port 1; name "n";'],
+  'map port': ['type socketmap; host "a"; port 1; name "n";', 'type socketmap; host "a"; port 2; name "n";'],
+  'map name': ['type socketmap; socket "/m"; name "n";', 'type socketmap; socket "/m"; name "o";'],
+  'map url': ['type http; url "http://a/%k";', 'type http; url "http://b/%k";'],
+  'map suffix': ['type dns; suffix "a.example";', 'type dns; suffix "b.example";'],
+  'map record': ['type dns; suffix "a.example";', 'type dns; suffix "a.example"; record a;'],
+  'map database': [`${sql} database "d";`, `${sql} database "e";`],
+  'map user': ['type http; url "http://a/%k";', 'type http; url "http://a/%k"; user "u";'],
+  'map password-file': ['type http; url "http://a/%k";', 'type http; url "http://a/%k"; password-file "/p";'],
+  'map tls': [`${sql} database "d";`, `${sql} database "d"; tls yes;`],
+  'map ca-file': ['type http; url "http://a/%k";', 'type http; url "http://a/%k"; ca-file "/c";'],
+  'map base': [`${ldap} base "b";`, `${ldap} base "c";`],
+  'map scope': [`${ldap} base "b";`, `${ldap} base "b"; scope one;`],
+  'map filter': [`${ldap} base "b";`, `${ldap.replace('mail', 'uid')} base "b";`],
+  'map attribute': [`${ldap} base "b";`, `${ldap.replace('"a"', '"c"')} base "b";`],
+  'map timeout': ['type hash; file "/m";', 'type hash; file "/m"; timeout 9s;'],
+  'map connections': ['type hash; file "/m";', 'type hash; file "/m"; connections 9;'],
+  'map cache': ['type hash; file "/m";', 'type hash; file "/m"; cache 9s;'],
   'zone deliver': ['type local;', 'type local; deliver maildir "~/x";'],
   'zone hosts': ['type relay; hosts { a.example; };', 'type relay; hosts { b.example; };'],
   'zone retry': ['type local; ', 'type local; retry 3m;'],

@@ -189,6 +189,7 @@ test('zones as the resolver wants them', { timeout }, () => {
       type: 'local',
       users: { kind: 'system', minimumUid: 500 },
       aliases: [],
+      recipients: null,
       maildir: '~/Maildir',
       encryption: null,
       hosts: [],
@@ -201,6 +202,7 @@ test('zones as the resolver wants them', { timeout }, () => {
       type: 'relay',
       users: null,
       aliases: [],
+      recipients: null,
       maildir: null,
       encryption: null,
       hosts: [

@@ -27,6 +27,7 @@ function zone(users: ZoneSlice['users']): ZoneSlice {
     type: 'local',
     users,
     aliases: [],
+    recipients: null,
     maildir: '~/Maildir',
     encryption: null,
     hosts: [],

@@ -19,6 +19,7 @@ function zone(name: string, type: ZoneSlice['type'] = 'local'): ZoneSlice {
     type,
     users: null,
     aliases: [],
+    recipients: null,
     maildir: null,
     encryption: null,
     hosts: [],

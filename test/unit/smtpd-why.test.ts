@@ -149,7 +149,8 @@ test('the resolver names zones, aliases and files, so many and no more', () => {
       hosts: [],
       encryption: null,
     },
-    aliases: ['/etc/aliases'],
+    aliases: [{ kind: 'file', path: '/etc/aliases' }],
+    recipients: null,
   })
   const table = new ZoneTable([zone('example.org', 'local'), zone('.', 'remote')])
   const many = Array.from({ length: MOST_ENDS / 2 }, (_none, n) => `a${n}: x@x.example\n`).join('')
