@@ -107,7 +107,8 @@ export class Attempt implements Tenant {
     connection.terms = this.#delivery.terms
     const { target, tls } = connection
     this.#at = { host: target.name, address: target.address, tls }
-    const job = { delivery: this.#delivery, content: this.content, tenant: this }
+    const { eightBit } = this.#pool.slice
+    const job = { delivery: this.#delivery, content: this.content, tenant: this, eightBit }
     if (connection.mayQueue) connection.queue(job)
     else connection.run(job, this.#pool.slice.timeouts)
   }

@@ -17,13 +17,15 @@ import type { Blame, Reply } from '../../shared/message/outcome.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 import { type Delivery, own } from '../../shared/smtp-client/commands.ts'
-import type { Effect, Transaction, TransactionEvent } from '../../shared/smtp-client/states.ts'
-import { advance, begin } from '../../shared/smtp-client/transaction.ts'
+import type { Effect, TransactionEvent } from '../../shared/smtp-client/states.ts'
+import { advance, begin, refuse } from '../../shared/smtp-client/transaction.ts'
 import { ContentStream } from './content.ts'
 import type { Session } from './dial.ts'
+import { Downgrade } from './downgrade.ts'
+import { fit } from './fitting.ts'
 import type { Target } from './hosts.ts'
 import { isWriting, type Job, patienceFor, type Running, type Tenant, type Timeouts } from './job.ts'
-import { JOIN_LIMIT, wrappingFor, writeStream, writeWhole } from './writing.ts'
+import { changed, JOIN_LIMIT, wrappingFor, writeStream, writeWhole } from './writing.ts'
 
 /** Who keeps the connection. */
 export interface Keeper {
@@ -63,8 +65,8 @@ export class Connection {
   #timeouts: Timeouts
   #running: Running | null = null
   #waiting: Job | null = null
-  /** The waiting job's transaction, when its commands are out already. */
-  #ahead: Transaction | null = null
+  /** The waiting job, when its commands are out already. */
+  #ahead: Running | null = null
   #lastTook = Number.POSITIVE_INFINITY
   #fresh = true
   #leaving = false
@@ -94,8 +96,8 @@ export class Connection {
   run(job: Job, timeouts: Timeouts): void {
     this.#timeouts = timeouts
     this.served++
-    const { transaction, effects } = begin(job.delivery, this.#session.offers, this.#lmtp, Date.now())
-    this.#running = { job, transaction, begunAt: Date.now() }
+    const { running, effects } = this.#begin(job)
+    this.#running = running
     this.#keeper.onBusy(this)
     this.#carryOut(effects)
   }
@@ -224,7 +226,7 @@ export class Connection {
       this.served--
       return this.run(job, this.#timeouts)
     }
-    this.#running = { job, transaction: ahead, begunAt: Date.now() }
+    this.#running = { ...ahead, begunAt: Date.now() }
     this.#arm()
     this.#keeper.onBusy(this)
   }
@@ -259,8 +261,10 @@ export class Connection {
   #sendContent(): void {
     const running = this.#running
     if (!running) return
-    const { content, delivery } = running.job
-    const wrapping = wrappingFor(delivery.body === 'binarymime' ? 'chunk' : 'dots')
+    const { content, delivery, changing } = running.job
+    const wrapping = changing
+      ? changed(new Downgrade(changing))
+      : wrappingFor(delivery.body === 'binarymime' ? 'chunk' : 'dots')
     if (content instanceof ContentStream) {
       return writeStream(this.#socket, content, wrapping, {
         wanted: () => running === this.#running && running.transaction.state.phase === 'content',
@@ -269,6 +273,7 @@ export class Connection {
         },
         handed: () => this.#step({ kind: 'handed' }),
         flushed: this.#flushed,
+        unfit: (reply) => this.#step({ kind: 'unfit', reply }),
       })
     }
     const follow = content.length <= JOIN_LIMIT ? this.#beginAhead() : ''
@@ -276,18 +281,25 @@ export class Connection {
     this.#step({ kind: 'handed' })
   }
 
+  #begin(job: Job): { running: Running; effects: Effect[] } {
+    const now = Date.now()
+    const { offers } = this.#session
+    const fitting = fit(job, offers)
+    if ('code' in fitting) {
+      const { transaction, effects } = refuse(job.delivery, offers, this.#lmtp, fitting)
+      return { running: { job, transaction, begunAt: now }, effects }
+    }
+    const { transaction, effects } = begin(fitting.delivery, offers, this.#lmtp, now)
+    return { running: { job: fitting, transaction, begunAt: now }, effects }
+  }
+
   /** The waiting job's commands, to follow the content in hand; '' when there is none or it cannot be sent. */
   #beginAhead(): string {
     if (!this.#waiting) return ''
-    const { transaction, effects } = begin(
-      this.#waiting.delivery,
-      this.#session.offers,
-      this.#lmtp,
-      Date.now(),
-    )
+    const { running, effects } = this.#begin(this.#waiting)
     const first = effects[0]
     if (first?.kind !== 'write') return '' // refused before it is sent; that is done again in its turn
-    this.#ahead = transaction
+    this.#ahead = running
     return first.text
   }
 }

@@ -6,6 +6,7 @@ import type { Outcome } from '../../shared/message/outcome.ts'
 import type { Delivery } from '../../shared/smtp-client/commands.ts'
 import type { Phase, State, Transaction } from '../../shared/smtp-client/states.ts'
 import type { Content } from './content.ts'
+import type { Mode } from './downgrade.ts'
 
 export type Timeouts = SmtpcSlice['timeouts']
 
@@ -42,6 +43,10 @@ export interface Job {
   delivery: Delivery
   content: Content
   tenant: Tenant
+  /** What becomes of 8-bit content where the host does not take it. */
+  eightBit: SmtpcSlice['eightBit']
+  /** What is done to streamed content on its way. */
+  changing?: Mode
 }
 
 /** A job whose transaction has begun. */

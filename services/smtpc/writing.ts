@@ -5,8 +5,10 @@
  * `flushed` is called once the kernel has taken the dot. Next: `content.ts`.
  */
 import type { Socket } from 'node:net'
+import type { Reply } from '../../shared/message/outcome.ts'
 import { DotStuffer } from '../../shared/smtp/dot-stuffer.ts'
 import type { ContentStream } from './content.ts'
+import type { Downgrade } from './downgrade.ts'
 
 export type Flushed = (error?: Error | null) => void
 
@@ -22,14 +24,32 @@ export const JOIN_LIMIT = 64 * 1024
 export interface Wrapping {
   push: (piece: Buffer) => Buffer
   end: () => Buffer
+  /** It cannot go on; why. */
+  readonly trouble: Reply | null
 }
 
 const NOTHING = Buffer.alloc(0)
 /** After BDAT, which said how much will come (RFC 3030 section 2). */
-const bare: Wrapping = { push: (piece) => piece, end: () => NOTHING }
+const bare: Wrapping = { push: (piece) => piece, end: () => NOTHING, trouble: null }
 
 export function wrappingFor(body: 'dots' | 'chunk'): Wrapping {
-  return body === 'chunk' ? bare : new DotStuffer()
+  return body === 'chunk' ? bare : dotted(new DotStuffer())
+}
+
+function dotted(dots: DotStuffer): Wrapping {
+  return { push: (piece) => dots.push(piece), end: () => dots.end(), trouble: null }
+}
+
+/** Content that is changed on its way, before its dots are doubled. */
+export function changed(downgrade: Downgrade): Wrapping {
+  const dots = new DotStuffer()
+  return {
+    push: (piece) => dots.push(downgrade.push(piece)),
+    end: () => Buffer.concat([dots.push(downgrade.end()), dots.end()]),
+    get trouble() {
+      return downgrade.trouble
+    },
+  }
 }
 
 /** @param follow commands that may be sent before the reply to the dot, or ''. */
@@ -65,6 +85,8 @@ export interface StreamWatcher {
   /** All content and the dot have been handed to the socket. */
   handed: () => void
   flushed: Flushed
+  /** The content cannot be given to this host; nothing more is written. */
+  unfit: (reply: Reply) => void
 }
 
 export function writeStream(
@@ -74,7 +96,9 @@ export function writeStream(
   watcher: StreamWatcher,
 ): void {
   const write = (chunk: Buffer) => {
-    socket.write(wrapping.push(chunk), (error) => {
+    const octets = wrapping.push(chunk)
+    if (wrapping.trouble) return watcher.unfit(wrapping.trouble)
+    socket.write(octets, (error) => {
       if (error) return
       watcher.progress()
       if (watcher.wanted()) content.sent(chunk.length)
@@ -82,10 +106,12 @@ export function writeStream(
   }
   const more = () => {
     if (!watcher.wanted()) return
-    for (let chunk = content.take(); chunk; chunk = content.take()) write(chunk)
-    if (!content.done) return
+    for (let chunk = content.take(); chunk && watcher.wanted(); chunk = content.take()) write(chunk)
+    if (!content.done || !watcher.wanted()) return
     content.read(null)
-    socket.write(wrapping.end(), watcher.flushed)
+    const end = wrapping.end()
+    if (wrapping.trouble) return watcher.unfit(wrapping.trouble)
+    socket.write(end, watcher.flushed)
     watcher.handed()
   }
   content.read(more)

@@ -316,6 +316,7 @@ function smtpcSlice({ config, hostname }: Common): SmtpcSlice {
     hostname,
     tls: values.tls,
     caFile: values['ca-file'],
+    eightBit: values['eight-bit'],
     ways: buildWays(config),
     connectionIdle: values['connection-idle'],
     transactionsPerConnection: values['transactions-per-connection'],

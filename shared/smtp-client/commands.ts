@@ -35,6 +35,9 @@ export function whyUnfit(delivery: Delivery, offers: Offers, lmtp: boolean, now:
     return own(554, '5.6.3', 'the message is binary, and the next host does not take BINARYMIME')
   if (delivery.body === '8bitmime' && !offers.eightBitMime && hasEightBit(delivery.content) !== false)
     return own(554, '5.6.3', 'the next host does not take 8BITMIME')
+  // RFC 1870 section 6.2: it need not be asked
+  if (delivery.size > offers.largest)
+    return own(552, '5.3.4', `the next host takes messages of ${offers.largest} octets at most`)
   if (delivery.requireTls && !offers.requireTls) return NO_REQUIRETLS
   // LMTP delivers, it does not hand on, so there is nothing left to be late
   const late = lmtp ? null : whyTooLate(delivery, offers, now)
@@ -67,7 +70,7 @@ export function whyBadAddress(address: string, smtputf8: boolean, enhanced: '5.1
 
 export function mailCommand(delivery: Delivery, offers: Offers, now: number): string {
   let command = `MAIL FROM:<${delivery.sender}>`
-  if (offers.size) command += ` SIZE=${delivery.size}` // RFC 1870 section 6
+  if (offers.size && delivery.size > 0) command += ` SIZE=${delivery.size}` // RFC 1870 section 6
   if (delivery.body === 'binarymime') command += ' BODY=BINARYMIME'
   else if (offers.eightBitMime && (delivery.body === '8bitmime' || hasEightBit(delivery.content)))
     command += ' BODY=8BITMIME'

@@ -8,6 +8,8 @@ export interface Offers {
   pipelining: boolean
   /** RFC 1870 */
   size: boolean
+  /** Octets of a message at most; Infinity where nothing, or 0, is said. */
+  largest: number
   /** RFC 6152 */
   eightBitMime: boolean
   /** RFC 3030: CHUNKING and BINARYMIME, which are of use only together. */
@@ -31,6 +33,7 @@ export interface Offers {
 export const NO_OFFERS: Offers = {
   pipelining: false,
   size: false,
+  largest: Number.POSITIVE_INFINITY,
   eightBitMime: false,
   binaryMime: false,
   smtputf8: false,
@@ -48,6 +51,7 @@ export function readOffers(lines: readonly string[]): Offers {
   return {
     pipelining: words.has('PIPELINING'),
     size: words.has('SIZE'),
+    largest: largestMessage(lines),
     eightBitMime: words.has('8BITMIME'),
     binaryMime: words.has('BINARYMIME') && words.has('CHUNKING'),
     smtputf8: words.has('SMTPUTF8'),
@@ -58,6 +62,15 @@ export function readOffers(lines: readonly string[]): Offers {
     mostRecipients: limit(lines, 'RCPTMAX'),
     mostTransactions: limit(lines, 'MAILMAX'),
   }
+}
+
+/** RFC 1870 section 4: what is no number says nothing, and 0 is no limit. */
+function largestMessage(lines: readonly string[]): number {
+  for (const line of lines) {
+    const found = /^\s*SIZE[ =]+(\d{1,15})\s*$/i.exec(line)
+    if (found) return Number(found[1]) || Number.POSITIVE_INFINITY
+  }
+  return Number.POSITIVE_INFINITY
 }
 
 /** RFC 2852 section 4: min-by-time may stand behind the keyword. */

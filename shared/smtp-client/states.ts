@@ -40,6 +40,8 @@ export type TransactionEvent =
   /** All content and the final dot were handed to the socket, and later: the kernel took them. */
   | { kind: 'handed' }
   | { kind: 'flushed' }
+  /** What is left of the content cannot be given to this host; the dot is not sent. */
+  | { kind: 'unfit'; reply: Reply }
   /** The connection is of no use any more: closed, reset, garbage, a timeout. */
   | { kind: 'lost'; reply: Reply; blame: Blame }
 

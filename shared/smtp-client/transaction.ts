@@ -39,7 +39,23 @@ export function begin(
   now: number,
   together = false,
 ): { transaction: Transaction; effects: Effect[] } {
-  const transaction: Transaction = {
+  const transaction = blank(delivery, offers, lmtp, together)
+  return { transaction, effects: open(transaction, now) }
+}
+
+/** A transaction that is over before it begins: this message is not for this server. */
+export function refuse(
+  delivery: Delivery,
+  offers: Offers,
+  lmtp: boolean,
+  reply: Reply,
+): { transaction: Transaction; effects: Effect[] } {
+  const transaction = blank(delivery, offers, lmtp, false)
+  return { transaction, effects: finish(transaction, { kind: 'never', reply }, { kind: 'free' }) }
+}
+
+function blank(delivery: Delivery, offers: Offers, lmtp: boolean, together: boolean): Transaction {
+  return {
     delivery,
     offers: together ? { ...offers, pipelining: false } : offers,
     lmtp,
@@ -51,7 +67,6 @@ export function begin(
     settled: false,
     last: null,
   }
-  return { transaction, effects: open(transaction, now) }
 }
 
 function open(t: Transaction, now: number): Effect[] {
@@ -81,6 +96,8 @@ export function advance(t: Transaction, event: TransactionEvent): Effect[] {
     case 'flushed':
       if (t.state.phase === 'dot') move(t, { ...t.state, flushed: true })
       return []
+    case 'unfit':
+      return finish(t, { kind: 'never', reply: event.reply }, { kind: 'close' })
     case 'lost':
       return lost(t, event.reply, event.blame)
   }

@@ -6,6 +6,7 @@ export const SLICE: SmtpcSlice = {
   hostname: 'client.example',
   tls: 'opportunistic',
   caFile: null,
+  eightBit: 'downgrade',
   ways: { usual: { identity: null, proxy: null }, zones: {}, servers: {} },
   connectionIdle: 60_000,
   transactionsPerConnection: 1000,

@@ -231,6 +231,8 @@ test('hosts that do not keep what EHLO promised', PATIENCE, async () => {
     { stage: 'quit', does: '2xx', offers: ['PIPELINING'], deaf: true, outcome: GONE },
     { stage: 'mail', does: '5xx', offers: ['SIZE', '8BITMIME', 'SMTPUTF8', 'DSN'], outcome: 'never 554' },
     { stage: 'starttls', does: '5xx', offers: ['STARTTLS', 'STARTTLS'], outcome: SENT },
+    // what it says of its limit is believed (RFC 1870 section 6.2), so it is not asked
+    { stage: 'mail', does: 'close', offers: ['SIZE 10'], outcome: 'never 552' },
     {
       stage: 'quit',
       does: '2xx',

@@ -317,6 +317,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'smtpc proxy': ['', 'proxy "socks5://u:p@[::1]";'],
   'smtpc tls': ['', 'tls none;'],
   'smtpc ca-file': ['', 'ca-file "/ca.pem";'],
+  'smtpc eight-bit': ['', 'eight-bit refuse;'],
   'smtpc connection-idle': ['', 'connection-idle 3s;'],
   'smtpc transactions-per-connection': ['', 'transactions-per-connection 3;'],
   'smtpc connect-timeout': ['', 'connect-timeout 3s;'],

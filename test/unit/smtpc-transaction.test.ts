@@ -14,7 +14,7 @@ import { advance, begin } from '../../shared/smtp-client/transaction.ts'
 const PIPELINED: Offers = {
   ...{ pipelining: true, size: true, eightBitMime: true, smtputf8: true, dsn: true },
   ...{ binaryMime: false, deliverBy: null, priority: false, requireTls: false },
-  ...{ mostRecipients: 1000, mostTransactions: 1000 },
+  ...{ mostRecipients: 1000, mostTransactions: 1000, largest: 1 << 20 },
 }
 
 function deliveryTo(...addresses: string[]): Delivery {

@@ -36,6 +36,14 @@ test('replies are the same at every split', () => {
   assert.deepEqual(readAll(...Array.from(STREAM, (octet) => Buffer.from([octet]))), REPLIES)
 })
 
+test('SIZE says how large a message may be', () => {
+  const largest = (line: string) => readOffers([line]).largest
+  assert.equal(largest('SIZE 1000'), 1000)
+  assert.equal(largest('size=1000'), 1000)
+  for (const line of ['SIZE', 'SIZE 0', 'SIZE -1', 'SIZE x', 'SIZES 5', 'SIZE 5 5'])
+    assert.equal(largest(line), Number.POSITIVE_INFINITY, line)
+})
+
 test('what is no reply is garbage, once, and ends the reading', () => {
   for (const line of [
     '',
@@ -133,6 +141,7 @@ test('offers are whole keywords at the start of a line', () => {
   assert.deepEqual(offers, {
     pipelining: true,
     size: true,
+    largest: 1000,
     eightBitMime: false,
     ...{ binaryMime: false, deliverBy: null, priority: false, requireTls: false },
     ...{ mostRecipients: Number.POSITIVE_INFINITY, mostTransactions: Number.POSITIVE_INFINITY },
