@@ -9,6 +9,7 @@
 import { benchCases } from './cases.ts'
 import { benchDeadDestinations } from './dead-destinations.ts'
 import { benchDeferred } from './deferred.ts'
+import { benchDns } from './dns.ts'
 import { benchInjection } from './injection.ts'
 import { type BenchOptions, readOptions, USAGE, UsageError } from './options.ts'
 import { benchSlowClients } from './slow-clients.ts'
@@ -32,6 +33,8 @@ function bench(options: BenchOptions, signal: AbortSignal): Promise<void> {
       return benchDeadDestinations(mode.count, options.repeat, say, signal)
     case 'deferred':
       return benchDeferred(mode.count, say, signal)
+    case 'dns':
+      return benchDns(options.repeat, say)
     case 'injection':
       return benchInjection(say)
     default: {

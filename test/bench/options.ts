@@ -32,6 +32,7 @@ export type Mode =
   | { kind: 'slow-clients'; count: number }
   | { kind: 'dead-destinations'; count: number }
   | { kind: 'deferred'; count: number }
+  | { kind: 'dns' }
   | { kind: 'injection' }
 
 export interface BenchOptions {
@@ -57,6 +58,7 @@ Other measures:
   --slow-clients N    memory of each of N slow clients, and good mail beside them
   --dead-destinations N   latency of a live destination with N dead ones beside it
   --deferred N        start and live mail with N deferred messages in the queue; --million for 1000000
+  --dns               answers of the resolver, remembered and new
   --sendmail          what a start of sendmail costs
 All:
   --repeat N          runs, of which the median is taken (3)
@@ -70,6 +72,7 @@ const MODES = [
   'dead-destinations',
   'deferred',
   'million',
+  'dns',
   'sendmail',
 ] as const
 
@@ -91,6 +94,7 @@ type Values = ReturnType<typeof parse>['values']
 function modeOf(values: Values): Mode {
   const messages = whole('messages', values.messages, 20_000, 1_000_000)
   if (values.table) return { kind: 'table', messages }
+  if (values.dns) return { kind: 'dns' }
   if (values.sendmail) return { kind: 'injection' }
   if (values.million) return { kind: 'deferred', count: 1_000_000 }
   const delay = values['slow-sync']
@@ -119,6 +123,7 @@ function parse(words: string[]) {
         'dead-destinations': { type: 'string' },
         deferred: { type: 'string' },
         million: { type: 'boolean' },
+        dns: { type: 'boolean' },
         sendmail: { type: 'boolean' },
         sessions: { type: 'string' },
         messages: { type: 'string' },

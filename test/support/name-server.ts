@@ -84,7 +84,11 @@ export function nodata(zone: string): Script {
   return { authorities: [record.soa(zone)] }
 }
 
-export async function startNameServer(scripts: Record<string, Script> = {}): Promise<NameServer> {
+/** @param otherwise for what no script knows. */
+export async function startNameServer(
+  scripts: Record<string, Script> = {},
+  otherwise: (key: string) => Script = () => ({ rcode: 3, authorities: [record.soa('test')] }),
+): Promise<NameServer> {
   const asked: string[] = []
   const known = new Map(Object.entries(scripts))
   const { udp, tcp, port } = await listen()
@@ -94,7 +98,7 @@ export async function startNameServer(scripts: Record<string, Script> = {}): Pro
     if (!question) return
     const key = `${TYPE_NAMES.get(question.type) ?? question.type} ${question.name.toLowerCase()}`
     asked.push(over === 'tcp' ? `tcp ${key}` : key)
-    const script = known.get(key) ?? { rcode: 3, authorities: [record.soa('test')] }
+    const script = known.get(key) ?? otherwise(key)
     if (script.silent) return
     const speak = () => reply(query, script, over).forEach(send)
     if (script.after) void script.after.then(speak)

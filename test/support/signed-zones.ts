@@ -100,6 +100,7 @@ function startNsd(programs: Programs, nsd: string, folder: string, port: number)
  zonelistfile: "${folder}/zone.list"
  xfrdir: "${folder}"
  server-count: 1
+ rrl-ratelimit: 0
 remote-control:
  control-enable: no
 ${zone('lab', 'lab.signed')}${zone('old.lab', 'old.signed')}${zone('open.lab', 'open')}`,
