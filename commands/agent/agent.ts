@@ -82,7 +82,6 @@ class Agent {
   readonly #working = new Set<Socket>()
   #leaving = false
   #timer: NodeJS.Timeout | null = null
-  #sending: Promise<void> | null = null
   #lastWork = Date.now()
   #stop: () => void = () => undefined
 
@@ -149,33 +148,23 @@ class Agent {
   }
 
   /** The next look at what is due, or at whether there is anything to do. */
-  #arm(least = 0): void {
+  #arm(): void {
     if (this.#timer) clearTimeout(this.#timer)
-    const due = this.#desk.nextDue()
-    const wait = due === null ? LONGEST_TIMER_MS : Math.max(least, due - Date.now())
+    const due = this.#desk.work.nextDue()
+    const wait = due === null ? LONGEST_TIMER_MS : Math.max(0, due - Date.now())
     const idle = this.#options.onDemand ? this.#options.settings.idle : LONGEST_TIMER_MS
-    this.#timer = setTimeout(() => void this.#look(), Math.min(wait, idle, LONGEST_TIMER_MS))
+    this.#timer = setTimeout(() => this.#look(), Math.min(wait, idle, LONGEST_TIMER_MS))
   }
 
-  async #look(): Promise<void> {
-    let trouble = false
-    this.#sending ??= this.#desk
-      .sendDue()
-      .catch((error: unknown) => {
-        trouble = true
-        this.#options.log(`the outbox is in trouble: ${String(error)}`)
-      })
-      .finally(() => {
-        this.#sending = null
-      })
-    await this.#sending
+  #look(): void {
+    this.#desk.work.startDue()
     if (this.#isIdle()) this.#stop()
-    else this.#arm(trouble ? LONGEST_TIMER_MS : 0)
+    else this.#arm()
   }
 
   #isIdle(): boolean {
     const { onDemand, settings } = this.#options
-    const quiet = this.#connections.size === 0 && this.#desk.busy === 0 && this.#desk.nextDue() === null
+    const quiet = this.#connections.size === 0 && this.#desk.busy === 0 && this.#desk.work.nextDue() === null
     return onDemand && quiet && Date.now() - this.#lastWork >= settings.idle
   }
 
@@ -184,7 +173,7 @@ class Agent {
     this.#server.close()
     for (const socket of this.#sockets) if (!this.#working.has(socket)) socket.destroy()
     await Promise.all(this.#connections)
-    await this.#sending
+    await this.#desk.work.stop()
     if (this.#timer) clearTimeout(this.#timer)
   }
 }

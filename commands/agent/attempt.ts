@@ -4,6 +4,7 @@
  */
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { AgentSettings } from '../accounts/account.ts'
+import type { Failure } from './notice.ts'
 import type { OutboxMessage } from './outbox.ts'
 
 export type Fate = { kind: 'done' } | { kind: 'kept'; message: OutboxMessage }
@@ -37,6 +38,19 @@ export function afterAttempt(
       lastReply: lastReplyOf(outcomes) ?? message.lastReply,
     },
   }
+}
+
+/** Who failed for good between the two: those refused since, and all that waited when it was given up. */
+export function failedSince(before: OutboxMessage, after: OutboxMessage): Failure[] {
+  const notify = new Map(before.recipients.map((one) => [one.address, one.notify]))
+  const refused = after.refused
+    .slice(before.refused.length)
+    .map(({ address, reply }): Failure => ({ address, notify: notify.get(address) ?? null, reply }))
+  if (after.state !== 'failed') return refused
+  const expired = after.recipients.map(
+    ({ address, notify }): Failure => ({ address, notify, reply: after.lastReply }),
+  )
+  return [...refused, ...expired]
 }
 
 /** The last of the waits repeats. */

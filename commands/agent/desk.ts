@@ -10,16 +10,19 @@
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import { type Delivery, own } from '../../shared/smtp-client/commands.ts'
 import { type Account, type Accounts, chooseAccount, senderOf } from '../accounts/account.ts'
-import { isListed } from '../accounts/patterns.ts'
 import { readAccounts } from '../accounts/read.ts'
-import { patternsFor } from './answer.ts'
-import { afterAttempt } from './attempt.ts'
-import { askUser, renderQuestion } from './confirmation.ts'
-import { ALWAYS, Grants } from './grants.ts'
+import { afterAttempt, failedSince } from './attempt.ts'
+import { Away } from './away.ts'
+import { renderQuestion } from './confirmation.ts'
+import { Consent, shownOf } from './consent.ts'
+import { InHand } from './in-hand.ts'
 import { type Heading, type Incoming, missingFields } from './incoming.ts'
-import type { IntakeEnvelope, OutboxAct } from './intake.ts'
+import type { IntakeEnvelope } from './intake.ts'
+import type { Failure } from './notice.ts'
 import { newMessage, type Outbox, type OutboxMessage } from './outbox.ts'
+import { OutboxWork } from './outbox-work.ts'
 import { type ContentFile, sendMessage } from './provider.ts'
+import { tellUser } from './told.ts'
 
 export interface DeskOptions {
   /** accounts.conf; read for each message, so that a change counts at once. */
@@ -48,18 +51,32 @@ export interface Caller {
 
 export class Desk {
   readonly #options: DeskOptions
-  readonly #grants: Grants
-  /** Messages in hand: whoever has one is the only one who sends or changes it. */
-  readonly #busy = new Set<string>()
+  readonly #consent: Consent
+  readonly #inHand = new InHand()
+  readonly #away = new Away()
+  readonly work: OutboxWork
 
   constructor(options: DeskOptions) {
+    const { outbox, state, config, now, log, onChange } = options
     this.#options = options
-    this.#grants = new Grants(options.state)
+    this.#consent = new Consent(state, now)
+    this.work = new OutboxWork({
+      ...{ outbox, now, log, onChange, inHand: this.#inHand, away: this.#away },
+      readAccounts: () => readAccounts(config),
+      attempt: (...attempt) => this.#attempt(...attempt),
+      released: (account, message) => this.#consent.released(account, message),
+      onFailed: (message, failures) => this.#tell(message, failures),
+    })
   }
 
   /** Work in hand; an idle agent has none. */
   get busy(): number {
-    return this.#busy.size
+    return this.#inHand.size
+  }
+
+  /** What was allowed is not any more; null: all of it. */
+  revoke(id: string | null): Promise<Reply> {
+    return this.#consent.revoke(id)
   }
 
   /** The fields that the message lacks. */
@@ -70,16 +87,7 @@ export class Desk {
   }
 
   submit(id: string, envelope: IntakeEnvelope, incoming: Incoming, caller: Caller): Promise<Outcome[]> {
-    return this.#alone(id, () => this.#submit(id, envelope, incoming, caller))
-  }
-
-  async #alone<T>(id: string, work: () => Promise<T>): Promise<T> {
-    this.#busy.add(id)
-    try {
-      return await work()
-    } finally {
-      this.#busy.delete(id)
-    }
+    return this.#inHand.alone(id, () => this.#submit(id, envelope, incoming, caller))
   }
 
   async #submit(
@@ -92,7 +100,7 @@ export class Desk {
     const chosen = this.#choose(envelope, incoming.heading)
     if (!('account' in chosen)) return all(chosen)
     const message = messageOf(id, envelope, incoming, chosen, caller.program, this.#options.now())
-    const may = await this.#may(chosen.account, message)
+    const may = await this.#consent.ask(chosen.account, message)
     if (may === 'no') return all({ kind: 'never', reply: own(550, '5.7.1', 'you said no') })
     if (may === 'unknown') {
       await this.#keep({ ...message, state: 'held' }, incoming.path)
@@ -116,37 +124,6 @@ export class Desk {
     return { kind: 'never', reply: own(553, '5.1.7', text) }
   }
 
-  async #may(account: Account, message: OutboxMessage): Promise<'yes' | 'no' | 'unknown'> {
-    const asked = askedOf(account, message)
-    const { when } = account.confirm
-    if (when === 'never' || asked.recipients.length === 0) return 'yes'
-    if (when === 'first' && this.#grants.covers(asked, this.#options.now())) return 'yes'
-    const question = { ...askedWithSubject(message), inQuestion: asked.recipients }
-    const answer = await askUser(account, question)
-    if (answer.kind !== 'yes') return answer.kind
-    await this.#grant(account, message, answer.patterns, answer.always)
-    return 'yes'
-  }
-
-  async #grant(
-    account: Account,
-    { program }: OutboxMessage,
-    recipients: readonly string[],
-    always = false,
-  ): Promise<void> {
-    if (account.confirm.when !== 'first' || program === '' || recipients.length === 0) return
-    const now = this.#options.now()
-    const until = always ? ALWAYS : now + account.grant
-    await this.#grants.add({ program, account: account.name, recipients }, until, now)
-  }
-
-  /** @param id null: all. */
-  async revoke(id: string | null): Promise<Reply> {
-    const count = await this.#grants.revoke(id)
-    if (id !== null && count === 0) return own(550, '5.1.0', `${id} is no grant`)
-    return own(250, '2.0.0', id === null ? `${count} revoked` : `${id} revoked`)
-  }
-
   /** While the caller waits. */
   async #sendFirst(
     message: OutboxMessage,
@@ -154,21 +131,31 @@ export class Desk {
     chosen: Chosen,
     { hearsEach }: Caller,
   ): Promise<Outcome[]> {
-    const outcomes = await this.#attempt(message, { path: incoming.path, size: incoming.size }, chosen)
-    const later = outcomes.filter(({ kind }) => kind === 'later').length
+    const { account, accounts } = chosen
+    const content = { path: incoming.path, size: incoming.size }
+    const outcomes = await this.#attempt(message, content, account, accounts)
     const some = outcomes.some(({ kind }) => kind === 'sent')
-    if (later === 0 || !(chosen.account.outbox || (some && !hearsEach))) return outcomes.map(withDoubt)
-    const fate = afterAttempt(message, outcomes, chosen.accounts.agent, this.#options.now())
-    if (fate.kind === 'done') return outcomes
-    // who was refused is told now, by the reply; the outbox keeps who waits
-    await this.#keep({ ...fate.message, refused: [] }, incoming.path)
+    const open = (kind: Outcome['kind']) => outcomes.some((one) => one.kind === kind)
+    const keeps = open('later') ? account.outbox || (some && !hearsEach) : some && !hearsEach && open('never')
+    const fate = afterAttempt(message, outcomes, accounts.agent, this.#options.now())
+    if (!keeps || fate.kind === 'done') return outcomes.map(withDoubt)
+    // who hears of each recipient is told now who was refused; the outbox keeps who waits
+    const kept = hearsEach ? { ...fate.message, refused: [] } : fate.message
+    await this.#keep(kept, incoming.path)
+    await this.#tell(kept, failedSince(message, kept))
     return outcomes.map((one) =>
       one.kind === 'later' ? taken(`in your outbox as ${message.id}: ${one.reply.text}`) : one,
     )
   }
 
-  async #attempt(message: OutboxMessage, content: ContentFile, { account }: Chosen): Promise<Outcome[]> {
-    const outcomes = await sendMessage(account, deliveryOf(message), content)
+  async #attempt(
+    message: OutboxMessage,
+    content: ContentFile,
+    account: Account,
+    { agent }: Accounts,
+  ): Promise<Outcome[]> {
+    const { reached, outcomes } = await sendMessage(account, deliveryOf(message), content)
+    this.#away.note(account.name, reached, agent.retry, this.#options.now())
     const told = outcomes.map(({ kind, reply }, at) => {
       return `${message.recipients[at]?.address}: ${kind} ${reply.code} ${reply.enhanced} ${reply.text}`
     })
@@ -176,96 +163,17 @@ export class Desk {
     return outcomes
   }
 
+  async #tell(message: OutboxMessage, failures: readonly Failure[]): Promise<void> {
+    const what = await tellUser(this.#options.outbox, message, failures)
+    if (what !== '') this.#options.log(`${message.id} failed: ${what}`)
+  }
+
   async #keep(message: OutboxMessage, content: string): Promise<void> {
     await this.#options.outbox.keep(message, content)
-    this.#options.log(
-      `${message.id} ${message.state}\n${renderQuestion(askedWithSubject(message))}`.trimEnd(),
-    )
+    this.#options.log(`${message.id} ${message.state}\n${renderQuestion(shownOf(message))}`.trimEnd())
     this.#options.onChange()
-  }
-
-  /** When the next attempt is due, milliseconds since 1970; null: nothing waits. */
-  nextDue(): number | null {
-    const due = this.#options.outbox.messages.flatMap(({ id, state, nextAttemptAt }) =>
-      state === 'waiting' && !this.#busy.has(id) ? [nextAttemptAt] : [],
-    )
-    return due.length === 0 ? null : Math.min(...due)
-  }
-
-  /** Tries what is due, one after the other. */
-  async sendDue(): Promise<void> {
-    const { outbox, now } = this.#options
-    for (const { id } of outbox.messages) {
-      const message = outbox.find(id) // it may have changed, or gone, while another was sent
-      if (message?.state === 'waiting' && message.nextAttemptAt <= now() && !this.#busy.has(id))
-        await this.#alone(id, () => this.#retry(message))
-    }
-    this.#options.onChange()
-  }
-
-  async #retry(message: OutboxMessage): Promise<Outcome[]> {
-    const { outbox, now, config } = this.#options
-    const read = readAccounts(config)
-    const accounts = read.kind === 'ok' ? read.accounts : null
-    const account = accounts?.accounts.find(({ name }) => name === message.account)
-    if (!accounts || !account) {
-      const text = accounts ? `there is no account ${message.account} any more` : 'accounts.conf has mistakes'
-      const lastReply = own(451, '4.3.5', text)
-      await outbox.update({ ...message, lastReply, nextAttemptAt: now() + UNSETTLED_MS })
-      return [{ kind: 'later', reply: lastReply, blame: 'ours' }]
-    }
-    const chosen = { account, accounts, sender: message.sender }
-    const outcomes = await this.#attempt(message, outbox.contentOf(message), chosen)
-    const fate = afterAttempt(message, outcomes, accounts.agent, now())
-    if (fate.kind === 'done') await outbox.remove(message)
-    else await outbox.update(fate.message)
-    return outcomes
-  }
-
-  /** What the user says of mail in the outbox. */
-  async act(act: OutboxAct, id: string | null): Promise<Reply> {
-    const { outbox, onChange } = this.#options
-    if (id === null) return this.#retryAll()
-    const message = outbox.find(id)
-    if (!message || this.#busy.has(message.id)) {
-      return own(550, '5.1.0', message ? `${id} is being sent` : `${id} is not in the outbox`)
-    }
-    const reply = await this.#alone(message.id, () => this.#actOn(act, message))
-    onChange()
-    return reply
-  }
-
-  async #retryAll(): Promise<Reply> {
-    const { outbox, now, onChange } = this.#options
-    const waiting = outbox.messages.filter(({ id, state }) => state === 'waiting' && !this.#busy.has(id))
-    for (const message of waiting) {
-      const update = () => outbox.update({ ...message, nextAttemptAt: now() })
-      if (!this.#busy.has(message.id) && outbox.find(message.id)) await this.#alone(message.id, update)
-    }
-    onChange()
-    return own(250, '2.0.0', `${waiting.length} tried now`)
-  }
-
-  async #actOn(act: OutboxAct, message: OutboxMessage): Promise<Reply> {
-    if (act === 'REMOVE') {
-      await this.#options.outbox.remove(message)
-      return own(250, '2.0.0', `${message.id} removed`)
-    }
-    if (message.recipients.length === 0) return own(550, '5.1.0', 'every recipient was refused for good')
-    if (act === 'RELEASE') await this.#released(message)
-    return verdictOf(await this.#retry({ ...message, state: 'waiting' }))
-  }
-
-  async #released(message: OutboxMessage): Promise<void> {
-    const read = readAccounts(this.#options.config)
-    const account = read.kind === 'ok' && read.accounts.accounts.find(({ name }) => name === message.account)
-    if (account) await this.#grant(account, message, patternsFor(askedOf(account, message).recipients, false))
-    await this.#options.outbox.update({ ...message, state: 'waiting', nextAttemptAt: this.#options.now() })
   }
 }
-
-/** Until an account that is gone is looked for again. */
-const UNSETTLED_MS = 15 * 60_000
 
 function taken(text: string): Outcome {
   return { kind: 'sent', reply: own(250, '2.0.0', text) }
@@ -276,24 +184,6 @@ function withDoubt(outcome: Outcome): Outcome {
   if (outcome.kind !== 'later' || !outcome.inDoubt) return outcome
   const { reply } = outcome
   return { ...outcome, reply: { ...reply, text: `${reply.text}; it may have been accepted all the same` } }
-}
-
-/** Those recipients that need a word, and have none by the account. */
-function askedOf(account: Account, { program, recipients }: OutboxMessage) {
-  const list = account.confirmRecipients
-  const addresses = recipients.map(({ address }) => address)
-  const asked = list === null ? addresses : addresses.filter((address) => isListed(list, address))
-  return { program, account: account.name, recipients: asked }
-}
-
-function askedWithSubject({ program, account, sender, recipients, subject }: OutboxMessage) {
-  return { program, account, from: sender, recipients: recipients.map(({ address }) => address), subject }
-}
-
-/** The first that is not sent, or all is well. */
-function verdictOf(outcomes: readonly Outcome[]): Reply {
-  const trouble = outcomes.find(({ kind }) => kind !== 'sent')
-  return trouble?.reply ?? own(250, '2.0.0', 'sent')
 }
 
 function messageOf(

@@ -20,21 +20,35 @@ export interface ContentFile {
   size: number
 }
 
+export interface Attempt {
+  /** The provider was reached and let us in; false: no other message would fare better now. */
+  reached: boolean
+  outcomes: Outcome[]
+}
+
 export async function sendMessage(
   account: Account,
   delivery: Delivery,
   content: ContentFile,
-): Promise<Outcome[]> {
-  const all = (outcome: Outcome) => delivery.recipients.map(() => outcome)
+): Promise<Attempt> {
   const session = await openSession(account).catch((error: unknown) => error)
-  if (!isReady(session)) return all({ kind: 'later', reply: replyOf(session, account), blame: 'ours' })
+  if (isReady(session))
+    return { reached: true, outcomes: await transact(account, session, delivery, content) }
+  const outcome: Outcome = { kind: 'later', reply: replyOf(session, account), blame: 'ours' }
+  return { reached: false, outcomes: delivery.recipients.map(() => outcome) }
+}
+
+function transact(
+  account: Account,
+  session: Ready,
+  delivery: Delivery,
+  content: ContentFile,
+): Promise<Outcome[]> {
   const { sizeLimit } = session
   if (sizeLimit > 0 && content.size > sizeLimit) {
     session.socket.end('QUIT\r\n')
-    return all({
-      kind: 'never',
-      reply: own(552, '5.3.4', `${account.host} takes ${sizeLimit} octets at most`),
-    })
+    const reply = own(552, '5.3.4', `${account.host} takes ${sizeLimit} octets at most`)
+    return Promise.resolve(delivery.recipients.map((): Outcome => ({ kind: 'never', reply })))
   }
   const { host, protocol, timeout } = account
   return exchange(

@@ -111,7 +111,7 @@ class Reception {
         this.#begin(step.envelope)
         return true
       case 'outbox':
-        this.#say(await this.#options.desk.act(step.act, step.id).catch(storageTrouble))
+        this.#say(await this.#options.desk.work.act(step.act, step.id).catch(storageTrouble))
         return true
       case 'revoke':
         this.#say(await this.#options.desk.revoke(step.id).catch(storageTrouble))

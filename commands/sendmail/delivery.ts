@@ -18,6 +18,7 @@ import { writeToSandbox } from './sandbox.ts'
 import { type Form, handOver, type Way } from './session.ts'
 import { type End, Stop } from './stop.ts'
 import { tlsDemandOf } from './tls-demand.ts'
+import { failedBefore } from './told.ts'
 import { senderOfEnvelopeLines } from './uucp.ts'
 import { directionOf } from './way.ts'
 
@@ -56,7 +57,11 @@ export async function deliver(options: Options, uucp: boolean): Promise<End> {
   }
   const direction = directionOf(options, process.env)
   const content = (form: Form) => contentOf(headerAs(form), message)
-  if (direction.kind !== 'sandbox') return handOver(await wayOf(options), job, content)
+  if (direction.kind !== 'sandbox') {
+    const end = await handOver(await wayOf(options), job, content)
+    if (direction.kind !== 'agent' || !process.stderr.isTTY) return end
+    return { ...end, lines: [...end.lines, ...(await failedBefore(direction.places))] }
+  }
   await writeToSandbox(direction.directory, job, content({ whole: false, byName: false }))
   return { exit: exitCodes.ok, lines: [] }
 }

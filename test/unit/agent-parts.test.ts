@@ -13,13 +13,15 @@ import { readAccounts } from '../../commands/accounts/read.ts'
 import type { Mechanism } from '../../commands/accounts/values.ts'
 import { handedSocket } from '../../commands/agent/agent.ts'
 import { answerOfCommand, patternsFor, readAnswer } from '../../commands/agent/answer.ts'
-import { afterAttempt, waitAfter } from '../../commands/agent/attempt.ts'
+import { afterAttempt, failedSince, waitAfter } from '../../commands/agent/attempt.ts'
+import { Away } from '../../commands/agent/away.ts'
 import { renderQuestion } from '../../commands/agent/confirmation.ts'
 import { ALWAYS, type Grant, Grants, grantId, isGranted, listGrants } from '../../commands/agent/grants.ts'
 import { Incoming, missingFields } from '../../commands/agent/incoming.ts'
 import { Intake } from '../../commands/agent/intake.ts'
 import { chooseMechanism, offeredMechanisms } from '../../commands/agent/login.ts'
 import { readNetrc } from '../../commands/agent/netrc.ts'
+import { renderReport, wantsReport } from '../../commands/agent/notice.ts'
 import { newMessage, type OutboxMessage } from '../../commands/agent/outbox.ts'
 import { type Credentials, SaslFailure, startExchange } from '../../commands/agent/sasl.ts'
 import { mechanisms as served } from '../../services/smtpd/sasl.ts'
@@ -393,6 +395,62 @@ test('an attempt settles each recipient once; who waits is tried again until the
   const old = afterAttempt(message('a'), [later], settings, 1000)
   assert.equal(old.kind === 'kept' && old.message.state, 'failed')
   assert.deepEqual([waitAfter(1, [10, 20]), waitAfter(2, [10, 20]), waitAfter(9, [10, 20])], [10, 20, 20])
+})
+
+test('an account that is away is left alone longer each time, until it answers', () => {
+  const away = new Away()
+  const fail = (now: number) => away.note('a', false, [10, 20], now)
+  assert.equal(away.until('a'), 0)
+  fail(100)
+  assert.equal(away.until('a'), 110)
+  fail(105)
+  assert.equal(away.until('a'), 110, 'two that were under way together have failed once')
+  fail(110)
+  assert.equal(away.until('a'), 130)
+  away.note('b', true, [10], 110)
+  assert.equal(away.until('a'), 130)
+  away.note('a', true, [10], 120)
+  assert.equal(away.until('a'), 0)
+  fail(200)
+  away.forget()
+  assert.equal(away.until('a'), 0)
+})
+
+test('who failed for good is told once, with what was said last', () => {
+  const before = message('a', 'b', 'c')
+  const fate = afterAttempt(before, [sent, later, never], settings, 1)
+  assert.ok(fate.kind === 'kept')
+  const names = (one: ReturnType<typeof failedSince>) =>
+    one.map(({ address, reply: said }) => [address, said?.code])
+  assert.deepEqual(names(failedSince(before, fate.message)), [['c', 550]])
+  const old = afterAttempt(fate.message, [later], settings, 1000)
+  assert.ok(old.kind === 'kept')
+  assert.deepEqual(names(failedSince(fate.message, old.message)), [['b', 451]])
+  const failure = { address: 'b', notify: null, reply: null }
+  assert.ok(wantsReport(before, failure))
+  assert.ok(wantsReport(before, { ...failure, notify: 'SUCCESS,FAILURE' }))
+  assert.ok(!wantsReport(before, { ...failure, notify: 'NEVER' }))
+  assert.ok(!wantsReport({ ...before, sender: '' }, failure))
+})
+
+test('a report is one of RFC 3464, and no word of a provider or a program adds a line to it', () => {
+  const text = renderReport({
+    message: { ...message('a@x'), subject: 'one\r\nBcc: all@x' },
+    failures: [
+      { address: 'a@x', notify: null, reply: { ...reply(550), text: 'no\r\nAction: delivered' } },
+      { address: 'b@x', notify: null, reply: null },
+    ],
+    header: 'Subject: one\r\n',
+    ...{ user: 'ann', host: 'h.example', now: new Date(0), boundary: 'B' },
+  })
+  const [head = '', words = '', status = '', header = ''] = text.split('\r\n--B')
+  assert.match(head, /^To: <ann>\r\n[\s\S]*^Subject: Not delivered: one Bcc: all@x\r$/m)
+  assert.match(words, /<a@x>\r\n {4}550 no Action: delivered\r\n {2}<b@x>\r\n {4}it has waited too long/)
+  assert.match(status, /Final-Recipient: rfc822; a@x\r\nAction: failed\r\nStatus: 5\.0\.0\r\nDiagnostic-Code/)
+  assert.match(status, /rfc822; b@x\r\nAction: failed\r\nStatus: 4\.4\.7/)
+  assert.ok(header.endsWith('Subject: one\r\n'))
+  assert.ok(text.endsWith('\r\n--B--\r\n'))
+  assert.doesNotMatch(text, /[^\r]\n/)
 })
 
 test('a socket of systemd is taken only when it was meant for this process', () => {
