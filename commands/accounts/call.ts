@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { printProblems } from '../../shared/config/problem.ts'
+import { parseMailbox } from '../../shared/smtp/address.ts'
 import { type Exit, exits, Trouble } from '../posthorn/trouble.ts'
 import type { Call } from '../posthorn/words.ts'
 import type { Account, Accounts } from './account.ts'
@@ -21,12 +22,30 @@ export async function account(call: Call, print: Print): Promise<Exit> {
     case 'account import':
       print(importMsmtp(readMsmtp(call.operands[0])))
       return exits.ok
+    case 'account find':
+      print(await find(call.operands[0] ?? '', call.values['name-server']))
+      return exits.ok
     case 'account check':
       return check(call.operands[0], print)
     default:
       print(renderAccounts(requireAccounts().accounts))
       return exits.ok
   }
+}
+
+async function find(address: string, server: string | undefined): Promise<string> {
+  const parsed = parseMailbox(address, { utf8: true })
+  const domain = parsed.ok ? parsed.address.domain : ''
+  if (!domain || domain.startsWith('['))
+    throw new Trouble(exits.usage, `${address} is no address in a domain`)
+  const { findSubmission, renderFound } = await import('./discovery.ts')
+  const found = await findSubmission(domain, server === undefined ? [] : [server]).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new Trouble(exits.temporary, `${domain} cannot be looked up: ${why}`)
+  })
+  if (found.kind === 'found') return renderFound(address, domain, found.services)
+  const why = found.kind === 'refused' ? 'says that it takes no mail of its users this way' : 'says nothing'
+  throw new Trouble(exits.missing, `${domain} ${why}: no SRV record for submission`)
 }
 
 function readMsmtp(file = join(homedir(), '.msmtprc')): string {

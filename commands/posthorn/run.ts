@@ -69,6 +69,7 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
       return (await import('../agent/grants-call.ts')).grants(call, print)
     case 'account list':
     case 'account check':
+    case 'account find':
     case 'account import':
     case 'account options':
       return (await import('../accounts/call.ts')).account(call, print)

@@ -46,6 +46,7 @@ const optionTable = {
   as: { value: 'USE', doc: 'what the key is: address, name, rest, host, client or exact; exact' },
   print: { doc: 'show the lines instead of running them' },
   scram: { doc: 'store keys for SCRAM-SHA-256 instead of a scrypt hash' },
+  'name-server': { value: 'ADDRESS', doc: "ask this one, ADDRESS:PORT, not the machine's own" },
   remove: { doc: 'take the account out' },
   verify: { doc: 'only say whether the password fits' },
   help: { short: 'h', doc: 'this text' },
@@ -133,6 +134,11 @@ export const commandTable = {
     operands: '[NAME]',
     options: [],
     doc: 'every mistake in accounts.conf; with a name, log in there as well',
+  },
+  'account find': {
+    operands: 'ADDRESS',
+    options: ['name-server'],
+    doc: 'an account for this address of yours, by what its domain says in DNS',
   },
   'account import': {
     operands: '[FILE]',

@@ -121,7 +121,9 @@ function sliceFor(port: number): ResolverSlice {
   const zone = { name: '.', type: 'remote', cutThrough: 0, requireSignature: false, forged: 'tag' } as const
   return {
     hostname: 'bench.example',
-    zones: [{ ...zone, users: null, aliases: [], maildir: null, encryption: null, hosts: [] }],
+    zones: [
+      { ...zone, users: null, aliases: [], recipients: null, maildir: null, encryption: null, hosts: [] },
+    ],
     zonePlaces: {},
     screenings: [],
     greylist: null,

@@ -54,6 +54,7 @@ const zone: ZoneSlice = {
   forged: 'tag',
   users: null,
   aliases: [],
+  recipients: null,
   maildir: null,
   encryption: null,
   hosts: [],
