@@ -189,15 +189,19 @@ export class IncomingFile {
 
   /**
    * Puts other octets in place of the first ones; all pieces are there. False: there is no room for them, or less
-   * than that to replace. Rejects when it could not be written.
+   * than that to replace. @throws StoreTrouble when it could not be written.
    */
   async patch({ octets, data }: Patch): Promise<boolean> {
     const start = this.#plan.room + octets - data.length
     if (octets < 0 || octets > this.octets || start < 0) return false
-    await this.written()
+    try {
+      await this.written()
+      await writeAt(await this.#handle, data, start)
+    } catch (error) {
+      throw new StoreTrouble(isFull(error) ? 'full' : 'broken', String(error))
+    }
     if (data.length === octets) this.#plan.memory.replaceHead(data)
     else this.#plan.memory.drop()
-    await writeAt(await this.#handle, data, start)
     this.octets += data.length - octets
     return true
   }

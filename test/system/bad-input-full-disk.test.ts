@@ -3,45 +3,18 @@
  * restart. On a small file system of its own in memory; needs root to mount it.
  */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openSession, transact } from '../support/client.ts'
 import { startPosthorn } from '../support/posthorn.ts'
 import { openSink } from '../support/sink.ts'
+import { fill, smallDisk } from '../support/small-disk.ts'
 import { makeSpecimen, readSpecimen } from '../support/specimen.ts'
 import { testConfig } from '../support/test-config.ts'
 import { until } from '../support/wait.ts'
 
 const timeout = 180_000
-
-/** A directory whose spool is a tmpfs of 24 MiB, or why there is none. */
-function smallDisk(): { directory: string; spool: string; unmount: () => void } | string {
-  if (process.getuid?.() !== 0) return 'only root can mount a small file system'
-  const directory = mkdtempSync(join(tmpdir(), 'posthorn-full-'))
-  const spool = join(directory, 'spool')
-  mkdirSync(spool)
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m,mode=0700', 'tmpfs', spool], {
-    encoding: 'utf8',
-  })
-  if (mounted.status !== 0) {
-    rmSync(directory, { recursive: true })
-    return `no tmpfs here: ${mounted.stderr.trim()}`
-  }
-  return { directory, spool, unmount: () => spawnSync('umount', [spool]) }
-}
-
-/** Fills what is left, but for `spare` octets. The server writes too meanwhile, so it may be full a little sooner. */
-function fill(spool: string, spare: number): void {
-  const { bavail, bsize } = statfsSync(spool)
-  try {
-    writeFileSync(join(spool, 'ballast'), Buffer.alloc(Math.max(0, bavail * bsize - spare)))
-  } catch (error) {
-    assert.match(String(error), /ENOSPC/)
-  }
-}
 
 for (const [name, spare] of [
   ['nearly full', 600 * 1024],
