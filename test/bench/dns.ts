@@ -125,6 +125,7 @@ function sliceFor(port: number): ResolverSlice {
       { ...zone, users: null, aliases: [], recipients: null, maildir: null, encryption: null, hosts: [] },
     ],
     zonePlaces: {},
+    maps: [],
     screenings: [],
     greylist: null,
     nameservers: [`127.0.0.1:${port}`],
