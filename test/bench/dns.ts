@@ -122,7 +122,11 @@ function sliceFor(port: number): ResolverSlice {
   return {
     hostname: 'bench.example',
     zones: [
+<<<<<<< Updated upstream
       { ...zone, users: null, aliases: [], recipients: null, maildir: null, encryption: null, hosts: [] },
+=======
+      { ...zone, users: null, aliases: [], maildir: null, encryption: null, recipients: null, hosts: [] },
+>>>>>>> Stashed changes
     ],
     zonePlaces: {},
     maps: [],

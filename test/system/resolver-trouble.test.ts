@@ -57,6 +57,7 @@ const zone: ZoneSlice = {
   recipients: null,
   maildir: null,
   encryption: null,
+  recipients: null,
   hosts: [],
 }
 
