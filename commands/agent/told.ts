@@ -61,6 +61,6 @@ function jobFor(user: string, size: number): Job {
   return {
     ...{ hello: 'localhost', sender: '', recipients: [user], header: null, size, eightBit: true },
     ...{ body: null, notify: null, ret: null, envid: null, verify: false, why: null, wait: null },
-    ...{ lmtp: false, account: null, asIs: false, tlsDemand: null },
+    ...{ lmtp: false, account: null, asIs: false, tlsDemand: null, authorName: null },
   }
 }
