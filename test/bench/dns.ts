@@ -122,11 +122,7 @@ function sliceFor(port: number): ResolverSlice {
   return {
     hostname: 'bench.example',
     zones: [
-<<<<<<< Updated upstream
       { ...zone, users: null, aliases: [], recipients: null, maildir: null, encryption: null, hosts: [] },
-=======
-      { ...zone, users: null, aliases: [], maildir: null, encryption: null, recipients: null, hosts: [] },
->>>>>>> Stashed changes
     ],
     zonePlaces: {},
     maps: [],

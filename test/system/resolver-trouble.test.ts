@@ -57,7 +57,6 @@ const zone: ZoneSlice = {
   recipients: null,
   maildir: null,
   encryption: null,
-  recipients: null,
   hosts: [],
 }
 
