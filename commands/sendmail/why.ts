@@ -32,7 +32,10 @@ export function questionsOf(plan: Plan, offers: ReadonlyMap<string, string>): Qu
     { about: 'here', command: 'XWHY' },
     ask('reverse-path', 'FROM', sender),
     ...authors.map((author) => ask('From', 'AUTHOR', author)),
-    ...recipients.map((recipient) => ask('recipient', 'TO', recipient)),
+    ...recipients.map((recipient) => {
+      const { about, command } = ask('recipient', 'TO', recipient)
+      return { about, command: `${command} FROM:<${sender}>` }
+    }),
   ]
 }
 

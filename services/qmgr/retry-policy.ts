@@ -6,10 +6,10 @@
  * zone, `qmgr`. Classes are asked in the order of the config. What is our own trouble is in no class.
  */
 import type { QmgrSlice, RetryClassSlice, ScheduleSlice } from '../../shared/config/slices.ts'
+import { fits, namesOne } from '../../shared/message/next-hop.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
 import type { Route } from '../../shared/message/route.ts'
-import { fits } from './selection.ts'
-import { namesOne, type Terms } from './terms.ts'
+import type { Terms } from './terms.ts'
 import type { RetryPolicy } from './verdict.ts'
 
 export type PolicySlice = RetryPolicy & Pick<QmgrSlice, 'retryClasses' | 'zoneSchedules'>

@@ -7,6 +7,7 @@
  * `meets` is the rule itself, for recipients that are only in memory; `sqlite-selection.ts` has it in SQL.
  */
 import type { QueueAct, QueueFilter } from '../../shared/bus/queue.ts'
+import { fits } from '../../shared/message/next-hop.ts'
 import type { RecipientRow, Touched } from './store.ts'
 
 export interface Selection extends QueueFilter {
@@ -190,21 +191,6 @@ export function domainOf(address: string): string {
 
 function lowerAscii(text: string): string {
   return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
-}
-
-/** In time linear in the text for each part: the pattern may come from anybody. */
-export function fits(pattern: string | undefined, text: string): boolean {
-  if (pattern === undefined || pattern === text) return true
-  const [first = '', ...rest] = pattern.split('*')
-  const last = rest.pop()
-  if (last === undefined || !text.startsWith(first)) return false
-  let at = first.length
-  for (const part of rest) {
-    const found = text.indexOf(part, at)
-    if (found < 0) return false
-    at = found + part.length
-  }
-  return text.length - last.length >= at && text.endsWith(last)
 }
 
 /** @param row `removal` included: removed rows may be in the order of their removal. */

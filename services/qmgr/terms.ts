@@ -8,9 +8,9 @@
  */
 import type { QmgrSlice, ScheduleSlice, ServerSlice } from '../../shared/config/slices.ts'
 import type { ConnectionTerms } from '../../shared/message/connection-terms.ts'
-import type { Host, Route } from '../../shared/message/route.ts'
+import { serverFor } from '../../shared/message/next-hop.ts'
+import type { Route } from '../../shared/message/route.ts'
 import type { Limits } from './group.ts'
-import { fits } from './selection.ts'
 
 export interface Terms {
   group: string
@@ -83,24 +83,4 @@ function connectionTerms(group: string, most: number, server: ServerSlice | null
     ...(server?.transactionsPerConnection && { transactions: server.transactionsPerConnection }),
     ...(server && server.connectionIdle !== null && { idle: server.connectionIdle }),
   }
-}
-
-/** The first section that names a host that is tried first, else any of the hosts: a backup says less. */
-function serverFor(route: Route, servers: readonly ServerSlice[]): ServerSlice | null {
-  if (route.kind !== 'smtp') return null
-  const best = Math.min(...route.hosts.map(({ preference }) => preference))
-  const foremost = route.hosts.filter(({ preference }) => preference === best)
-  return (
-    servers.find(({ match }) => namesOne(match, foremost)) ??
-    servers.find(({ match }) => namesOne(match, route.hosts)) ??
-    null
-  )
-}
-
-/** Whether a pattern, in lower case, is for one of the hosts, by name or address. */
-export function namesOne(patterns: readonly string[], hosts: readonly Host[]): boolean {
-  return hosts.some(({ name, addresses }) => {
-    const names = [name.toLowerCase(), ...addresses]
-    return patterns.some((pattern) => names.some((one) => fits(pattern, one)))
-  })
 }

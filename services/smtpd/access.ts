@@ -76,6 +76,20 @@ export function rulingOn(
   return tags.length > 0 ? { ruling: { place: '', action: 'tag', tags }, refusal: null } : null
 }
 
+/** All that have something to say of a recipient, in order; only the last one may decide. For who asks why. */
+export function rulesThatHold(
+  rules: readonly AccessRule[],
+  { name }: Hello,
+  { sender, address }: { sender: string; address: string },
+): AccessRule[] {
+  const [helo, from, to] = [name.toLowerCase(), sender.toLowerCase(), address.toLowerCase()]
+  const held = rules.filter(
+    (rule) => holds(rule.helo, helo) && holds(rule.sender, from) && holds(rule.recipient, to),
+  )
+  const first = held.findIndex(({ action }) => action.kind !== 'tag')
+  return first < 0 ? held : held.slice(0, first + 1)
+}
+
 function holds(patterns: readonly string[], text: string): boolean {
   return patterns.length === 0 || patterns.some((pattern) => isLike(pattern, text))
 }

@@ -8,7 +8,7 @@ import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { DeliverBy, Envelope, Expanded, Recipient, TlsDemand } from '../../shared/message/envelope.ts'
 import type { Line } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import type { Ruling } from './access.ts'
+import type { AccessRule, Ruling } from './access.ts'
 import type { Doom, Framing } from './content-plan.ts'
 import type { Revision } from './filter/draft.ts'
 import type { HeaderFault } from './header-bounds.ts'
@@ -173,7 +173,8 @@ export type Phase =
   | { at: 'check'; hello: Hello; transaction: Transaction; size: number; fates: readonly NamedFate[] }
   | { at: 'commit'; hello: Hello; transaction: Transaction; fates: readonly NamedFate[] }
   /** XWHY: a recipient is being looked up. */
-  | { at: 'why'; hello: Hello; address: string }
+  /** `rules`: the access rules that hold for the recipient, the last one deciding. */
+  | { at: 'why'; hello: Hello; address: string; rules: readonly AccessRule[] }
   /** AUTH: the client has been asked something. */
   | { at: 'auth'; hello: Hello; mechanism: string; challenge: Challenge }
   /** AUTH: what the client claims is being looked into. */

@@ -6,10 +6,10 @@
  * The first line about an address is its fate, in the words of RCPTHDR.
  */
 import type { Answer } from '../../shared/bus/messages.ts'
-import type { Rule } from '../../shared/config/rule-book.ts'
 import type { Host, Target } from '../../shared/message/route.ts'
 import { measurePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
+import { rulesThatHold, rulingOn } from './access.ts'
 import { fateLine } from './addressing.ts'
 import { readAddress, whyDenied } from './mailbox.ts'
 import { replies } from './replies.ts'
@@ -17,6 +17,7 @@ import type { Allowed } from './rights.ts'
 import type { Hello, Moment, Phase, Setting, State, Step } from './state.ts'
 import { move, say, stay } from './step.ts'
 import { fateOf } from './transaction.ts'
+import { accessLine, ruled, rulesOfRoutes } from './why-route.ts'
 
 interface Scene {
   setting: Setting
@@ -29,13 +30,17 @@ const LONGEST_LINE = 900
 
 export function why({ setting, state, now }: Scene, { hello }: { hello: Hello }, argument: string): Step {
   if (argument === '') return tell(state, aboutClient(setting, now))
-  const [, keyword = '', path = ''] = /^(FROM|AUTHOR|TO):(.*)$/i.exec(argument) ?? []
-  if (keyword === '' || measurePath(path) !== path.length) return stay(state, say(replies.whySyntax))
+  const [, keyword = '', rest = ''] = /^(FROM|AUTHOR|TO):(.*)$/i.exec(argument) ?? []
+  const path = rest.slice(0, Math.max(measurePath(rest), 0))
+  const sender = /^(?: FROM:(.*))?$/i.exec(rest.slice(path.length))
+  const about = sender?.[1] ?? '<>'
+  const isTo = keyword.toUpperCase() === 'TO'
+  if (path === '' || !sender || (sender[1] !== undefined && !isTo) || measurePath(about) !== about.length)
+    return stay(state, say(replies.whySyntax))
   const isSender = keyword.toUpperCase() === 'FROM'
   const address = readAddress(setting, path, true, isSender)
   if (typeof address !== 'string') return tell(state, [fate(path.slice(1, -1), address)])
-  if (keyword.toUpperCase() === 'TO')
-    return move(state, { at: 'why', hello, address }, { kind: 'resolve', n: 0, address, explain: true })
+  if (isTo) return aboutRecipient({ setting, state, now }, hello, address, about)
   return tell(state, isSender ? aboutSender(setting, address) : aboutAuthor(setting, address))
 }
 
@@ -46,10 +51,6 @@ function tell(state: State, lines: readonly string[]): Step {
 
 function fate(address: string, reply: SmtpReply): string {
   return fateLine({ address, reply })
-}
-
-function ruled({ text, place }: Rule): string {
-  return `${text}: ${place === '' ? 'by default' : place}`
 }
 
 function aboutClient({ listener, uid, author, rights, rules }: Setting, { intake }: Moment): string[] {
@@ -105,19 +106,34 @@ function byWhat({ rights, rules }: Setting, option: string, allowed: Allowed | n
   return `policy "${rights.policy}" allows any: ${rights.place}`
 }
 
+/** Access rules come first; what they refuse nobody is asked about. */
+function aboutRecipient({ setting, state }: Scene, hello: Hello, address: string, path: string): Step {
+  const read = readAddress(setting, path, true, true)
+  const sender = typeof read === 'string' ? read : path.slice(1, -1)
+  const rules = rulesThatHold(setting.access, hello, { sender, address })
+  const found = rulingOn(setting.access, hello, { sender }, { address })
+  if (found?.refusal) return tell(state, [fate(address, found.refusal), ...rules.map(accessLine)])
+  const phase: Phase = { at: 'why', hello, address, rules }
+  const asked = found?.ruling.redirect ?? address
+  return move(state, phase, { kind: 'resolve', n: 0, address: asked, explain: true })
+}
+
 /** The resolver has answered. */
 export function whyTo(
   { setting, state, now }: Scene,
-  { hello, address }: Extract<Phase, { at: 'why' }>,
+  { hello, address, rules }: Extract<Phase, { at: 'why' }>,
   answer: Answer<'resolve'> | null,
 ): Step {
-  const rights = { mayRelay: setting.mayRelay, isFull: now.isFull }
+  const kinds = rules.map(({ action }) => action.kind)
+  const rights = { mayRelay: setting.mayRelay || kinds.includes('redirect'), isFull: now.isFull }
   const { reply } = fateOf({ address, parameters: {} }, answer, rights)
-  const told = tell(state, [fate(address, reply), ...visible(setting, answer)])
+  const gone = kinds.includes('discard')
+  const lines = [...rules.map(accessLine), ...(gone ? ['it goes to nobody'] : visible(setting, answer))]
+  const told = tell(state, [fate(address, gone ? replies.recipientOk : reply), ...lines])
   return move(told.state, { at: 'ready', hello }, ...told.effects)
 }
 
-function visible({ rights }: Setting, answer: Answer<'resolve'> | null): string[] {
+function visible({ rights, rules }: Setting, answer: Answer<'resolve'> | null): string[] {
   if (answer === null) return []
   const decided = answer.why ?? []
   const open = rights.trusted ? decided : decided.filter(isOpen)
@@ -126,8 +142,10 @@ function visible({ rights }: Setting, answer: Answer<'resolve'> | null): string[
   const aliased = decided.some((line) => line.startsWith('alias '))
   if (aliased && !rights.trusted) return [...open, `an alias of ${targets.length}`]
   const left = targets.length - MOST_TARGETS
-  const routes = targets.slice(0, MOST_TARGETS).map(routeLine)
-  return [...decided, ...routes, ...(left > 0 ? [`and ${left} more`] : [])]
+  const shown = targets.slice(0, MOST_TARGETS)
+  const more = left > 0 ? [`and ${left} more`] : []
+  const routes = shown.flatMap(({ route }) => route ?? [])
+  return [...decided, ...shown.map(routeLine), ...more, ...rulesOfRoutes(rules, routes)]
 }
 
 /** The zone of the address itself comes first of all; further ones, aliases and users tell of people. */

@@ -3,9 +3,19 @@
  * read out to those who ask why (XWHY, `shared/README.md`). A rule without a place is a default.
  */
 import { USUAL_UID } from './load.ts'
-import { limitsBlock, listenerBlock, optionsBlock, policyBlock } from './options.ts'
+import {
+  limitsBlock,
+  listenerBlock,
+  optionsBlock,
+  policyBlock,
+  qmgrBlock,
+  serverBlock,
+  smtpcBlock,
+  zoneBlock,
+} from './options.ts'
 import type { Config, Section } from './schema.ts'
 import type { BlockType, Option } from './section.ts'
+import { allServers, matchOf } from './servers.ts'
 import { formatPlace, type Span } from './source.ts'
 
 export interface Rule {
@@ -20,9 +30,19 @@ export interface RuleBook {
   policies: Record<string, Rule[]>
   /** What holds for each uid where its policy has no `limit`. */
   uids: Rule[]
+  zones: Record<string, Rule[]>
+  /** In the order in which they are asked; see `serverFor`. */
+  servers: { match: string[]; rules: Rule[] }[]
+  /** Classes of replies after which mail waits as they say. */
+  classes: { match: string[]; zones: string[]; rule: Rule }[]
+  /** What holds on the way out where nothing more particular does. */
+  outgoing: Rule[]
 }
 
-export const emptyBook: RuleBook = { listeners: {}, policies: {}, uids: [] }
+export const emptyBook: RuleBook = {
+  ...{ listeners: {}, policies: {}, uids: [] },
+  ...{ zones: {}, servers: [], classes: [], outgoing: [] },
+}
 
 /** Said of each listener, whether somebody wrote it or not. */
 const LIMITS = ['message-size-limit', 'recipient-limit', 'session-limit']
@@ -30,7 +50,11 @@ const LIMITS = ['message-size-limit', 'recipient-limit', 'session-limit']
 /** A list of a thousand patterns is not read out. */
 const LONGEST = 400
 
-export function buildRuleBook({ limits, listener, options, policy }: Config): RuleBook {
+/** Of the whole way out. */
+const SCHEDULE = ['retry', 'lifetime', 'bounce-lifetime', 'delay-warning']
+
+export function buildRuleBook(config: Config): RuleBook {
+  const { limits, listener, options, policy } = config
   const whole = ruleOf(optionsBlock, options, 'message-size-limit')
   const uid = limits.where.has('uid') ? limits.values.uid : [USUAL_UID]
   return {
@@ -42,7 +66,29 @@ export function buildRuleBook({ limits, listener, options, policy }: Config): Ru
     ),
     policies: Object.fromEntries(policy.map((one) => [one.name, rulesOf(policyBlock, one, [])])),
     uids: [ruleOf(limitsBlock, { ...limits, values: { ...limits.values, uid } }, 'uid')],
+    zones: Object.fromEntries(config.zone.map((one) => [one.name, rulesOf(zoneBlock, one, [])])),
+    ...wayOut(config),
   }
+}
+
+function wayOut(config: Config): Pick<RuleBook, 'servers' | 'classes' | 'outgoing'> {
+  const { server, 'retry-class': classes } = allServers(config)
+  return {
+    servers: server.map((one) => ({ match: matchOf(one), rules: rulesOf(serverBlock, one, []) })),
+    classes: classes.map(({ name, at, values }) => ({
+      match: values['match-mx'].flat(),
+      zones: values.zones.flat(),
+      rule: { text: `retry-class "${name}"`, place: formatPlace(at) },
+    })),
+    outgoing: [
+      ...SCHEDULE.map((name) => titled('qmgr', ruleOf(qmgrBlock, config.qmgr, name))),
+      titled('smtpc', ruleOf(smtpcBlock, config.smtpc, 'tls')),
+    ],
+  }
+}
+
+function titled(block: string, { text, place }: Rule): Rule {
+  return { text: `${block} ${text}`, place }
 }
 
 /** For the resolver: where each zone stands. */

@@ -9,10 +9,10 @@ import type { QmgrSlice, RetryClassSlice, ScheduleSlice, ServerSlice } from './s
 type Servers = Pick<QmgrSlice, 'servers' | 'retryClasses' | 'zoneSchedules'>
 
 export function buildServers(config: Config): Servers {
-  const known = config.qmgr.values['known-providers'] === 'yes' ? providerSections() : null
+  const { server, 'retry-class': classes } = allServers(config)
   return {
-    servers: merged(config.server, known?.server).map(serverSlice),
-    retryClasses: merged(config['retry-class'], known?.['retry-class']).map(classSlice),
+    servers: server.map(serverSlice),
+    retryClasses: classes.map(classSlice),
     zoneSchedules: Object.fromEntries(
       config.zone.flatMap(({ name, values }) => {
         const schedule = scheduleSlice(values)
@@ -22,16 +22,31 @@ export function buildServers(config: Config): Servers {
   }
 }
 
+/** The config's own, and those of providers. */
+export function allServers(config: Config): Pick<Config, 'server' | 'retry-class'> {
+  const known = config.qmgr.values['known-providers'] === 'yes' ? providerSections() : null
+  return {
+    server: merged(config.server, known?.server),
+    'retry-class': merged(config['retry-class'], known?.['retry-class']),
+  }
+}
+
+/** Patterns of the hosts that a section is for. */
+export function matchOf({ name, values }: Config['server'][number]): string[] {
+  const given = values['match-mx'].flat()
+  return given.length > 0 ? given : [name]
+}
+
 function merged<S extends { name: string }>(own: readonly S[], known: readonly S[] = []): S[] {
   const names = new Set(own.map(({ name }) => name))
   return [...own, ...known.filter(({ name }) => !names.has(name))]
 }
 
-function serverSlice({ name, values }: Config['server'][number]): ServerSlice {
-  const given = values['match-mx'].flat()
+function serverSlice(section: Config['server'][number]): ServerSlice {
+  const { name, values } = section
   return {
     name,
-    match: given.length > 0 ? given : [name],
+    match: matchOf(section),
     maxConnections: values['max-connections'],
     rate: values.rate,
     recipientsPerTransaction: values['recipients-per-transaction'],

@@ -26,8 +26,12 @@ before(
         writeFileSync(inside('team'), 'staff: anna, far@relay.example\nlist:\n  anna\n')
         writeFileSync(
           inside('zones.conf'),
-          `# who is where\nzone "list.example" { type local; mailboxes "${paths.users}"; aliases "${inside('team')}"; };\n` +
-            `zone "relay.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; };\n`,
+          `access "house" {\n  rule recipient "barred@*" reject "not there";\n  rule recipient "void@*" discard;\n` +
+            '  rule sender "anna@*" recipient "far@*" tag "annas";\n  rule recipient "old@*" redirect "anna@local.example";\n};\n' +
+            'server "sink" { match-mx "127.0.0.1"; max-connections 3; };\n' +
+            `retry-class "grey" { codes { 4.7.1; }; zones "relay.example"; retry 4m; };\n` +
+            `# who is where\nzone "list.example" { type local; mailboxes "${paths.users}"; aliases "${inside('team')}"; };\n` +
+            `zone "relay.example" { type relay; require-signature yes; hosts { "127.0.0.1" port ${sink.port}; }; };\n`,
         )
         writeFileSync(
           inside('policies.conf'),
@@ -35,7 +39,11 @@ before(
             '  recipient-limit 7; limit messages 90/h;\n};\n',
         )
         const more = `include "${inside('zones.conf')}";\ninclude "${inside('policies.conf')}";`
-        return testConfig(paths, { more, options: 'qualify-domain "local.example";' })
+        return testConfig(paths, {
+          more,
+          options: 'qualify-domain "local.example";',
+          local: 'access "house";',
+        })
       },
       users: ['anna'],
     })
@@ -86,6 +94,29 @@ test('listener, policy, limits, sender, zone and route, each with file and line'
   said(`<far@relay.example>: by smtp to 127.0.0.1:${sink.port}`)
   said(`zone "local.example" local: ${placeOf(posthorn.configFile, 'zone "local.example"')}`)
   said(`user "anna": ${posthorn.paths.users}`)
+})
+
+test('access rules, the next hop, its schedule and its TLS', { timeout }, async () => {
+  const zones = file('zones.conf')
+  const { code, said } = await ask(['-f', 'anna', 'far@relay.example'])
+  assert.equal(code, 0)
+  said(`access rule tag "annas": ${placeOf(zones, 'rule sender')}`)
+  said(`zone "relay.example" require-signature yes: ${placeOf(zones, 'require-signature')}`)
+  said(`server "sink": ${placeOf(zones, 'server "sink"')}`)
+  said(`server "sink" max-connections 3: ${placeOf(zones, 'max-connections')}`)
+  said(`retry-class "grey" for such replies: ${placeOf(zones, 'retry-class "grey"').replace(/:\d+$/, ':13')}`)
+  said(`qmgr retry 200ms: ${placeOf(posthorn.configFile, 'retry 200ms')}`)
+  said('qmgr lifetime 5d: by default')
+  said('smtpc tls opportunistic: by default')
+  const barred = await ask(['-f', 'anna', 'barred@local.example'])
+  assert.equal(barred.code, 77)
+  barred.said('<barred@local.example> refused: 550 5.7.1 not there')
+  assert.match(barred.out, /access rule reject "not there": .*zones\.conf:2:/)
+  const away = await ask(['-f', 'anna', 'void@local.example', 'old@local.example'])
+  assert.equal(away.code, 0)
+  assert.match(away.out, /access rule discard: .*zones\.conf:3:\d+\n +it goes to nobody/)
+  assert.match(away.out, /access rule redirect "anna@local\.example": .*zones\.conf:5:/)
+  away.said(`user "anna": ${posthorn.paths.users}`)
 })
 
 test('what would be refused: the rule that does it, and the exit code of sending', { timeout }, async () => {

@@ -11,6 +11,7 @@ import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Peer } from '../../shared/bus/peer.ts'
 import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import type { PatienceSlice } from '../../shared/config/patience.ts'
+import { emptyBook } from '../../shared/config/rule-book.ts'
 import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
 import type { Envelope } from '../../shared/message/envelope.ts'
 import { makeRig, playHub, type Rig, startWorker, type TestWorker } from '../support/worker.ts'
@@ -186,7 +187,7 @@ export const stageSite = {
   qualifyDomain: 'example.org',
   inlineLimit: 128 << 10,
   policies: [],
-  rules: { listeners: {}, policies: {}, uids: [] },
+  rules: emptyBook,
   recipientDelimiter: '+',
 }
 

@@ -10,6 +10,7 @@ import { replies } from '../../services/smtpd/replies.ts'
 import { endsGroup, mayTake, openSession, step } from '../../services/smtpd/session.ts'
 import type { Effect, Event, Intake, Setting, State } from '../../services/smtpd/state.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
+import { emptyBook } from '../../shared/config/rule-book.ts'
 import type { Route } from '../../shared/message/route.ts'
 import { renderReply } from '../../shared/smtp/reply.ts'
 import { stageBounds } from '../system/smtpd-stage.ts'
@@ -34,7 +35,7 @@ const setting: Setting = {
   qualifyDomain: '',
   cutThrough: 0,
   holdLimit: 0,
-  rules: { listeners: {}, policies: {}, uids: [] },
+  rules: emptyBook,
   removesArguments: false,
   requireSignature: false,
   authenticate: false,

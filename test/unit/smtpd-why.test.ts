@@ -9,11 +9,13 @@ import type { Setting } from '../../services/smtpd/state.ts'
 import { whyTo } from '../../services/smtpd/why.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
 import { parseAliasFile } from '../../shared/config/alias-file.ts'
+import { emptyBook } from '../../shared/config/rule-book.ts'
 import type { ZoneSlice } from '../../shared/config/slices.ts'
 import { Player, settingOf } from '../dialogue/player.ts'
 import { listenerSlice } from '../system/smtpd-stage.ts'
 
 const rules = {
+  ...emptyBook,
   listeners: { mx: [{ text: 'listener "mx"', place: 'a.conf:1:1' }] },
   policies: {
     web: [
@@ -118,7 +120,12 @@ function toldOf(change: Partial<Rights>, answer: Answer<'resolve'> | null): stri
   const setting = settingOf(listenerSlice({ kind: 'local' }), changeOf(change))
   const state = new Player().state
   const moment = { isFull: () => false } as unknown as Parameters<typeof whyTo>[0]['now']
-  const phase = { at: 'why', hello: { name: 'x', extended: true }, address: 'team@example.org' } as const
+  const phase = {
+    at: 'why',
+    hello: { name: 'x', extended: true },
+    address: 'team@example.org',
+    rules: [],
+  } as const
   const { effects, state: next } = whyTo({ setting, state, now: moment }, phase, answer)
   assert.equal(next.phase.at, 'ready')
   return effects.flatMap((effect) => (effect.kind === 'reply' ? effect.reply.text.split('\n') : []))
