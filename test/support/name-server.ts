@@ -19,6 +19,8 @@ export interface Script {
   authenticated?: boolean
   /** Gives the question back in lower case, as some forwarders do. */
   lowersCase?: boolean
+  /** Hangs up on TCP. */
+  noTcp?: boolean
   /** Says nothing at all. */
   silent?: boolean
   /** FORMERR for a query with EDNS, as old servers have it. */
@@ -92,20 +94,23 @@ export async function startNameServer(
   const asked: string[] = []
   const known = new Map(Object.entries(scripts))
   const { udp, tcp, port } = await listen()
-  const answer = (message: Buffer, over: 'udp' | 'tcp', send: (reply: Buffer) => void) => {
+  const answer = (message: Buffer, over: 'udp' | 'tcp', send: Send) => {
     const query = Packet.parse(message)
     const [question] = query.questions
     if (!question) return
     const key = `${TYPE_NAMES.get(question.type) ?? question.type} ${question.name.toLowerCase()}`
     asked.push(over === 'tcp' ? `tcp ${key}` : key)
     const script = known.get(key) ?? otherwise(key)
+    if (script.noTcp && over === 'tcp') return send(null)
     if (script.silent) return
     const speak = () => reply(query, script, over).forEach(send)
     if (script.after) void script.after.then(speak)
     else speak()
   }
   udp.on('message', (message: Buffer, from: RemoteInfo) => {
-    answer(message, 'udp', (reply) => udp.send(reply, from.port, from.address))
+    answer(message, 'udp', (reply) => {
+      if (reply) udp.send(reply, from.port, from.address)
+    })
   })
   serveTcp(tcp, answer)
   const close = () => {
@@ -115,7 +120,9 @@ export async function startNameServer(
   return { address: `127.0.0.1:${port}`, port, asked, scripts: known, close }
 }
 
-type Answering = (message: Buffer, over: 'udp' | 'tcp', send: (reply: Buffer) => void) => void
+/** Null: hang up. */
+type Send = (reply: Buffer | null) => void
+type Answering = (message: Buffer, over: 'udp' | 'tcp', send: Send) => void
 
 function serveTcp(tcp: Server, answer: Answering): void {
   tcp.on('connection', (socket) => {
@@ -125,6 +132,7 @@ function serveTcp(tcp: Server, answer: Answering): void {
       data = Buffer.concat([data, chunk])
       if (data.length < 2 || data.length < 2 + data.readUInt16BE(0)) return
       answer(data.subarray(2), 'tcp', (reply) => {
+        if (!reply) return void socket.destroy()
         const length = Buffer.alloc(2)
         length.writeUInt16BE(reply.length)
         // in two pieces, as a network may do it

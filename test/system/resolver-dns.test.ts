@@ -198,6 +198,14 @@ test('a server that gives the question back in lower case is asked over TCP', TI
   assert.match(server.asked.at(-1) ?? '', /^tcp /)
 })
 
+test('where it has no TCP either, it is believed as before', TIMEOUT, async (t) => {
+  const name = 'abcdefghijklmnopqrstuvwxyz.test'
+  const script = { answers: [record.a(name, '192.0.2.1')], lowersCase: true, noTcp: true }
+  const { stub, server } = await stage(t, { [`A ${name}`]: script })
+  assert.deepEqual(addressesIn(await stub.lookup(name, 'A')), ['192.0.2.1'])
+  assert.deepEqual(server.asked, [`A ${name}`, `tcp A ${name}`])
+})
+
 test('an answer to the question in other letters is not believed', TIMEOUT, async (t) => {
   const name = 'abcdefghijklmnopqrstuvwxyz.test'
   // who forges it has not seen the question: id and port are guessed, and the letters are not

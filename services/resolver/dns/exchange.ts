@@ -38,7 +38,23 @@ export async function ask(server: Server, question: Question, timeout: number): 
   const withoutEdns = reply !== 'over-tcp' && (reply.rcode === RCODE.FORMERR || reply.rcode === RCODE.NOTIMP)
   const final = withoutEdns ? await overUdp(server, question, timeout, false) : reply
   // RFC 7766 section 5
-  return final === 'over-tcp' || final.truncated ? overTcp(server, question, timeout) : final
+  if (final === 'over-tcp' || final.truncated) return overTcp(server, question, timeout)
+  return final.caseKept ? final : certified(server, question, timeout, final)
+}
+
+/** Where TCP is not to be had at all, a server that changes the case of letters is believed as any other would be. */
+async function certified(
+  server: Server,
+  question: Question,
+  timeout: number,
+  unsure: DnsReply,
+): Promise<DnsReply> {
+  try {
+    return await overTcp(server, question, timeout)
+  } catch (error) {
+    if (error instanceof Unanswered && error.trouble === 'unreachable') return unsure
+    throw error
+  }
 }
 
 async function overUdp(
@@ -67,7 +83,7 @@ async function overUdp(
     socket.on('error', (error) => finish(new Unanswered(error.message, 'unreachable')))
     socket.on('message', (message) => {
       const reply = decodeReply(codec, message, id, sent)
-      if (reply) finish(reply.caseKept ? reply : 'over-tcp')
+      if (reply) finish(reply)
       else if (++strays >= MOST_STRAYS) finish('over-tcp')
     })
     socket.connect(server.port, server.address, (error?: Error) => {
