@@ -6,6 +6,7 @@
  * stopped, also after ctrl-C. Leaves with 64 for wrong words, 1 for a run that failed.
  * Next: `cases.ts` for plain loads, `targets.ts` for the table of targets, the others by their names.
  */
+import { benchAuthentication } from './authentication.ts'
 import { benchCases } from './cases.ts'
 import { benchDeadDestinations } from './dead-destinations.ts'
 import { benchDeferred } from './deferred.ts'
@@ -35,6 +36,8 @@ function bench(options: BenchOptions, signal: AbortSignal): Promise<void> {
       return benchDeferred(mode.count, say, signal)
     case 'dns':
       return benchDns(options.repeat, say)
+    case 'authentication':
+      return benchAuthentication(mode.messages, options.repeat, say, signal)
     case 'injection':
       return benchInjection(say)
     default: {

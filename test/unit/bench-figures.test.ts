@@ -37,6 +37,10 @@ test('words become cases', () => {
 
 test('other measures have words of their own', () => {
   assert.deepEqual(readOptions(['--slow-sync', '20']).mode, { kind: 'slow-sync', delayMs: 20 })
+  assert.deepEqual(readOptions(['--authentication', '--messages', '5']).mode, {
+    kind: 'authentication',
+    messages: 5,
+  })
   assert.deepEqual(readOptions(['--million']).mode, { kind: 'deferred', count: 1_000_000 })
   assert.deepEqual(readOptions(['--dead-destinations=9']).mode, { kind: 'dead-destinations', count: 9 })
   const table = readOptions(['--table', '--peer=haraka', '--peer=sendmail', '--peer=haraka'])
