@@ -5,6 +5,7 @@
  * Never rejects: the message is in the outbox, marked as failed, before anybody is told.
  */
 import { randomBytes } from 'node:crypto'
+import { statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { hostname, userInfo } from 'node:os'
 import type { Job } from '../sendmail/conversation.ts'
@@ -32,6 +33,7 @@ export async function tellUser(
     const facts = { message, failures, header, user, host: hostname(), now: new Date(), boundary }
     const octets = Buffer.from(renderReport(facts))
     const path = process.env['POSTHORN_SOCKET'] || DEFAULT_SOCKET
+    if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return 'nobody was told: no mail server here'
     const way = { path, uid: process.getuid?.() ?? 0, retryWindow: RETRY_WINDOW, patience: null }
     const verdict = await handOver(way, jobFor(user, octets.length), () => once(octets))
     return verdict.exit === 0 ? `${user} was told by mail` : `nobody was told: ${verdict.lines.join('; ')}`
