@@ -8,6 +8,7 @@
  */
 import { benchAuthentication } from './authentication.ts'
 import { benchCases } from './cases.ts'
+import { benchClient } from './client.ts'
 import { benchDeadDestinations } from './dead-destinations.ts'
 import { benchDeferred } from './deferred.ts'
 import { benchDns } from './dns.ts'
@@ -38,6 +39,8 @@ function bench(options: BenchOptions, signal: AbortSignal): Promise<void> {
       return benchDns(options.repeat, say)
     case 'authentication':
       return benchAuthentication(mode.messages, options.repeat, say, signal)
+    case 'client':
+      return benchClient(mode.messages, options.repeat, say, signal)
     case 'injection':
       return benchInjection(say)
     default: {

@@ -35,6 +35,7 @@ export type Mode =
   | { kind: 'dns' }
   | { kind: 'authentication'; messages: number }
   | { kind: 'injection' }
+  | { kind: 'client'; messages: number }
 
 export interface BenchOptions {
   mode: Mode
@@ -61,6 +62,7 @@ Other measures:
   --deferred N        start and live mail with N deferred messages in the queue; --million for 1000000
   --dns               answers of the resolver, remembered and new
   --authentication    CPU per message of SPF, DKIM and DMARC, --messages of them
+  --client            what sending costs smtpc, beside smtp-source; --messages N of them
   --sendmail          what a start of sendmail costs
 All:
   --repeat N          runs, of which the median is taken (3)
@@ -77,6 +79,7 @@ const MODES = [
   'dns',
   'authentication',
   'sendmail',
+  'client',
 ] as const
 
 export function readOptions(words: string[]): BenchOptions {
@@ -99,6 +102,7 @@ function modeOf(values: Values): Mode {
   if (values.table) return { kind: 'table', messages }
   if (values.dns) return { kind: 'dns' }
   if (values.authentication) return { kind: 'authentication', messages }
+  if (values.client) return { kind: 'client', messages }
   if (values.sendmail) return { kind: 'injection' }
   if (values.million) return { kind: 'deferred', count: 1_000_000 }
   const delay = values['slow-sync']
@@ -130,6 +134,7 @@ function parse(words: string[]) {
         dns: { type: 'boolean' },
         authentication: { type: 'boolean' },
         sendmail: { type: 'boolean' },
+        client: { type: 'boolean' },
         sessions: { type: 'string' },
         messages: { type: 'string' },
         size: { type: 'string' },
