@@ -42,7 +42,7 @@ export async function ask(server: Server, question: Question, timeout: number): 
   return final.caseKept ? final : certified(server, question, timeout, final)
 }
 
-/** Where TCP is not to be had at all, a server that changes the case of letters is believed as any other would be. */
+/** Without TCP, a server that changes the case of letters is believed like those that were never asked in mixed case. */
 async function certified(
   server: Server,
   question: Question,
