@@ -34,6 +34,8 @@ interface Session {
   /** The smtpd that has it. */
   peer: Peer
   accounts: readonly Account[]
+  /** Who has logged in. */
+  user: string | undefined
   /** Set while it waits. */
   waiting: { until: number; answer: (opening: Opening) => void } | null
 }
@@ -82,13 +84,14 @@ export class Sessions {
 
   open(asked: Payload<'session-open'>, peer: Peer): Opening | Promise<Opening> {
     const { now, slice } = this.#options
-    if (this.#sessions.has(asked.session)) return GO
+    const known = this.#sessions.get(asked.session)
+    if (known) return this.#identify(known, asked)
     const side = asked.client === '' ? 'local' : 'remote'
     if (!this.#hasPlace(side)) return refused('tooManySessions')
     const accounts = this.#limits.accountsOf(asked, now())
     const over = this.#limits.open(accounts, now())
     if (over) return refused('tooManyConnections', ...this.#tell(over))
-    const session: Session = { id: asked.session, side, peer, accounts, waiting: null }
+    const session: Session = { id: asked.session, side, peer, accounts, user: asked.user, waiting: null }
     this.#sessions.set(session.id, session)
     // behind those of its own kind
     if (this.#waiting[side] === 0 && this.#mayEnter(side)) {
@@ -100,6 +103,22 @@ export class Sessions {
       this.#waiting[side]++
       this.#queue.add(session)
     })
+  }
+
+  /** Its client has logged in: from now on it goes on the accounts of that user, too. */
+  #identify(session: Session, asked: Payload<'session-open'>): Opening {
+    const { now } = this.#options
+    const before = session.accounts
+    const accounts = this.#limits.accountsOf(asked, now())
+    const over = this.#limits.open(
+      accounts.filter((one) => !before.includes(one)),
+      now(),
+    )
+    if (over) return refused('tooManyConnections', ...this.#tell(over))
+    this.#limits.close(before.filter((one) => !accounts.includes(one)))
+    session.accounts = accounts
+    session.user = asked.user
+    return GO
   }
 
   close({ session: id, refusals = 0 }: Payload<'session-close'>): void {
@@ -143,8 +162,8 @@ export class Sessions {
 
   #accountsFor(origin: Envelope['origin']): readonly Account[] {
     const session = this.#sessions.get(origin.session)
-    // a session of before our last restart, or one whose user has proved who he is only now
-    if (!session || origin.user !== undefined) return this.#limits.accountsOf(origin, this.#options.now())
+    // a session of before our last restart
+    if (!session || origin.user !== session.user) return this.#limits.accountsOf(origin, this.#options.now())
     return session.accounts
   }
 

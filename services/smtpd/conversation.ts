@@ -99,6 +99,15 @@ export class Conversation implements Owner {
     })
   }
 
+  /** Who has logged in counts as that user from then on, not from the first message on. */
+  #loginOver(end: Extract<Effect, { kind: 'logged-in' | 'not-logged-in' }>): void {
+    this.#options.logins?.over(end)
+    this.log.login(end)
+    const setting = this.#state.login?.setting
+    if (setting && end.kind === 'logged-in')
+      this.#enrolment.identify(setting, (reply) => this.feed({ kind: 'drain', reply }))
+  }
+
   /** Who spoke until now is another client: it comes in anew. */
   #assume({ setting, allowed, told }: Extract<Effect, { kind: 'assume' }>): void {
     this.#enrolment.close()
@@ -259,8 +268,7 @@ export class Conversation implements Owner {
         )
       case 'logged-in':
       case 'not-logged-in':
-        this.#options.logins?.over(effect)
-        return this.log.login(effect)
+        return this.#loginOver(effect)
       case 'delay':
         this.#delay = setTimeout(() => this.feed({ kind: 'delay-over' }), this.#setting.greetingDelay)
         return

@@ -4,6 +4,7 @@
  * Fails: no answer is null, and the session ends with 421.
  */
 import type { Answer } from '../../shared/bus/messages.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { QueueBus } from './queue-bus.ts'
 import type { SessionLog } from './session-log.ts'
 import type { Setting } from './state.ts'
@@ -27,6 +28,16 @@ export class Enrolment {
     this.#bus.openSession({ session, listener, client, ...whoOf(setting) }, (answer) => {
       if (answer?.kind !== 'go' && this.#counted === session) this.#counted = null
       answered(answer)
+    })
+  }
+
+  /** Its client has logged in, and is counted as that user from now on; `refused` when it has too much already. */
+  identify(setting: Setting, refused: (reply: SmtpReply) => void): void {
+    const { session, listener, client } = setting
+    if (this.#counted === null) return
+    this.#bus.openSession({ session, listener, client, ...whoOf(setting) }, (answer) => {
+      // the limits of a user whom qmgr has lost sight of are met with the next message
+      if (answer?.kind === 'refused' && this.#counted === session) refused(answer.reply)
     })
   }
 

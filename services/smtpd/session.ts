@@ -143,7 +143,7 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
     case 'timeout':
       return awaitsUs(state.phase) ? stay(state) : tooLate(state, event.limit)
     case 'drain':
-      return leave(state, replies.shuttingDown)
+      return leave(state, event.reply ?? replies.shuttingDown)
     case 'gone':
       return gone(state)
     default:

@@ -257,7 +257,8 @@ export type Event =
   /** null: qmgr went away; the message may or may not have been kept. */
   | { kind: 'settled'; answer: Answer<'submit'> | null }
   | { kind: 'timeout'; limit: Exclude<Limit, 'handshake'> }
-  | { kind: 'drain' }
+  /** The session is to end when no transaction is in hand; `reply` where it is not for this process's sake. */
+  | { kind: 'drain'; reply?: SmtpReply }
   | { kind: 'gone' }
 
 export type Effect =

@@ -54,6 +54,7 @@ export const busMessages = {
   ),
 
   // --- intake: smtpd <-> qmgr
+  /** Again when its client has logged in, with `user`; refused, the session is to end. */
   'session-open': request(
     ['smtpd'],
     ['qmgr'],

@@ -88,8 +88,8 @@ export const limitsBlock = block(
       usual: '`connections 100`',
       readers: ['qmgr', 'smtpd'],
     }),
-    user: many(quotas('messages', 'recipients', 'octets'), {
-      doc: 'One authenticated user, from wherever.',
+    user: many(quotas('connections', 'messages', 'recipients', 'octets'), {
+      doc: 'One authenticated user, from wherever; who is above when it logs in gets 421 4.7.0.',
       readers: ['qmgr'],
     }),
     'client-login-failures': one(

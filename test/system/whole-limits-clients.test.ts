@@ -4,8 +4,10 @@
  */
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { after, before, test } from 'node:test'
-import { type ClientReply, connectTo, type SmtpClient, transact } from '../support/client.ts'
+import { type ClientReply, connectTo, openSession, type SmtpClient, transact } from '../support/client.ts'
+import { plain } from '../support/login.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
 import { makeSpecimen } from '../support/specimen.ts'
 import { testConfig } from '../support/test-config.ts'
@@ -27,7 +29,9 @@ before(
 after(() => posthorn.stop(), { timeout })
 
 function configWith(paths: Posthorn['paths'], limits: string): string {
-  return testConfig(paths, { more: `limits { ${EXEMPT} ${limits} };` })
+  const login = `auth "users" { passwords "${resolve('test/support/stage.passwords')}"; };
+listener "users" { type submission; address 127.0.0.1; port 0; auth "users"; auth-without-tls yes; };`
+  return testConfig(paths, { more: `limits { ${EXEMPT} ${limits} };\n${login}` })
 }
 
 async function limit(limits: string): Promise<void> {
@@ -163,4 +167,27 @@ test('who tries names is sent away, and its neighbour is not', { timeout }, asyn
   await until('the next session to be refused', async () => (await greetingOf('127.0.9.1')) === '421 4.7.0')
   assert.equal(await greetingOf('127.0.9.2'), '220')
   await posthorn.logged(/"client":"127\.0\.9\.1","measure":"refusals"/)
+})
+
+test('connections of a user count from the login on', { timeout }, async () => {
+  await limit('user connections 1;')
+  const users = posthorn.ports['users'] ?? 0
+  const login = async () => {
+    const client = await openSession(users)
+    assert.equal((await plain(client, 'anna', 'secret')).code, 235)
+    return client
+  }
+  const first = await login()
+  assert.equal((await first.say('NOOP')).code, 250)
+  const second = await login()
+  const { code, text } = await second.reply()
+  assert.deepEqual([code, text], [421, '4.7.0 too many connections from you, try again later'])
+  await second.closed
+  await first.quit()
+  await until('a place for the next', async () => {
+    const next = await login()
+    const answer = await next.say('NOOP')
+    next.destroy()
+    return answer.code === 250
+  })
 })

@@ -169,6 +169,32 @@ describe('sessions', { timeout }, () => {
     assert.deepEqual(other.many(5, STRANGER), ['go', 'go', 'go', 'go', '421 4.3.2'])
   })
 
+  it('count as their user from the login on', () => {
+    const user = [per('connections', 2, null), per('messages', 1)]
+    const stage = new Stage(20, { limits: limits({ user, uid: [] }) })
+    const { sessions, peer } = stage
+    const login = (session: string, name: string) => {
+      const said = sessions.open({ session, listener: 'x', client: STRANGER, user: name }, peer)
+      return said instanceof Promise ? 'waits' : said.kind === 'go' ? 'go' : said.reply.text
+    }
+    assert.deepEqual(stage.many(4, STRANGER), Array(4).fill('go'))
+    assert.deepEqual([login('S0', 'ann'), login('S1', 'ann')], ['go', 'go'])
+    assert.equal(login('S2', 'ann'), 'too many connections from you, try again later')
+    assert.equal(login('S2', 'ben'), 'go')
+    sessions.close({ session: 'S0' })
+    assert.equal(login('S3', 'ann'), 'go', 'the place is free')
+    const origin = { session: 'S3', client: STRANGER, user: 'ann' }
+    const envelope = { origin, recipients: [{}], size: 9 } as unknown as Envelope
+    assert.equal(sessions.charge(envelope).refusal, null)
+    sessions.close({ session: 'S1' })
+    stage.open(STRANGER)
+    assert.equal(login('S4', 'ann'), 'too many messages from you, try again later')
+    for (const session of ['S2', 'S3', 'S4']) sessions.close({ session })
+    stage.now += 2 * HOUR
+    stage.many(3, STRANGER)
+    assert.deepEqual([login('S5', 'ann'), login('S6', 'ann')], ['go', 'go'], 'all were given back')
+  })
+
   it('wait near the limit until others leave, in their order', async () => {
     const stage = new Stage(20, { ...noLimits, localReserve: 0, remoteReserve: 0 })
     assert.deepEqual(stage.many(18, STRANGER), Array(18).fill('go'))
