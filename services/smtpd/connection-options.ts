@@ -1,5 +1,6 @@
 /** What a connection is made of: its listener's things, and who is at the other end as far as that is known. */
 import type { Log } from '../../shared/base/log.ts'
+import type { ReadingSocket } from '../../shared/bus/reading.ts'
 import type { PatienceSlice } from '../../shared/config/patience.ts'
 import type { SmtpdSlice } from '../../shared/config/slices.ts'
 import type { PeerCredentials } from '../../shared/system/credentials.ts'
@@ -11,6 +12,8 @@ import type { QueueBus } from './queue-bus.ts'
 import type { Setting } from './state.ts'
 
 export interface ConnectionOptions {
+  /** Hands on what is read, good until it returns; null: the socket has events. */
+  listen: ReadingSocket['listen'] | null
   listener: Listener
   bus: QueueBus
   log: Log

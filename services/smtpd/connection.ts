@@ -14,6 +14,7 @@ import type { ConnectionOptions } from './connection-options.ts'
 import { Conversation, type Wire } from './conversation.ts'
 import { SessionFilters } from './filter/session-filters.ts'
 import { Input } from './input.ts'
+import { Pace } from './pace.ts'
 import type { Limit } from './patience.ts'
 import { tlsFacts } from './tls-facts.ts'
 
@@ -43,13 +44,30 @@ export class Connection extends SMTPConnection implements Wire {
     const readOn = () => void (socket.isPaused() && socket.resume())
     socket.on('close', (hadError) => this._onCloseEvent(hadError))
     socket.on('error', (error) => this._onError(error))
-    socket.on('data', (chunk: Buffer) => {
-      input.take(chunk, readOn)
-      if (input.stuck) socket.pause()
-    })
+    const { listen } = this.#options
+    if (listen) this.#readPaced(listen, socket)
+    else
+      socket.on('data', (chunk: Buffer) => {
+        input.take(chunk, readOn)
+        if (input.stuck) socket.pause()
+      })
     socket.on('end', () => this.#conversation.ended())
     this._armTimeout()
     callback()
+  }
+
+  /** What is read lies in memory that the next read of any session takes again. */
+  #readPaced(listen: NonNullable<ConnectionOptions['listen']>, socket: Socket): void {
+    const input = this.#input
+    const pace = new Pace(socket)
+    const mayGoOn = () => !input.stuck
+    const readOn = () => void socket.resume()
+    listen((octets) => {
+      if (input.isClosed) return
+      input.take(octets, readOn, true)
+      if (input.stuck) socket.pause()
+      else pace.took(octets, this.#conversation.receiving, mayGoOn)
+    })
   }
 
   override _createParser(): Input {

@@ -38,6 +38,8 @@ export class Input extends SMTPStream {
   #line: Line | null = null
   #next: (() => void) | null = null
   #running = false
+  /** The chunk is good only until `take` returns. */
+  #borrowed = false
 
   /** The engine makes its parser before there is a session. */
   attach(owner: Owner, longestLine = LINE_LIMIT): void {
@@ -59,13 +61,28 @@ export class Input extends SMTPStream {
     return this.#chunk !== null
   }
 
-  /** The only way in; no other chunk may come before `next` has been called. */
-  take(chunk: Buffer, next: () => void): void {
+  /**
+   * The only way in; no other chunk may come before `next` has been called.
+   *
+   * @param borrowed somebody else reads into that memory again: what is needed longer is copied, and so is content,
+   * which goes its own ways.
+   */
+  take(chunk: Buffer, next: () => void, borrowed = false): void {
     this.#chunk = chunk
     this.#at = 0
     this.#next = next
+    this.#borrowed = borrowed
     this.#owner?.arrived()
     this.resume()
+    if (this.#chunk && this.#borrowed) this.#claim(this.#chunk)
+  }
+
+  #claim(chunk: Buffer): Buffer {
+    const own = Buffer.from(chunk.subarray(this.#at))
+    this.#chunk = own
+    this.#at = 0
+    this.#borrowed = false
+    return own
   }
 
   /** Goes on with what is in hand, if anything is. */
@@ -91,8 +108,10 @@ export class Input extends SMTPStream {
       if (owner.blocked) return false
       if (owner.receiving) {
         if (this.#at >= chunk.length) return true
-        const end = owner.takeContent(chunk, this.#at)
-        this.#at = end < 0 ? chunk.length : end
+        const own = this.#borrowed ? this.#claim(chunk) : chunk
+        const end = owner.takeContent(own, this.#at)
+        this.#at = end < 0 ? own.length : end
+        if (own !== chunk) return this.#run(owner, own)
         continue
       }
       this.#line ??= this.#readLine(chunk)

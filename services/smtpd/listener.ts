@@ -7,11 +7,13 @@
  * and resolves when the last session is over or DRAIN_PATIENCE_MS have passed.
  */
 import type { Socket } from 'node:net'
-import type { SecureContext } from 'node:tls'
+import { type SecureContext, TLSSocket } from 'node:tls'
 import { SMTPServer } from 'smtp-server'
 import type { SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
+import { CONTENT_CHUNK } from '../../shared/bus/messages.ts'
+import { type ReadingSocket, takeOver } from '../../shared/bus/reading.ts'
 import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
 import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 import { OVERFLOW_UID, type PeerCredentials, peerCredentials } from '../../shared/system/credentials.ts'
@@ -37,6 +39,8 @@ export class Listener extends SMTPServer {
   readonly #bus: QueueBus
   readonly #log: Log
   readonly #sessions = new Set<Connection>()
+  /** Sockets from which a PROXY header was taken, and maybe more. */
+  readonly #readFrom = new WeakSet<Socket>()
   #site: SmtpdSlice
   #slice: ListenerSlice
   #matches: Matches
@@ -146,8 +150,10 @@ export class Listener extends SMTPServer {
     if (barred) return this.#bar(socket, client, barred)
     const secure = () => connection.secure
     const peer = local ? peerCredentials(socket) : null
-    const connection = new Connection(socket, {
+    const { socket: own, listen } = this.#readerOf(socket)
+    const connection = new Connection(own, {
       listener: this,
+      listen,
       bus: this.#bus,
       log: this.#log,
       setting: this.#settingFor(peer, client, formatId('S', id)),
@@ -165,6 +171,12 @@ export class Listener extends SMTPServer {
     this.#sessions.add(connection)
     this.#log.debug({ session: connection.id, listener: this.name, client }, 'session opened')
     connection.init()
+  }
+
+  /** Fewer octets than a chunk at once: see `content.ts`. A socket that somebody has read from stays as it is. */
+  #readerOf(socket: Socket): { socket: Socket; listen: ReadingSocket['listen'] | null } {
+    if (socket instanceof TLSSocket || this.#readFrom.has(socket)) return { socket, listen: null }
+    return takeOver(socket, { octets: CONTENT_CHUNK, allowHalfOpen: true })
   }
 
   #bar(
@@ -204,6 +216,7 @@ export class Listener extends SMTPServer {
   ): void {
     const balancer = plainAddress(socket.remoteAddress ?? '')
     if (this.#slice.proxy.length === 0 || !this.#matches.proxy(balancer)) return callback(null, { id: '' })
+    this.#readFrom.add(socket)
     takeProxyHeader(socket, (header) => {
       if (!header) {
         this.#log.info({ listener: this.name, balancer }, 'no PROXY header')

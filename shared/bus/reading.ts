@@ -32,16 +32,21 @@ export function openDescriptor(fd: number): ReadingSocket {
 /**
  * A connection that a server has accepted with `pauseOnConnect`, or mcp has sent, in the same turn: nothing of it has
  * been read. Node lets only whoever dials say where to read into, so its handle moves into a socket of ours.
+ *
+ * @param octets that are read at once, at most.
  */
-export function takeOver(accepted: Socket): ReadingSocket {
+export function takeOver(
+  accepted: Socket,
+  { octets = READ_OCTETS, allowHalfOpen = false } = {},
+): ReadingSocket {
   const source = accepted as unknown as { _handle: { reading: boolean; readStop: () => void } | null }
   const handle = source._handle
-  const { onread, listen } = reader()
+  const { onread, listen } = reader(octets)
   if (!handle) return { socket: accepted, listen: (onOctets) => void accepted.on('data', onOctets) }
   source._handle = null
   handle.readStop()
   handle.reading = false
-  return { socket: socketOf({ handle, onread }), listen }
+  return { socket: socketOf({ handle, onread, allowHalfOpen }), listen }
 }
 
 /** The types know neither `onread`, which is documented, nor `handle`, which is what servers use. */
@@ -49,12 +54,12 @@ function socketOf(source: object): Socket {
   return new Socket({ ...source, readable: true, writable: true } as ConstructorParameters<typeof Socket>[0])
 }
 
-function reader() {
+function reader(octets = READ_OCTETS) {
   shared ??= Buffer.allocUnsafeSlow(READ_OCTETS)
-  const buffer = shared
+  const buffer = shared.subarray(0, octets)
   let hear: OnOctets = () => undefined
-  const callback = (octets: number): boolean => {
-    hear(buffer.subarray(0, octets))
+  const callback = (read: number): boolean => {
+    hear(buffer.subarray(0, read))
     return true
   }
   const listen = (onOctets: OnOctets) => {

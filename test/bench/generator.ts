@@ -20,6 +20,7 @@ const TAIL_OCTETS = 200
 
 export interface CountingSink {
   port: number
+  pid: number
   /** Messages taken since it was started. */
   count: () => number
   stop: () => Promise<void>
@@ -45,6 +46,7 @@ export async function startSink(tools: Programs): Promise<CountingSink> {
   await until('smtp-sink to listen', () => canConnect(port))
   return {
     port,
+    pid: child.pid ?? 0,
     count: () => lastCount(file),
     stop: async () => {
       await end(child)

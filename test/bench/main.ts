@@ -12,6 +12,7 @@ import { benchClient } from './client.ts'
 import { benchDeadDestinations } from './dead-destinations.ts'
 import { benchDeferred } from './deferred.ts'
 import { benchDns } from './dns.ts'
+import { benchEngine } from './engine.ts'
 import { benchInjection } from './injection.ts'
 import { type BenchOptions, readOptions, USAGE, UsageError } from './options.ts'
 import { benchSlowClients } from './slow-clients.ts'
@@ -41,6 +42,8 @@ function bench(options: BenchOptions, signal: AbortSignal): Promise<void> {
       return benchAuthentication(mode.messages, options.repeat, say, signal)
     case 'client':
       return benchClient(mode.messages, options.repeat, say, signal)
+    case 'engine':
+      return benchEngine(mode.messages, options.repeat, say, signal)
     case 'injection':
       return benchInjection(say)
     default: {

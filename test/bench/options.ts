@@ -36,6 +36,7 @@ export type Mode =
   | { kind: 'authentication'; messages: number }
   | { kind: 'injection' }
   | { kind: 'client'; messages: number }
+  | { kind: 'engine'; messages: number }
 
 export interface BenchOptions {
   mode: Mode
@@ -64,6 +65,7 @@ Other measures:
   --authentication    CPU per message of SPF, DKIM and DMARC, --messages of them
   --client            what sending costs smtpc, beside smtp-source; --messages N of them
   --sendmail          what a start of sendmail costs
+  --engine            smtpd alone, its messages thrown away, beside Postfix's smtp-sink; and what hostile loads cost it
 All:
   --repeat N          runs, of which the median is taken (3)
   --json              one line of JSON for each case or row instead of tables`
@@ -80,6 +82,7 @@ const MODES = [
   'authentication',
   'sendmail',
   'client',
+  'engine',
 ] as const
 
 export function readOptions(words: string[]): BenchOptions {
@@ -104,6 +107,7 @@ function modeOf(values: Values): Mode {
   if (values.authentication) return { kind: 'authentication', messages }
   if (values.client) return { kind: 'client', messages }
   if (values.sendmail) return { kind: 'injection' }
+  if (values.engine) return { kind: 'engine', messages }
   if (values.million) return { kind: 'deferred', count: 1_000_000 }
   const delay = values['slow-sync']
   if (delay !== undefined) return { kind: 'slow-sync', delayMs: whole('slow-sync', delay, 0, 1000) }
@@ -135,6 +139,7 @@ function parse(words: string[]) {
         authentication: { type: 'boolean' },
         sendmail: { type: 'boolean' },
         client: { type: 'boolean' },
+        engine: { type: 'boolean' },
         sessions: { type: 'string' },
         messages: { type: 'string' },
         size: { type: 'string' },

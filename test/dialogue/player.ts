@@ -169,9 +169,13 @@ export class Player implements Owner {
   /** Resolves when all of it has been looked at and every question answered. */
   async write(octets: Buffer): Promise<void> {
     let used = false
-    this.#input.write(octets, () => {
+    // as of a socket, whose memory the next read takes again
+    const lent = Buffer.from(octets)
+    const next = () => {
       used = true
-    })
+    }
+    this.#input.take(lent, next, true)
+    lent.fill('!')
     for (;;) {
       const answers = this.#answers
       this.#answers = []

@@ -179,6 +179,11 @@ function bind(path: string): { fd: number; port: number } {
   return { fd: handle.fd, port: name.port ?? 0 }
 }
 
+/** A port of loopback that nobody listens on yet. */
+export function bindLoopback(): { fd: number; port: number } {
+  return bind('')
+}
+
 /** A handle that is collected closes its descriptor. */
 const kept: BoundHandle[] = []
 

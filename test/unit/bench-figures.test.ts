@@ -41,6 +41,7 @@ test('other measures have words of their own', () => {
     kind: 'authentication',
     messages: 5,
   })
+  assert.deepEqual(readOptions(['--engine']).mode, { kind: 'engine', messages: 20_000 })
   assert.deepEqual(readOptions(['--million']).mode, { kind: 'deferred', count: 1_000_000 })
   assert.deepEqual(readOptions(['--dead-destinations=9']).mode, { kind: 'dead-destinations', count: 9 })
   const table = readOptions(['--table', '--peer=haraka', '--peer=sendmail', '--peer=haraka'])
