@@ -222,8 +222,8 @@ export class Conversation implements Owner {
 
   ended(): void {
     this.#inputOver = true
-    // the end may be seen before all that came before it could be looked at
-    if (!this.#wire.stuck && !awaitsUs(this.#state.phase)) this.#wire.close()
+    // the end may be seen before all that came before it could be looked at and answered
+    if (!this.#wire.stuck && !this.#output.held && !awaitsUs(this.#state.phase)) this.#wire.close()
   }
 
   #carryOut(effect: Effect): void {

@@ -218,6 +218,13 @@ test('mistakes cost time, and then the session', { timeout }, async () => {
   await client.closed
 })
 
+test('who has said all still hears every reply that was held', { timeout }, async () => {
+  const client = await openSession(port('sticky'))
+  client.socket.end('FOO\r\n'.repeat(4))
+  for (let n = 0; n < 4; n++) assert.equal((await client.reply()).code, 500)
+  await client.closed
+})
+
 test('a crowd of slow clients: good mail passes, and each of them hears 421', { timeout }, async () => {
   const before = posthorn.maildir('anna')
   const crowd = await Promise.all(
