@@ -12,7 +12,7 @@ import { debianPrograms, type Programs } from '../support/debian.ts'
 import { mailsIn } from '../support/maildir.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
 import { testConfig } from '../support/test-config.ts'
-import { runAt, runCron, whyNoNamespace } from './sendmail-daemons.ts'
+import { runAt, runCron, runSudo, whyNoNamespace } from './sendmail-daemons.ts'
 import { type Result, resultOf, sendmail } from './sendmail-stage.ts'
 
 const timeout = 300_000
@@ -298,6 +298,20 @@ test('atd, which mails root', { timeout, skip: noNamespace }, async (t) => {
   await runAt(t, { at, run: posthorn.paths.run, folder: folderFor('at'), command: 'echo hello from at' })
   const [mail] = await mailsIn(posthorn.maildir('root'), 1)
   assert.match(mail?.content.toString() ?? '', /^Subject: Output from your job[\s\S]*hello from at/m)
+})
+
+test('sudo, which tells of a wrong password', { timeout, skip: noNamespace }, async (t) => {
+  const sudo = programsFor(t, 'sudo')
+  if (!sudo) return
+  const scene = { sudo, run: posthorn.paths.run, folder: folderFor('sudo'), to: TO, command: 'true' }
+  const why = await runSudo(t, scene)
+  if (why !== '') return t.skip(why)
+  const [mail] = (await mailsIn(posthorn.maildir('ann'), seen.size + 1)).filter(
+    ({ file }) => !seen.has(basename(file)),
+  )
+  seen.add(basename(mail?.file ?? ''))
+  assert.match(mail?.content.toString() ?? '', /^Subject: \*\*\* SECURITY information for /m)
+  assert.match(mail?.content.toString() ?? '', /nobody : .*incorrect password attempt.* COMMAND=\S*true/)
 })
 
 function folderFor(name: string): string {

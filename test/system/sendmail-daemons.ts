@@ -1,10 +1,10 @@
 /**
- * cron and atd for one job, each in a mount namespace of its own, where /usr/sbin holds nothing but our sendmail,
+ * cron, atd and sudo for one job, each in a mount namespace of its own, where /usr/sbin holds nothing but our sendmail,
  * /run/posthorn is the test's, and the machine's jobs are out of sight. They end with the test.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Programs } from '../support/debian.ts'
@@ -55,6 +55,45 @@ export async function runAt(t: TestContext, scene: Scene & { at: Programs }): Pr
     echo '${command}' | ${at.find('at')} -m now
     exec ${at.find('atd')} -f`
   await start(t, scene, at, script)
+}
+
+/**
+ * sudo with rules of its own, called by `nobody` with a wrong password, which it mails about. /etc is a copy.
+ * @returns a reason to skip, or ''.
+ */
+export async function runSudo(
+  t: TestContext,
+  scene: Scene & { sudo: Programs; to: string },
+): Promise<string> {
+  const { sudo, folder, to, command } = scene
+  const program = sudo.find('sudo') ?? ''
+  if ((statSync(program).mode & 0o4000) === 0) return 'sudo was unpacked without its set-uid bit'
+  writeFileSync(
+    join(folder, 'sudoers'),
+    `Defaults mailto="${to}", mail_badpass, mailerpath=/usr/sbin/sendmail, !use_pty, passwd_tries=1
+nobody ALL=(ALL) ALL
+`,
+  )
+  const plugins = join(sudo.folder, 'usr/libexec/sudo')
+  const own = existsSync(plugins)
+    ? `Plugin sudoers_policy ${plugins}/sudoers.so\nPlugin sudoers_io ${plugins}/sudoers.so\n`
+    : ''
+  writeFileSync(join(folder, 'sudo.conf'), own)
+  // a set-uid program takes no library path from its environment
+  const cache = ['-X', '-C', join(folder, 'ld.so.cache'), ...(existsSync(plugins) ? [plugins] : [])]
+  if (spawnSync('/usr/sbin/ldconfig', cache).status !== 0) return 'ldconfig cannot be run here'
+  writeFileSync(join(folder, 'pam'), 'auth required pam_deny.so\naccount required pam_permit.so\n')
+  const script = `
+    cp -a /etc ${folder}/etc
+    install -m 644 ${folder}/ld.so.cache ${folder}/etc/ld.so.cache
+    mount --bind ${folder}/etc /etc
+    mkdir -p /etc/pam.d
+    install -m 440 ${folder}/sudoers /etc/sudoers
+    install -m 644 ${folder}/sudo.conf /etc/sudo.conf
+    install -m 644 ${folder}/pam /etc/pam.d/sudo
+    echo wrong | exec setpriv --reuid=nobody --regid=nogroup --clear-groups ${program} -S ${command}`
+  await start(t, scene, sudo, script)
+  return ''
 }
 
 async function start(t: TestContext, scene: Scene, { env }: Programs, script: string): Promise<void> {
