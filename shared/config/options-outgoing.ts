@@ -7,15 +7,16 @@ import { maybe } from './blocks.ts'
 import { path as pathType, quote, type Type } from './types.ts'
 import { bad, ok, type Reading } from './units.ts'
 
-/** SOCKS5 (RFC 1928), with a password (RFC 1929) or without. */
-export interface SocksProxy {
+/** SOCKS5 (RFC 1928) or CONNECT of HTTP (RFC 9110 section 9.3.6), with a password (RFC 1929, RFC 7617) or without. */
+export interface OutgoingProxy {
+  kind: 'socks5' | 'http'
   host: string
   port: number
   login: { user: string; password: string } | null
 }
 
 /** none: straight, whatever is usual. */
-export type ProxyUse = SocksProxy | 'none'
+export type ProxyUse = OutgoingProxy | 'none'
 
 /** How hosts are reached; null: the more general word counts. */
 export interface OutgoingWay {
@@ -24,12 +25,13 @@ export interface OutgoingWay {
   proxy: ProxyUse | null
 }
 
-const USUAL_PORT = 1080
+/** IANA's port of SOCKS; HTTP proxies have none of their own, and most listen there. */
+const USUAL_PORT = { socks5: 1080, http: 8080 } as const
 const LONGEST_LOGIN = 255
 
 /** `none`, or a URL that `readProxy` reads. */
 const proxyUse: Type<string> = {
-  syntax: 'none | "socks5://[USER:PASSWORD@]HOST[:PORT]"',
+  syntax: 'none | "socks5://[USER:PASSWORD@]HOST[:PORT]" | "http://[USER:PASSWORD@]HOST[:PORT]"',
   read: (args) => {
     if (args.keyword('none')) return 'none'
     return args.parse('"socks5://HOST:PORT"', (text) => {
@@ -46,20 +48,23 @@ export function proxyFrom(text: string): ProxyUse {
   return read.kind === 'ok' ? read.value : 'none'
 }
 
-function readProxy(text: string): Reading<SocksProxy> {
+function readProxy(text: string): Reading<OutgoingProxy> {
   const hint = 'for example `socks5://127.0.0.1:9050`'
   const url = URL.canParse(text) ? new URL(text) : null
   if (!url || !/^[a-z0-9]+:\/\//i.test(text)) return bad(`\`${text}\` is no proxy`, hint)
   // socks5h leaves names to the proxy: it is given addresses, so that is the same
-  if (!/^socks5h?:$/.test(url.protocol)) return bad(`${url.protocol.slice(0, -1)} is not known here`, hint)
+  const kind = url.protocol === 'http:' ? 'http' : /^socks5h?:$/.test(url.protocol) ? 'socks5' : null
+  if (!kind) return bad(`${url.protocol.slice(0, -1)} is not known here`, hint)
   if (url.hostname === '' || !/^\/?$/.test(url.pathname) || url.search || url.hash)
     return bad(`\`${text}\` is no proxy`, hint)
   const login = url.username === '' ? null : { user: plain(url.username), password: plain(url.password) }
   const longest = login ? Math.max(Buffer.byteLength(login.user), Buffer.byteLength(login.password)) : 0
   if (longest > LONGEST_LOGIN) return bad('the login is too long', `at most ${LONGEST_LOGIN} octets`)
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  const given = url.port === '' ? USUAL_PORT : Number(url.port)
-  return given > 0 ? ok({ host, port: given, login }) : bad(`${given} is no port`, hint)
+  // 80 is what URL leaves out of the text of one of http
+  const said = url.port || (/:0*80\/?$/.test(text) ? '80' : '')
+  const given = said === '' ? USUAL_PORT[kind] : Number(said)
+  return given > 0 ? ok({ kind, host, port: given, login }) : bad(`${given} is no port`, hint)
 }
 
 /** A per cent sign that begins no escape stands for itself. */
@@ -79,7 +84,7 @@ export function outgoing(only: readonly string[] | null, usual: string) {
     }),
     'tls-key': maybe(pathType, { doc: 'Its key, in PEM, readable for `smtpc-user`.', ...about }),
     proxy: maybe(proxyUse, {
-      doc: 'Connections go through this SOCKS5 proxy (RFC 1928); names are still looked up here.',
+      doc: 'Connections go through this proxy, by SOCKS5 (RFC 1928) or by CONNECT of HTTP; names are still looked up here.',
       ...about,
     }),
   } as const

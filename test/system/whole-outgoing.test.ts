@@ -1,6 +1,6 @@
 /**
  * The way to other servers: with a certificate of ours to one that lets in nobody without, and through Debian's
- * microsocks, a SOCKS5 proxy that asks for a password.
+ * microsocks, a SOCKS5 proxy that asks for a password, and Debian's tinyproxy, one of HTTP that does the same.
  */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -29,6 +29,8 @@ let strict: Posthorn
 let outer: Posthorn
 let sink: Sink
 let proxyPort = 0
+let webPort = 0
+let web: typeof proxy = null
 let proxy: { child: ChildProcess; said: () => string } | null = null
 
 before(
@@ -37,6 +39,8 @@ before(
     writeFileSync(nonsense, 'nonsense')
     proxyPort = await freePort()
     proxy = startProxy(proxyPort)
+    webPort = await freePort()
+    web = startWebProxy(webPort)
     strict = await startPosthorn({
       config: (paths) =>
         testConfig(paths, {
@@ -56,6 +60,7 @@ before(
 after(
   async () => {
     proxy?.child.kill()
+    web?.child.kill()
     await outer.stop()
     await strict.stop()
     await sink.close()
@@ -70,7 +75,20 @@ function startProxy(port: number): typeof proxy {
   const program = programs?.find('microsocks')
   if (!programs || !program) return null
   const words = ['-i', '127.0.0.1', '-p', String(port), '-u', 'ann', '-P', 's3cret']
-  const child = spawn(program, words, { env: programs.env, stdio: ['ignore', 'pipe', 'pipe'] })
+  return startProgram(program, words, programs.env)
+}
+
+function startWebProxy(port: number): typeof proxy {
+  const programs = debianPrograms('tinyproxy-bin')
+  const program = programs?.find('tinyproxy')
+  if (!programs || !program) return null
+  const file = join(directory, 'tinyproxy.conf')
+  writeFileSync(file, `Port ${port}\nListen 127.0.0.1\nTimeout 60\nLogLevel Connect\nBasicAuth ann s3cret\n`)
+  return startProgram(program, ['-d', '-c', file], programs.env)
+}
+
+function startProgram(program: string, words: string[], env: NodeJS.ProcessEnv): typeof proxy {
+  const child = spawn(program, words, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -81,6 +99,7 @@ function startProxy(port: number): typeof proxy {
 
 function outerConfig(paths: Parameters<Parameters<typeof startPosthorn>[0]['config']>[0]): string {
   const host = `hosts { "localhost" port ${strict.ports['mx']}; };`
+  const webWay = `proxy "http://ann:s3cret@127.0.0.1:${webPort}";`
   const way = `proxy "socks5://ann:s3cret@127.0.0.1:${proxyPort}";`
   return testConfig(paths, {
     mx: 'relay { localhost; };',
@@ -89,6 +108,8 @@ function outerConfig(paths: Parameters<Parameters<typeof startPosthorn>[0]['conf
       zone "unnamed.example" { type relay; ${host} };
       zone "far.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; ${way} };
       zone "wrong.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; ${way.replace('s3cret', 'guess')} };
+      zone "web.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; ${webWay} };
+      zone "shut.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; ${webWay.replace('s3cret', 'guess')} };
       zone "near.example" { type relay; hosts { "localhost" port ${sink.port}; }; ${way} };
       zone "broken.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; };
         tls-certificate "${nonsense}"; tls-key "${nonsense}"; };
@@ -147,6 +168,20 @@ test('with a wrong one mail waits and the log says why', { timeout }, async (t) 
   await send('far@wrong.example', 'nothing')
   await outer.logged(new RegExp(`proxy 127\\.0\\.0\\.1:${proxyPort}: .*uthentication`))
   assert.ok((await outer.queue()).some((row) => row.recipient === 'far@wrong.example'))
+  assert.doesNotMatch(outer.log(), /s3cret|guess/)
+})
+
+test('through a proxy of HTTP with a password, and not with a wrong one', { timeout }, async (t) => {
+  if (!web) return t.skip('the package cannot be had here')
+  await until('the proxy to listen', () => reached(webPort), timeout)
+  const before = sink.mails.length
+  await send('far@web.example', 'by http')
+  const mails = await sink.received(before + 1)
+  assert.match(mails.at(-1)?.content.toString() ?? '', /by http/)
+  assert.match(web.said(), /CONNECT|Connect/)
+  await send('far@shut.example', 'nothing')
+  await outer.logged(new RegExp(`proxy 127\\.0\\.0\\.1:${webPort}: answers .*40[17]`))
+  assert.ok((await outer.queue()).some((row) => row.recipient === 'far@shut.example'))
   assert.doesNotMatch(outer.log(), /s3cret|guess/)
 })
 

@@ -247,7 +247,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
     'type remote; tls-certificate "/a"; tls-key "/k";',
     'type remote; tls-certificate "/a"; tls-key "/l";',
   ],
-  'zone proxy': ['type remote;', 'type remote; proxy "socks5://127.0.0.1:9050";'],
+  'zone proxy': ['type remote;', 'type remote; proxy "http://127.0.0.1:3128";'],
   'server tls-certificate': ['tls-certificate "/a"; tls-key "/k";', 'tls-certificate "/b"; tls-key "/k";'],
   'server tls-key': ['tls-certificate "/a"; tls-key "/k";', 'tls-certificate "/a"; tls-key "/l";'],
   'server proxy': ['', 'proxy none;'],
