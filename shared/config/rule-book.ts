@@ -50,6 +50,16 @@ const LIMITS = ['message-size-limit', 'recipient-limit', 'session-limit']
 /** A list of a thousand patterns is not read out. */
 const LONGEST = 400
 
+/** What decides about sending; who asks may be anybody, so no file, no name and no password of a proxy is told. */
+const DECIDES =
+  /^(type|require-signature|forged|cut-through|cut-through-deadline|tls|tls-names|match-mx|rate|max-connections|retry|lifetime|bounce-lifetime|delay-warning|recipients-per-transaction|transactions-per-connection|connection-idle)$/
+
+function decidingRules<B extends BlockType>(block: B, section: Section<B>): Rule[] {
+  const [title, ...options] = rulesOf(block, section, [])
+  const deciding = options.filter(({ text }) => DECIDES.test(text.split(' ')[0] ?? ''))
+  return title ? [title, ...deciding] : deciding
+}
+
 /** Of the whole way out. */
 const SCHEDULE = ['retry', 'lifetime', 'bounce-lifetime', 'delay-warning']
 
@@ -66,7 +76,7 @@ export function buildRuleBook(config: Config): RuleBook {
     ),
     policies: Object.fromEntries(policy.map((one) => [one.name, rulesOf(policyBlock, one, [])])),
     uids: [ruleOf(limitsBlock, { ...limits, values: { ...limits.values, uid } }, 'uid')],
-    zones: Object.fromEntries(config.zone.map((one) => [one.name, rulesOf(zoneBlock, one, [])])),
+    zones: Object.fromEntries(config.zone.map((one) => [one.name, decidingRules(zoneBlock, one)])),
     ...wayOut(config),
   }
 }
@@ -74,7 +84,7 @@ export function buildRuleBook(config: Config): RuleBook {
 function wayOut(config: Config): Pick<RuleBook, 'servers' | 'classes' | 'outgoing'> {
   const { server, 'retry-class': classes } = allServers(config)
   return {
-    servers: server.map((one) => ({ match: matchOf(one), rules: rulesOf(serverBlock, one, []) })),
+    servers: server.map((one) => ({ match: matchOf(one), rules: decidingRules(serverBlock, one) })),
     classes: classes.map(({ name, at, values }) => ({
       match: values['match-mx'].flat(),
       zones: values.zones.flat(),

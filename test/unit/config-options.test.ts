@@ -396,9 +396,17 @@ for (const block of allBlocks) {
   }
 }
 
-/** Without places in the file, which move with every option that stands before them. */
+/**
+ * Without places in the file, which move with every option that stands before them, and without what the rule book has
+ * of the way out: nothing acts by it, it is read out to who asks why.
+ */
 function printed(slice: unknown): string {
-  return JSON.stringify(slice).replace(/:\d+:\d+"/g, '"')
+  const readOut = new Set(['zones', 'servers', 'classes', 'outgoing'])
+  const told = (key: string, value: unknown): unknown =>
+    key === 'rules' && value !== null && typeof value === 'object' && 'outgoing' in value
+      ? Object.fromEntries(Object.entries(value).filter(([name]) => !readOut.has(name)))
+      : value
+  return JSON.stringify(slice, told).replace(/:\d+:\d+"/g, '"')
 }
 
 test('every sample is of an option', { timeout }, () => {

@@ -11,6 +11,7 @@ import {
   type Overrides,
   printProblems,
 } from '../../shared/config/check.ts'
+import { emptyBook } from '../../shared/config/rule-book.ts'
 import type { Slices } from '../../shared/config/slices.ts'
 
 const timeout = 60_000
@@ -286,7 +287,7 @@ test('includes: patterns, order, places, and paths relative to the file that nam
 test('the rule book says what was written where, for local listeners and policies', () => {
   const { smtpd, submission, resolver } = load(
     'listener "local" { socket "s.sock"; recipient-limit 200; }; policy "p" { users { 7; }; limit messages 9/h; };' +
-      'zone "x" { type relay; hosts { [::1]; }; };',
+      'zone "x" { type relay; hosts { [::1]; }; lifetime 2d; proxy "socks5://ann:secret@[::1]:1080"; };',
   )
   const local = submission.rules.listeners['local'] ?? []
   const place = (text: string) => local.find((rule) => rule.text === text)?.place
@@ -297,5 +298,10 @@ test('the rule book says what was written where, for local listeners and policie
   assert.deepEqual(policy, ['policy "p"', 'users { 7; }', 'limit messages 9/1h'])
   assert.deepEqual(submission.rules.uids, [{ text: 'uid connections 100', place: '' }])
   assert.match(resolver.zonePlaces['x'] ?? '', /:1:\d+$/)
-  assert.deepEqual(smtpd.rules, { listeners: {}, policies: {}, uids: [] })
+  assert.deepEqual(
+    submission.rules.zones['x']?.map(({ text }) => text),
+    ['zone "x"', 'type relay', 'lifetime 2d'],
+    'what decides, and nothing that is secret',
+  )
+  assert.deepEqual(smtpd.rules, emptyBook)
 })
