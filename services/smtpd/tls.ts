@@ -7,7 +7,7 @@
  * seldom written in the same instant. Fails: files that cannot be read or do not fit together at start leave the
  * listener without TLS, loudly; later they leave the old certificate in force. There is no built-in key.
  */
-import { createHash, X509Certificate } from 'node:crypto'
+import { constants, createHash, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Log } from '../../shared/base/log.ts'
@@ -55,6 +55,8 @@ function load(slice: TlsContextSlice, log: Log): Certified | null {
       cert,
       key: readFileSync(slice.key),
       minVersion: `TLSv${slice.minimumVersion}`,
+      // Node lets clients begin a handshake anew: costly for us, and nobody who sends mail needs it
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       // sessions that are taken up again must be ours
       sessionIdContext: createHash('sha256').update(name).digest('hex').slice(0, 32),
       ...(slice.clientCa === null ? {} : { ca: readFileSync(slice.clientCa) }),
