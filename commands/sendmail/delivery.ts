@@ -60,7 +60,7 @@ export async function deliver(options: Options, uucp: boolean): Promise<End> {
   if (direction.kind !== 'sandbox') {
     const end = await handOver(await wayOf(options), job, content)
     if (direction.kind !== 'agent' || !process.stderr.isTTY) return end
-    return { ...end, lines: [...end.lines, ...(await failedBefore(direction.places))] }
+    return { ...end, lines: [...end.lines, ...failedBefore(direction.places)] }
   }
   await writeToSandbox(direction.directory, job, content({ whole: false, byName: false }))
   return { exit: exitCodes.ok, lines: [] }
