@@ -260,8 +260,8 @@ test('--why asks, tells, and leaves with what sending would have left with', () 
     'XWHY',
     'XWHY FROM:<ann@x.org>',
     'XWHY AUTHOR:<ann@x.org>',
-    'XWHY TO:<bob@y.org>',
-    'XWHY TO:<cyd@y.org>',
+    'XWHY TO:<bob@y.org> FROM:<ann@x.org>',
+    'XWHY TO:<cyd@y.org> FROM:<ann@x.org>',
   ])
   assert.ok(said.includes('*   <bob@y.org> refused: 550 5.1.1 none'))
   assert.deepEqual([said.at(-1), verdict], ['QUIT', { exit: 67, lines: [], again: false }])
