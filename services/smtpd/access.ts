@@ -10,7 +10,7 @@ import type { AccessAction, AccessRuleSlice } from '../../shared/config/slices.t
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { replies } from './replies.ts'
 import { isLike } from './rights.ts'
-import type { AskedRecipient, Hello, Transaction } from './state.ts'
+import type { AskedRecipient, Hello, Moment, Setting, Transaction } from './state.ts'
 
 /** A rule as a session has it: about its client, or not about clients at all. */
 export interface AccessRule extends Omit<AccessRuleSlice, 'client'> {
@@ -53,8 +53,8 @@ export function isWelcome([first]: readonly AccessRule[]): boolean {
 }
 
 /** All that it is about is settled when the client connects. */
-function isOnClients({ helo, sender, recipient }: AccessRule): boolean {
-  return helo.length + sender.length + recipient.length === 0
+function isOnClients({ helo, sender, recipient, maps }: AccessRule): boolean {
+  return helo.length + sender.length + recipient.length + maps.length === 0
 }
 
 /** Null: no rule has anything to say. */
@@ -63,6 +63,7 @@ export function rulingOn(
   { name }: Hello,
   { sender }: Pick<Transaction, 'sender'>,
   { address }: Pick<AskedRecipient, 'address'>,
+  ask: Asks,
 ): { ruling: Ruling; refusal: SmtpReply | null } | null {
   if (rules.length === 0) return null
   const [helo, from, to] = [name.toLowerCase(), sender.toLowerCase(), address.toLowerCase()]
@@ -70,6 +71,9 @@ export function rulingOn(
   for (const rule of rules) {
     if (!holds(rule.helo, helo) || !holds(rule.sender, from) || !holds(rule.recipient, to)) continue
     const { action, place } = rule
+    const inMaps = holdsInMaps(rule, { client: ask.client, helo, sender: from, recipient: to }, ask)
+    if (inMaps === 'later') return { ruling: { place, action: 'defer', tags }, refusal: replies.mapTrouble }
+    if (!inMaps) continue
     if (action.kind !== 'tag') return decided(action, place, tags)
     tags.push(action.text)
   }
@@ -81,10 +85,15 @@ export function rulesThatHold(
   rules: readonly AccessRule[],
   { name }: Hello,
   { sender, address }: { sender: string; address: string },
+  ask: Asks,
 ): AccessRule[] {
   const [helo, from, to] = [name.toLowerCase(), sender.toLowerCase(), address.toLowerCase()]
   const held = rules.filter(
-    (rule) => holds(rule.helo, helo) && holds(rule.sender, from) && holds(rule.recipient, to),
+    (rule) =>
+      holds(rule.helo, helo) &&
+      holds(rule.sender, from) &&
+      holds(rule.recipient, to) &&
+      holdsInMaps(rule, { client: ask.client, helo, sender: from, recipient: to }, ask) !== false,
   )
   const first = held.findIndex(({ action }) => action.kind !== 'tag')
   return first < 0 ? held : held.slice(0, first + 1)
@@ -92,6 +101,30 @@ export function rulesThatHold(
 
 function holds(patterns: readonly string[], text: string): boolean {
   return patterns.length === 0 || patterns.some((pattern) => isLike(pattern, text))
+}
+
+/** Of whom maps are asked, and for which client. */
+export interface Asks {
+  client: string
+  lookUp: Moment['lookUp']
+}
+
+export function asks({ client }: Pick<Setting, 'client'>, { lookUp }: Pick<Moment, 'lookUp'>): Asks {
+  return { client, lookUp }
+}
+
+const uses = { client: 'client', helo: 'host', sender: 'address', recipient: 'address' } as const
+
+/** All of them are asked, though one might do: they are asked together. */
+function holdsInMaps(
+  { maps }: AccessRule,
+  about: Readonly<Record<keyof typeof uses, string>>,
+  { lookUp }: Asks,
+): boolean | 'later' {
+  if (maps.length === 0) return true
+  const answers = maps.map(({ about: what, map }) => lookUp({ map, use: uses[what], key: about[what] }))
+  if (answers.some((answer) => answer?.kind === 'missing')) return false
+  return answers.every((answer) => answer?.kind === 'found') || 'later'
 }
 
 function decided(

@@ -6,7 +6,7 @@
  * refused for good are named in the reply, the others get the message. Pure.
  */
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import { rulingOn } from './access.ts'
+import { asks, rulingOn } from './access.ts'
 import { whyNotSender } from './auth.ts'
 import { handOver } from './handover.ts'
 import { readAddress, whyDenied } from './mailbox.ts'
@@ -48,7 +48,7 @@ export function address(scene: Scene, phase: In<'data' | 'chunk'>, size: number,
   if (agreed + list.length === 0) return refuse(replies.noneNamed)
   if (agreed + list.length > setting.recipientLimit) return refuse(replies.tooManyNamed)
   const utf8 = phase.transaction.smtputf8 || list.some((one) => NOT_ASCII.test(one))
-  const sender = senderOf(setting, phase.transaction, named)
+  const sender = senderOf(scene, phase.transaction, named)
   if (typeof sender !== 'string') return refuse(sender)
   const transaction = { ...phase.transaction, smtputf8: utf8, sender }
   return proceed(scene, {
@@ -74,13 +74,13 @@ function withoutThose(setting: Setting, { without }: Transaction, list: string[]
 
 const NOT_ASCII = /[^\0-\x7f]/
 
-function senderOf(setting: Setting, { sender }: Transaction, named: Named): string | SmtpReply {
+function senderOf({ setting, now }: Scene, { sender }: Transaction, named: Named): string | SmtpReply {
   if (sender !== '') return sender
   const found = named.sender ?? setting.author?.address
   if (found === undefined) return replies.noSenderNamed
   const whole = readAddress(setting, `<${found}>`, true, true)
   if (typeof whole !== 'string') return whole
-  return whyNotSender(setting, whole) ?? whyDenied(setting, whole) ?? whole
+  return whyNotSender(setting, whole, now) ?? whyDenied(setting, whole) ?? whole
 }
 
 /** Asks for more recipients, takes the answers that are there, and ends when all are. */
@@ -119,7 +119,7 @@ function ask(
   const read = readAddress(setting, `<${text}>`, transaction.smtputf8, false)
   const plain = { address: typeof read === 'string' ? read : text, parameters: {} }
   if (typeof read !== 'string') return answerAtOnce(transaction, plain, refusal(read))
-  const found = rulingOn(setting.access, hello, transaction, plain)
+  const found = rulingOn(setting.access, hello, transaction, plain, asks(setting, now))
   if (!found) return look({ setting, now }, transaction, plain)
   const { ruling } = found
   const asked: AskedRecipient = { ...plain, ruling }

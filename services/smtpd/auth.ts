@@ -149,8 +149,10 @@ function decode(text: string): Buffer | null {
 }
 
 /** Why this sender is not for this client; null: it is. */
-export function whyNotSender({ auth: rules, user }: Setting, sender: string): SmtpReply | null {
+export function whyNotSender({ auth: rules, user }: Setting, sender: string, now: Moment): SmtpReply | null {
   if (!rules) return null
   if (user === undefined) return rules.required ? replies.authFirst : null
-  return rules.maySend(user, sender) ? null : replies.foreignSender
+  const may = rules.maySend(user, sender, now.lookUp)
+  if (may === 'later') return replies.mapTrouble
+  return may ? null : replies.foreignSender
 }

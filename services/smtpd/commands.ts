@@ -153,7 +153,7 @@ function mail({ setting, state, now }: Scene, phase: In<'ready'>, argument: stri
   if (parameters.submitter !== undefined && !setting.auth) return stay(state, say(replies.unknownParameter))
   const sender = readAddress(setting, asked.path, parameters.smtputf8, true)
   if (typeof sender !== 'string') return stay(state, say(sender))
-  const foreign = whyNotSender(setting, sender)
+  const foreign = whyNotSender(setting, sender, now)
   if (foreign) return stay(state, say(foreign))
   const denied = whyDenied(setting, sender)
   if (denied) return stay(state, say(denied))

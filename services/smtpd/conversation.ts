@@ -235,6 +235,7 @@ export class Conversation implements Owner {
       case 'resolve':
       case 'screen':
       case 'greylist':
+      case 'look-up':
         return inquire(effect, this.#bus, this.#state.login?.setting ?? this.#setting, this.feed)
       case 'turn':
         return this.#bus.turn(effect, (recipients) => this.feed({ kind: 'turned', recipients }))

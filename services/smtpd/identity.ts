@@ -59,13 +59,13 @@ export function identify(
 export function asLogin(
   setting: Setting,
   user: string,
-  maySend: (user: string, address: string) => boolean,
+  owned: (user: string, address: string) => boolean,
   site: Site,
 ): Setting {
   const caller: Caller = { name: user, fullName: '', groups: [] }
   const rights = rightsOf(caller, { ...site, ownUid: -1 })
   const own = entitled(setting, rights, authorOf(caller, site.qualifyDomain), site)
-  const owns = (address: string) => own.judge.owns(address) || maySend(user, address)
+  const owns = (address: string) => own.judge.owns(address) || owned(user, address)
   return { ...own, judge: { ...own.judge, owns } }
 }
 

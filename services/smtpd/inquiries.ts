@@ -5,12 +5,12 @@
 import type { QueueBus } from './queue-bus.ts'
 import type { Effect, Event, Setting } from './state.ts'
 
-export type Inquiry = Extract<Effect, { kind: 'resolve' | 'screen' | 'greylist' }>
+export type Inquiry = Extract<Effect, { kind: 'resolve' | 'screen' | 'greylist' | 'look-up' }>
 
 /** @param setting what holds now; a login may have changed it. */
 export function inquire(
   inquiry: Inquiry,
-  bus: Pick<QueueBus, 'resolve' | 'screen' | 'greylist'>,
+  bus: Pick<QueueBus, 'resolve' | 'screen' | 'greylist' | 'askMaps'>,
   { mayRelay, client }: Setting,
   tell: (event: Event) => void,
 ): void {
@@ -31,6 +31,8 @@ export function inquire(
       const question = { client, sender, recipient }
       return bus.greylist(question, (answer) => tell({ kind: 'greylisted', n, answer }))
     }
+    case 'look-up':
+      return bus.askMaps(inquiry.questions, () => tell({ kind: 'looked-up' }))
     default:
       return inquiry satisfies never
   }

@@ -27,7 +27,7 @@ import { Tarpit } from './output.ts'
 import { takeProxyHeader } from './proxy-socket.ts'
 import type { QueueBus } from './queue-bus.ts'
 import { replies } from './replies.ts'
-import { SenderLogins } from './sender-logins.ts'
+import { maySendByMap, SenderLogins } from './sender-logins.ts'
 import { type Ground, type Matches, matchesOf, plainAddress, settingFor, starttlsOf } from './setting.ts'
 import type { AuthSetting, Setting } from './state.ts'
 import { type Certified, type TlsSource, watchTls } from './tls.ts'
@@ -261,7 +261,7 @@ export class Listener extends SMTPServer {
     const { auth, senderLogin } = this.#slice
     this.#authenticator?.close()
     this.#authenticator = auth && new Authenticator(auth.use, this.#log)
-    this.#senders = senderLogin === null ? null : new SenderLogins(senderLogin, this.#log)
+    this.#senders = senderLogin?.kind === 'file' ? new SenderLogins(senderLogin.path, this.#log) : null
   }
 
   #authSetting(): AuthSetting | null {
@@ -269,9 +269,17 @@ export class Listener extends SMTPServer {
     const authenticator = this.#authenticator
     if (!auth || !authenticator) return null
     const { mechanisms, relays } = authenticator
-    const maySend = this.#senders?.maySend ?? (() => true)
-    const asUser: AuthSetting['asUser'] = (setting, user) => asLogin(setting, user, maySend, this.#site)
+    const maySend = this.#maySend()
+    // for the header what was said last will do: it only decides about a Sender
+    const owned = (user: string, address: string) => maySend(user, address, this.#bus.lastLookUp) === true
+    const asUser: AuthSetting['asUser'] = (setting, user) => asLogin(setting, user, owned, this.#site)
     return { required: auth.required, withoutTls: auth.withoutTls, mechanisms, relays, maySend, asUser }
+  }
+
+  #maySend(): AuthSetting['maySend'] {
+    const { senderLogin } = this.#slice
+    if (senderLogin?.kind !== 'map') return this.#senders?.maySend ?? (() => true)
+    return (user, sender, look) => maySendByMap(senderLogin.name, user, sender, look)
   }
 
   #checkDeadlines(): void {

@@ -15,7 +15,7 @@ export type Part = 'handshake' | 'hello' | 'login' | 'envelope' | 'content'
 export type Limit = Part | 'command' | 'session'
 
 /** `idle`: the client may do nothing for as long as `command-timeout`; `ours`: it waits for us. */
-const partOf: Readonly<Record<Exclude<PhaseName, 'inquiry'>, Part | 'idle' | 'ours'>> = {
+const partOf: Readonly<Record<Exclude<PhaseName, 'inquiry' | 'lookup'>, Part | 'idle' | 'ours'>> = {
   connect: 'ours',
   delay: 'ours',
   start: 'hello',
@@ -75,7 +75,8 @@ export class Patience {
 
   /** The session is in this phase from now on. */
   entered(phase: Phase, now: number): void {
-    const settled = phase.at === 'inquiry' ? phase.back : phase
+    const before = phase.at === 'lookup' ? phase.back : phase
+    const settled = before.at === 'inquiry' ? before.back : before
     const part = partOf[settled.at]
     if (part === this.#part) return
     this.#part = part

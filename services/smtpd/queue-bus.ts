@@ -15,9 +15,10 @@ import type { Identity } from '../../shared/bus/peer.ts'
 import { Answers } from './answers.ts'
 import type { Content } from './content.ts'
 import type { Outlet } from './content-plan.ts'
+import { MapAnswers } from './map-answers.ts'
 import type { Reception } from './reception.ts'
 import type { AskText } from './signature/judge.ts'
-import type { Effect, Intake, Moment } from './state.ts'
+import type { Effect, Intake, MapQuestion, Moment } from './state.ts'
 
 export interface BusOptions {
   qmgr: string
@@ -44,6 +45,7 @@ export class QueueBus implements Moment, Outlet {
   readonly #resolver: Link
   readonly #streams = new Map<number, Stream>()
   readonly #answers = new Answers(Date.now)
+  readonly #maps = new MapAnswers(Date.now)
   /** Destinations that take no more recipients. */
   readonly #full = new Set<string>()
   #ids: IdSource | null = null
@@ -71,7 +73,10 @@ export class QueueBus implements Moment, Outlet {
       onDown: () => this.#lost(),
     })
     // A resolver that comes back may have another config.
-    const onUp = () => this.#answers.clear()
+    const onUp = () => {
+      this.#answers.clear()
+      this.#maps.clear()
+    }
     this.#resolver = openLink({ target: resolver, remote: 'resolver', identity, log, handlers: {}, onUp })
   }
 
@@ -86,6 +91,10 @@ export class QueueBus implements Moment, Outlet {
   }
 
   knownAnswer = (question: Payload<'resolve'>): Answer<'resolve'> | null => this.#answers.get(question)
+
+  lookUp: Moment['lookUp'] = (question) => this.#maps.get(question)
+
+  lastLookUp: Moment['lookUp'] = (question) => this.#maps.last(question)
 
   isFull = (destination: string): boolean => this.#full.size > 0 && this.#full.has(destination)
 
@@ -139,6 +148,14 @@ export class QueueBus implements Moment, Outlet {
 
   caller(question: Payload<'caller'>, answered: (answer: Answer<'caller'> | null) => void): void {
     this.#ask(this.#resolver, 'caller', question, answered)
+  }
+
+  /** `lookUp` has the answers then. */
+  askMaps(questions: MapQuestion[], answered: () => void): void {
+    this.#ask(this.#resolver, 'look-up', { questions }, (answer) => {
+      this.#maps.put(questions, answer?.answers ?? null)
+      answered()
+    })
   }
 
   greylist(question: Payload<'greylist'>, answered: (answer: Answer<'greylist'> | null) => void): void {

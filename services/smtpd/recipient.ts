@@ -5,7 +5,7 @@
  * first recipient that is not settled without it, what is known of the client (`screening.ts`), for whose answer all
  * wait.
  */
-import { isBeyondDoubt, rulingOn } from './access.ts'
+import { asks, isBeyondDoubt, rulingOn } from './access.ts'
 import { mustHaveCome } from './greylisting.ts'
 import { askAbout, mustAsk, payOwed, whyNotTo } from './screening.ts'
 import type { AskedRecipient, Effect, Fate, Moment, Phase, Setting, State, Step } from './state.ts'
@@ -29,8 +29,10 @@ interface Scene {
 type AtMail = Extract<Phase, { at: 'mail' }>
 
 export function takeRecipient(scene: Scene, phase: AtMail, read: AskedRecipient): Step {
-  const { access } = scene.setting
-  const found = access.length > 0 ? rulingOn(access, phase.hello, phase.transaction, read) : null
+  const { setting, now } = scene
+  const { access } = setting
+  const found =
+    access.length > 0 ? rulingOn(access, phase.hello, phase.transaction, read, asks(setting, now)) : null
   if (!found) return consider(scene, phase, read)
   const { ruling, refusal: refused } = found
   const asked = { ...read, ruling }

@@ -116,6 +116,7 @@ export const replies = {
   callerDenied: defineReply(550, '5.7.1', 'You may not send mail from here'),
   badSender: defineReply(553, '5.1.7', 'That sender is no address'),
   badRecipient: defineReply(553, '5.1.3', 'That recipient is no address'),
+  mapTrouble: defineReply(451, '4.3.5', 'A table that decides about this cannot be asked now'),
   foreignSender: defineReply(553, '5.7.1', 'That sender is not yours to use'),
   unknownParameter: defineReply(555, '5.5.4', 'Parameter not recognized'),
   notTrusted: defineReply(550, '5.7.0', 'You may not speak for others'),

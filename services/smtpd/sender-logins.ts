@@ -8,6 +8,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { Log } from '../../shared/base/log.ts'
 import type { ParsedFile } from '../../shared/config/map-file.ts'
+import type { Moment } from './state.ts'
 
 type Owners = ReadonlyMap<string, ReadonlySet<string>>
 const FAULTS_TOLD = 10
@@ -28,6 +29,22 @@ export function parseSenderLogins(text: string): ParsedFile<Owners> {
     owners.set(folded(address), known)
   })
   return { value: owners, faults }
+}
+
+/** The same by a map, whose values are logins. */
+export function maySendByMap(
+  map: string,
+  login: string,
+  sender: string,
+  look: Moment['lookUp'],
+): boolean | 'later' {
+  const address = folded(sender)
+  if (address === '' || address === folded(login)) return true
+  const answer = look({ map, use: 'address', key: address })
+  if (answer?.kind === 'missing') return false
+  if (answer?.kind !== 'found') return 'later'
+  const logins = answer.value.split(/[\s,]+/)
+  return logins.includes(login) || logins.includes('*')
 }
 
 /** The null sender is everybody's: reports about what was read come from it (RFC 8098 section 3). */

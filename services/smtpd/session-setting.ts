@@ -9,6 +9,7 @@ import type { RuleBook } from '../../shared/config/rule-book.ts'
 import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts'
 import type { AccessRule } from './access.ts'
 import type { Judge, Rights } from './rights.ts'
+import type { Moment } from './state.ts'
 import type { Author } from './submission.ts'
 
 /** What holds for a whole session. */
@@ -68,6 +69,8 @@ export interface Setting {
   screening: Screening | null
   /** The access rules that concern this client. */
   access: readonly AccessRule[]
+  /** Something about this session stands in maps. */
+  mapped?: boolean
   /** Filters are asked about recipients and content. */
   filtered: boolean
 }
@@ -113,7 +116,8 @@ export interface AuthSetting {
   mechanisms: () => readonly string[]
   /** Another server speaks it. */
   relays: (mechanism: string) => boolean
-  maySend: (user: string, sender: string) => boolean
+  /** @param look what a map says; later: it cannot say. */
+  maySend: (user: string, sender: string, look: Moment['lookUp']) => boolean | 'later'
   /** The setting of a session whose client has logged in. */
   asUser: (setting: Setting, user: string) => Setting
 }

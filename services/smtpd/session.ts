@@ -17,6 +17,7 @@ import { countErrors, gone, leave, leaveWhenIdle, tooLate } from './endings.ts'
 import { greylisted } from './greylisting.ts'
 import { commit, commitChanged, handOver } from './handover.ts'
 import { eachFate } from './lmtp.ts'
+import { withMaps } from './lookup.ts'
 import { begin, screened } from './opening.ts'
 import { accepted, chunkTaken, replies } from './replies.ts'
 import { payOwed } from './screening.ts'
@@ -59,6 +60,7 @@ export function mayTake(setting: Setting, state: State, text: string): boolean {
     case 'commit':
     case 'verifying':
     case 'inquiry':
+    case 'lookup':
       return false
     case 'auth':
     case 'start':
@@ -86,7 +88,9 @@ export function endsGroup(text: string): boolean {
 export function step(atFirst: Setting, state: State, event: Event, now: Moment): Step {
   if (state.phase.at === 'closed') return stay(state)
   const setting = state.login?.setting ?? atFirst
-  const next = decide(setting, state, event, now)
+  const next = setting.mapped
+    ? withMaps(setting, state, event, now, decide)
+    : decide(setting, state, event, now)
   const counted = NO_COMMANDS.has(event.kind) ? next : countErrors(setting, next)
   const { leaving } = counted.state
   return leaving ? leaveWhenIdle(counted, leaving) : counted
@@ -122,6 +126,8 @@ function decide(setting: Setting, state: State, event: Event, now: Moment): Step
       return chunkTold(state, event)
     case 'checked':
       return checked(setting, state, event)
+    case 'looked-up':
+      return stay(state)
     case 'turned':
       return state.phase.at === 'inquiry' ? turned(state, state.phase.back, event.recipients) : stay(state)
     case 'settled':
@@ -271,7 +277,16 @@ function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answ
 /** The client waits for our reply, so silence is not its fault; the bus has deadlines of its own. */
 export function awaitsUs(phase: Phase): boolean {
   if (phase.at === 'mail') return phase.transaction.owed.length > 0
-  return ['connect', 'delay', 'admit', 'address', 'why', 'check', 'commit', 'verifying', 'inquiry'].includes(
-    phase.at,
-  )
+  return [
+    'connect',
+    'delay',
+    'admit',
+    'address',
+    'why',
+    'check',
+    'commit',
+    'verifying',
+    'inquiry',
+    'lookup',
+  ].includes(phase.at)
 }

@@ -88,6 +88,9 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
     requireSignature: slice.requireSignature,
     screening: isKnown ? null : slice.screening,
     access,
+    ...((access.some(({ maps }) => maps.length > 0) || slice.senderLogin?.kind === 'map') && {
+      mapped: true,
+    }),
     filtered: slice.filters.length > 0,
     grants: grantsOf(matches, client),
     assume: null,

@@ -30,6 +30,9 @@ export interface Intake {
   storage: boolean
 }
 
+export type MapQuestion = Payload<'look-up'>['questions'][number]
+export type MapAnswer = Answer<'look-up'>['answers'][number]
+
 /** What the outside contributes to a decision. */
 export interface Moment {
   time: number
@@ -38,6 +41,8 @@ export interface Moment {
   isFull: (destination: string) => boolean
   /** What the resolver said of this address a moment ago; null: it must be asked. */
   knownAnswer: (question: Payload<'resolve'>) => Answer<'resolve'> | null
+  /** What a map says; null: it must be asked (`lookup.ts`). */
+  lookUp: (question: MapQuestion) => MapAnswer | null
   /** The next transaction id; null while there is no qmgr. */
   takeId: () => number | null
   /** Octets that nobody can guess. */
@@ -181,9 +186,14 @@ export type Phase =
   | { at: 'verifying'; hello: Hello; mechanism: string; check: Check }
   /** VRFY, EXPN, ETRN: the answer is awaited, and then it goes on as before. */
   | { at: 'inquiry'; back: Idle; asked: Inquiry }
+  /** Maps are asked; then what has waited goes on where it was. */
+  | { at: 'lookup'; back: Asking; waiting: readonly Event[] }
   | { at: 'securing' }
   | { at: 'closed' }
 export type PhaseName = Phase['at']
+
+/** Whatever may be interrupted by a question to a map. */
+export type Asking = Exclude<Phase, { at: 'lookup' }>
 
 /** Phases in which a command may ask for something besides mail. */
 export type Idle = Extract<Phase, { at: 'start' | 'ready' | 'mail' | 'chunks' }>
@@ -256,6 +266,8 @@ export type Event =
   | { kind: 'chunk'; octets: number; doom: Doom | null }
   /** null: qmgr went away; the message may or may not have been kept. */
   | { kind: 'settled'; answer: Answer<'submit'> | null }
+  /** Maps have answered, or cannot. */
+  | { kind: 'looked-up' }
   | { kind: 'timeout'; limit: Exclude<Limit, 'handshake'> }
   /** The session is to end when no transaction is in hand; `reply` where it is not for this process's sake. */
   | { kind: 'drain'; reply?: SmtpReply }
@@ -264,6 +276,7 @@ export type Event =
 export type Effect =
   | { kind: 'reply'; reply: SmtpReply }
   /** VRFY and EXPN ask the resolver as RCPT does; ETRN has qmgr try what waits for a domain. */
+  | { kind: 'look-up'; questions: MapQuestion[] }
   | { kind: 'turn'; domain: string; below: boolean }
   /** The session is another client's from now on; `told` for the log. */
   | { kind: 'assume'; setting: Setting; allowed: boolean; told: Told }

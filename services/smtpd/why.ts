@@ -9,7 +9,7 @@ import type { Answer } from '../../shared/bus/messages.ts'
 import type { Host, Target } from '../../shared/message/route.ts'
 import { measurePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
-import { rulesThatHold, rulingOn } from './access.ts'
+import { asks, rulesThatHold, rulingOn } from './access.ts'
 import { fateLine } from './addressing.ts'
 import { readAddress, whyDenied } from './mailbox.ts'
 import { replies } from './replies.ts'
@@ -107,11 +107,12 @@ function byWhat({ rights, rules }: Setting, option: string, allowed: Allowed | n
 }
 
 /** Access rules come first; what they refuse nobody is asked about. */
-function aboutRecipient({ setting, state }: Scene, hello: Hello, address: string, path: string): Step {
+function aboutRecipient({ setting, state, now }: Scene, hello: Hello, address: string, path: string): Step {
   const read = readAddress(setting, path, true, true)
   const sender = typeof read === 'string' ? read : path.slice(1, -1)
-  const rules = rulesThatHold(setting.access, hello, { sender, address })
-  const found = rulingOn(setting.access, hello, { sender }, { address })
+  const ask = asks(setting, now)
+  const rules = rulesThatHold(setting.access, hello, { sender, address }, ask)
+  const found = rulingOn(setting.access, hello, { sender }, { address }, ask)
   if (found?.refusal) return tell(state, [fate(address, found.refusal), ...rules.map(accessLine)])
   const phase: Phase = { at: 'why', hello, address, rules }
   const asked = found?.ruling.redirect ?? address

@@ -136,7 +136,7 @@ export const busMessages = {
   /** TXT records of a name, each with its strings put together; for the keys of signatures. */
   'look-up-text': request(['smtpd'], ['resolver'], { name: string }, asked.textsShape, 60 * SECOND),
   /** What maps say of keys; `services/resolver/maps/keys.ts` says which keys a use means. */
-  'look-up': request(['command'], ['resolver'], lookUpQuestion, lookUpAnswer, 60 * SECOND),
+  'look-up': request(['smtpd', 'command'], ['resolver'], lookUpQuestion, lookUpAnswer, 60 * SECOND),
   /** SPF. */
   'sender-policy': request(['smtpd'], ['resolver'], senderPolicyQuestion, senderPolicyAnswer, 60 * SECOND),
   /** What is known of a client; always answered, at the latest after its screening's `timeout`. */

@@ -8,7 +8,7 @@
 import { formatAddress, parseMailbox } from '../smtp/address.ts'
 import type { Arguments } from './arguments.ts'
 import { type MatchElement, matchList } from './match-list.ts'
-import type { AccessAction } from './slices.ts'
+import type { AccessAction, AccessRuleSlice } from './slices.ts'
 import type { Span } from './source.ts'
 import { type Type, toDomain } from './types.ts'
 import { bad, ok, type Reading } from './units.ts'
@@ -19,6 +19,7 @@ type PatternName = (typeof patternNames)[number]
 export interface AccessRuleValue extends Record<PatternName, string[]> {
   at: Span
   client: MatchElement[] | null
+  maps: AccessRuleSlice['maps']
   action: AccessAction
 }
 
@@ -27,11 +28,19 @@ const conditions = ['client', ...patternNames] as const
 
 export const accessRule: Type<AccessRuleValue> = {
   syntax:
-    '[client { MATCH; … }] [helo "PATTERN" …] [sender "PATTERN" …] [recipient "PATTERN" …] ' +
+    '[client { MATCH; … } | map "NAME"] [helo "PATTERN" … | map "NAME"] [sender "PATTERN" … | map "NAME"] ' +
+    '[recipient "PATTERN" … | map "NAME"] ' +
     'accept | reject ["TEXT"] | defer ["TEXT"] | discard | hold | tag "TEXT" | redirect "ADDRESS"',
   read: (args) => {
     const at = args.last
-    const rule: Omit<AccessRuleValue, 'action'> = { at, client: null, helo: [], sender: [], recipient: [] }
+    const rule: Omit<AccessRuleValue, 'action'> = {
+      at,
+      client: null,
+      maps: [],
+      helo: [],
+      sender: [],
+      recipient: [],
+    }
     const seen = new Set<string>()
     for (;;) {
       const word = args.peekWord()
@@ -61,6 +70,11 @@ function readCondition(
   args: Arguments,
   rule: Omit<AccessRuleValue, 'action'>,
 ): boolean {
+  if (args.keyword('map')) {
+    const map = args.word('the name of a map')
+    if (map) rule.maps.push({ about: name, map: map.text })
+    return map !== undefined
+  }
   if (name === 'client') {
     const list = matchList.read(args)
     if (list) rule.client = list

@@ -1,4 +1,5 @@
 /** Access rules: from `access` sections to what a listener is told. Fails: problems, never exceptions. */
+import { checkMap } from './maps.ts'
 import { flatten, type MatchContext } from './match-list.ts'
 import type { listenerBlock } from './options.ts'
 import type { Problems } from './problem.ts'
@@ -31,8 +32,12 @@ function rulesOf({ values }: Config['access'][number], match: MatchContext): Acc
   }))
 }
 
-export function checkAccess({ access, listener }: Config, problems: Problems): void {
+export function checkAccess(config: Config, problems: Problems): void {
+  const { access, listener } = config
   const used = new Set(listener.flatMap(({ values }) => values.access.flat()))
+  for (const section of access)
+    for (const { at, maps } of section.values.rule)
+      for (const { map: name } of maps) checkMap(name, at, config, problems)
   for (const { name, at } of access)
     if (!used.has(name))
       problems.warn(at, `no listener uses access \`${name}\``, `add \`access "${name}";\` to a listener`)

@@ -64,6 +64,8 @@ export interface AccessRuleSlice {
   /** Whole addresses; '' is the null reverse-path. */
   sender: string[]
   recipient: string[]
+  /** Who must be found in a map. */
+  maps: { about: 'client' | 'helo' | 'sender' | 'recipient'; map: string }[]
   action: AccessAction
 }
 

@@ -5,6 +5,7 @@ import type { BoundsSlice } from './bounds.ts'
 import type { AccessRuleSlice, ScreeningSlice } from './client-slices.ts'
 import type { FilterSlice } from './filter-slice.ts'
 import type { AuthSlice } from './login-slices.ts'
+import type { TableSlice } from './map-slices.ts'
 import type { PatienceSlice, TarpitSlice } from './patience.ts'
 
 /** An address match list, BIND's: the first element that matches decides; `negated` turns it into a no. */
@@ -47,8 +48,8 @@ export interface ListenerSlice {
   }
   /** How users log in; null: not at all. */
   auth: { use: AuthSlice; required: boolean; withoutTls: boolean } | null
-  /** The file that says who may use which sender. */
-  senderLogin: string | null
+  /** What says who may use which sender. */
+  senderLogin: TableSlice | null
   /** Clients that may send to zones that are not ours. */
   relay: AddressMatchList
   /** Clients that may connect at all. */

@@ -12,12 +12,13 @@ import { boundsOf } from './bounds.ts'
 import type { Facts } from './facts.ts'
 import { filtersOf } from './filters.ts'
 import { authOf, tlsOf } from './logins.ts'
+import { checkTable } from './maps.ts'
 import { flatten, type MatchContext } from './match-list.ts'
 import { parseNetwork } from './network.ts'
 import { listenerBlock } from './options.ts'
 import { patienceOf, tarpitOf } from './patience.ts'
 import type { Problems } from './problem.ts'
-import { checkFile, checkNames, checkOnly } from './rules.ts'
+import { checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import { screeningOf } from './screening.ts'
 import { type AddressMatchList, isSubmission, type ListenerKind, type ListenerSlice } from './slices.ts'
@@ -87,9 +88,10 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
   const access = accessOf(listener, context.config, context.match)
   const screening = screeningOf(listener, context.config, context.match)
   const auth = kind === 'submission' ? authOf(listener, tls, context.config, context.problems) : null
-  checkFile(
+  checkTable(
     listener.values['sender-login'],
     placeOf(listener, 'sender-login'),
+    context.config,
     context.facts,
     context.problems,
   )

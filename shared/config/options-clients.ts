@@ -119,7 +119,7 @@ export const accessBlock = block(
   'Rules of your own about clients and addresses, looked at for each recipient, before any `screening`. The first rule whose conditions all hold decides; `tag` only adds its mark, and those behind it are looked at as well. A rule on clients alone that rejects or defers, and stands before all others that concern the client, sends it away before the greeting. On a listener of type `local` the client is `local`.',
   {
     rule: many(accessRule, {
-      doc: '`helo`: the name in EHLO; `sender`, `recipient`: whole addresses, or domains where there is no `@`; `*` stands for anything, upper and lower case are one. `accept`: it is welcome, whatever `screening` would say. `reject`: 550 5.7.1; `defer`: 450 4.7.1. `discard`: accepted, and never delivered. `hold`: the whole message waits in the queue until it is released. `tag`: a field `X-Posthorn-Tag`. `redirect`: it goes to that address instead.',
+      doc: '`helo`: the name in EHLO; `sender`, `recipient`: whole addresses, or domains where there is no `@`; `*` stands for anything, upper and lower case are one. With `map` it holds for who is found there, and only from RCPT on. `accept`: it is welcome, whatever `screening` would say. `reject`: 550 5.7.1; `defer`: 450 4.7.1. `discard`: accepted, and never delivered. `hold`: the whole message waits in the queue until it is released. `tag`: a field `X-Posthorn-Tag`. `redirect`: it goes to that address instead.',
       readers: ['mcp', 'smtpd'],
     }),
   },

@@ -94,8 +94,8 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'smtpd'],
     only: ['submission'],
   }),
-  'sender-login': maybe(t.path, {
-    doc: 'Who may use which sender: lines `address: login …`; `@domain` stands for all its addresses, `*` for any login.',
+  'sender-login': maybe(table, {
+    doc: 'Who may use which sender: lines `address: login …`, or a map with logins as values; `@domain` stands for all its addresses, `*` for any login.',
     usual: 'who has logged in may use any sender',
     readers: ['mcp', 'smtpd'],
     only: ['submission'],

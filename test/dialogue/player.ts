@@ -11,6 +11,7 @@ import { planOf } from '../../services/smtpd/content-plan.ts'
 import { asCaller } from '../../services/smtpd/identity.ts'
 import { Input, type Owner } from '../../services/smtpd/input.ts'
 import { inquire } from '../../services/smtpd/inquiries.ts'
+import { MapAnswers } from '../../services/smtpd/map-answers.ts'
 import type { QueueBus } from '../../services/smtpd/queue-bus.ts'
 import { Reception } from '../../services/smtpd/reception.ts'
 import type { Claim, Verdict } from '../../services/smtpd/sasl-step.ts'
@@ -70,14 +71,15 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
 /** The stage's users: see `passwords` there. */
 function authSettingOf(
   { required, withoutTls }: NonNullable<ListenerSlice['auth']>,
-  senderLogin: string | null,
+  senderLogin: ListenerSlice['senderLogin'],
 ): AuthSetting {
   return {
     required,
     withoutTls,
     mechanisms: () => ['PLAIN', 'LOGIN'],
     relays: () => false,
-    maySend: senderLogin === null ? () => true : new SenderLogins(senderLogin, silentLog).maySend,
+    maySend:
+      senderLogin?.kind === 'file' ? new SenderLogins(senderLogin.path, silentLog).maySend : () => true,
     asUser: (setting) => setting,
   }
 }
@@ -104,6 +106,7 @@ export class Player implements Owner {
   #streamed: Buffer[] = []
   #ids = 1
   #answers: Event[] = []
+  readonly #maps = new MapAnswers(Date.now)
 
   constructor(change: Partial<ListenerSlice> = {}, around: Surroundings = {}) {
     const slice = listenerSlice(change)
@@ -214,6 +217,7 @@ export class Player implements Owner {
       intake: this.intake,
       isFull: (destination) => this.#full.has(destination),
       knownAnswer: () => null,
+      lookUp: (question) => this.#maps.get(question),
       takeId: () => this.#ids++,
       random: (octets: number) => Buffer.alloc(octets, 7),
     }
@@ -232,6 +236,7 @@ export class Player implements Owner {
       case 'resolve':
       case 'screen':
       case 'greylist':
+      case 'look-up':
         return inquire(effect, this.#bus, this.#setting, (event) => void this.#answers.push(event))
       case 'secure':
         return this.#secure()
@@ -279,7 +284,11 @@ export class Player implements Owner {
   }
 
   /** The bus, as sessions ask it. */
-  readonly #bus: Pick<QueueBus, 'resolve' | 'screen' | 'greylist'> = {
+  readonly #bus: Pick<QueueBus, 'resolve' | 'screen' | 'greylist' | 'askMaps'> = {
+    askMaps: (questions, answered) => {
+      this.#maps.put(questions, this.#ask('look-up', { questions })?.answers ?? null)
+      answered()
+    },
     resolve: (question, answered) => answered(this.#ask('resolve', question)),
     screen: (question, answered) => answered(this.#ask('screen', question)),
     greylist: (question, answered) => answered(this.#ask('greylist', question)),

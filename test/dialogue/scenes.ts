@@ -33,8 +33,31 @@ function lost(): never {
 const everyone = [{ negated: false, network: 'any' }]
 
 function accessRule(action: AccessAction, sender: string): Scene {
-  const on = { client: everyone, helo: [], sender: sender === '' ? [] : [sender], recipient: [] }
+  const on = { client: everyone, helo: [], sender: sender === '' ? [] : [sender], recipient: [], maps: [] }
   return { listener: { access: [{ place: 'posthorn.conf:1:1', ...on, action }] } }
+}
+
+/** The recipients that the map has are refused; or it cannot be asked. */
+function mapRule(kind: string): Scene {
+  const on = {
+    client: null,
+    helo: [],
+    sender: [],
+    recipient: [],
+    maps: [{ about: 'recipient', map: 'm' } as const],
+  }
+  const answers: Scene['answers'] = {
+    'look-up': ({ questions }) => {
+      if (kind === 'away') return lost()
+      return {
+        answers: questions.map(({ key }) =>
+          key.startsWith('listed@') ? { kind: 'found', key, value: '' } : { kind: 'missing' },
+        ),
+      }
+    },
+  }
+  const action = { kind: 'reject', text: null } as const
+  return { listener: { access: [{ place: 'posthorn.conf:1:1', ...on, action }] }, answers }
 }
 
 function screening(change: Partial<ScreeningSlice>, answers: Partial<PlainAnswers>): Scene {
@@ -98,6 +121,7 @@ export const scenes: Readonly<Record<string, (words: string) => Scene>> = {
   'client-rule': (kind) => accessRule({ kind: kind === 'defer' ? kind : 'reject', text: null }, ''),
   'sender-rule': (kind) =>
     accessRule({ kind: kind === 'defer' ? kind : 'reject', text: null }, '*@unwanted.example'),
+  'map-rule': (kind) => mapRule(kind),
   'bad-client': (words) => {
     const when = words.endsWith('greeting') ? 'connect' : 'recipient'
     return screening(words.startsWith('defer') ? { when, deferScore: 5 } : { when, rejectScore: 5 }, listed)

@@ -94,6 +94,7 @@ const LISTS = new Set(['allow', 'relay', 'proxy', 'xclient', 'xforward', 'vrfy',
 function option(line: string, before: Partial<ListenerSlice>): Partial<ListenerSlice> {
   const [, name = '', value = ''] = line.split(' ')
   if (name === 'auth') return { auth: { use: PASSWORDS, required: true, withoutTls: value === 'required' } }
+  if (name === 'senderLogin') return { senderLogin: { kind: 'file', path: value } }
   if (LISTS.has(name)) return { [name]: [{ negated: false, network: value }] }
   const read = /^\d+$/.test(value) ? Number(value) : value
   const bound = /^bounds\.(\w+)$/.exec(name)?.[1]

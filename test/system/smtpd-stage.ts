@@ -33,6 +33,7 @@ export interface PlainAnswers {
   screen: (question: Payload<'screen'>) => Answer<'screen'>
   greylist: (question: Payload<'greylist'>) => Answer<'greylist'>
   'look-up-text': (question: Payload<'look-up-text'>) => Answer<'look-up-text'>
+  'look-up': (question: Payload<'look-up'>) => Answer<'look-up'>
   'sender-policy': (question: Payload<'sender-policy'>) => Answer<'sender-policy'>
   'queue-act': (question: Payload<'queue-act'>) => Answer<'queue-act'>
   submit: (message: Payload<'submit'>) => Answer<'submit'>
@@ -57,6 +58,7 @@ export function usualAnswers(): PlainAnswers {
     screen: () => ({ score: 0, signs: [] }),
     greylist: () => ({ wait: 0, known: false }),
     'look-up-text': () => ({ kind: 'found', texts: [] }),
+    'look-up': ({ questions }) => ({ answers: questions.map(() => ({ kind: 'missing' })) }),
     'sender-policy': () => ({ result: 'none' }),
     'queue-act': hurry,
     submit: () => ({ kind: 'accepted' }),
@@ -246,6 +248,7 @@ export async function openStage(
     screen: (question) => answers.screen(question),
     greylist: (question) => answers.greylist(question),
     'look-up-text': (question) => answers['look-up-text'](question),
+    'look-up': (question) => answers['look-up'](question),
     'sender-policy': (question) => answers['sender-policy'](question),
   })
   const slice = listenerSlice(change)

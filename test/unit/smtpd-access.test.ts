@@ -15,6 +15,9 @@ import { loadConfigText, printProblems } from '../../shared/config/check.ts'
 import { Player, settingOf } from '../dialogue/player.ts'
 import { listenerSlice, resolveByName } from '../system/smtpd-stage.ts'
 
+/** There are no maps. */
+const nobody = { client: '', lookUp: () => null }
+
 /** As a config has them. */
 function rulesOf(...rules: string[]) {
   const text = `listener "mx" { port 25; access "a"; };\naccess "a" {\n${rules.join('\n')}\n};\nzone "." { type remote; };`
@@ -25,7 +28,13 @@ function rulesOf(...rules: string[]) {
 }
 
 function ruled(rules: ReturnType<typeof rulesOf>, client: string, helo: string, sender: string, to: string) {
-  const found = rulingOn(rulesFor(rules, client), { name: helo, extended: true }, { sender }, { address: to })
+  const found = rulingOn(
+    rulesFor(rules, client),
+    { name: helo, extended: true },
+    { sender },
+    { address: to },
+    nobody,
+  )
   return found && [found.ruling.action, found.ruling.place.split(':')[1], found.refusal?.text ?? '']
 }
 
@@ -66,7 +75,8 @@ test('tags are gathered until a rule decides', () => {
     'rule client { any; } tag "three";',
   )
   const tagsOf = (sender: string) =>
-    rulingOn(rules, { name: 'x', extended: true }, { sender }, { address: 'b@c.example' })?.ruling.tags
+    rulingOn(rules, { name: 'x', extended: true }, { sender }, { address: 'b@c.example' }, nobody)?.ruling
+      .tags
   assert.deepEqual(tagsOf('x@a.example'), ['one', 'two'])
   assert.deepEqual(tagsOf('x@b.example'), ['one', 'three'])
   assert.equal(tagHeaders({ tags: ['one', 'two'] }), 'X-Posthorn-Tag: one\r\nX-Posthorn-Tag: two\r\n')
@@ -125,6 +135,7 @@ class Tape {
       intake: { state: 'go', reason: '', storage: false },
       isFull: () => false,
       knownAnswer: (question) => resolveByName(question),
+      lookUp: () => null,
       takeId: () => 7,
       random: (octets) => Buffer.alloc(octets),
     }

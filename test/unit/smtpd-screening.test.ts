@@ -46,6 +46,7 @@ class Tape {
       time: 0,
       intake: { state: 'go', reason: '', storage: false },
       isFull: () => false,
+      lookUp: () => null,
       knownAnswer: (question) => (this.#known ? resolveByName(question) : null),
       takeId: () => 1,
       random: (octets) => Buffer.alloc(octets),

@@ -80,6 +80,7 @@ class Tape {
         intake: this.intake,
         isFull,
         knownAnswer,
+        lookUp: () => null,
         takeId: () => this.id,
         random: (octets: number) => Buffer.alloc(octets),
       }
