@@ -73,6 +73,8 @@ export async function startRspamd(directory: string): Promise<Rspamd | null> {
   const words = Object.entries({ ...places, ...more }).map(([name, value]) => `--var=${name}=${value}`)
   const libraries = `${join(programs.folder, 'usr/lib/rspamd')}:${programs.env['LD_LIBRARY_PATH'] ?? ''}`
   const child = spawn(program, ['-f', '-i', '-c', join(directory, 'rspamd.conf'), ...words], {
+    // it leaves figures where it runs
+    cwd: directory,
     env: { ...programs.env, LD_LIBRARY_PATH: libraries },
     stdio: 'ignore',
   })
