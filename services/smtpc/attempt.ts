@@ -12,9 +12,10 @@ import type { Place } from './company.ts'
 import type { Connection } from './connection.ts'
 import { type Content, ContentStream } from './content.ts'
 import { Dial, type Dialled } from './dial.ts'
-import { orderTargets, type Target, whenAllFailed } from './hosts.ts'
+import { firstHost, orderTargets, type Target, whenAllFailed } from './hosts.ts'
 import type { Tenant } from './job.ts'
 import type { Pool } from './pool.ts'
+import { prefersIPv6 } from './race.ts'
 import { STRAIGHT, type Way, wayFor } from './way.ts'
 
 export type SmtpRoute = Extract<Route, { kind: 'smtp' }>
@@ -115,17 +116,19 @@ export class Attempt implements Tenant {
 
   #dialFirst(): void {
     this.#client.dial({ attempt: this.#delivery.attempt })
-    this.#targets = orderTargets(this.#route.hosts, Math.random)
+    this.#targets = orderTargets(this.#route.hosts, Math.random, prefersIPv6)
     this.#dialNext()
   }
 
   #dialNext(): void {
-    const target = this.#targets.shift()
+    const raced = firstHost(this.#targets)
+    const [target] = raced
     if (!target) return this.#settleAll(whenAllFailed(this.#failures))
     this.#at = { host: target.name, address: target.address, tls: '' }
+    this.#targets.splice(0, raced.length)
     this.#place = this.#pool.reserve(this.#delivery.terms)
     this.#dial = new Dial(
-      target,
+      raced,
       this.#pool.slice,
       {
         lmtp: this.#lmtp,
@@ -146,6 +149,7 @@ export class Attempt implements Tenant {
       return this.#run(this.#pool.adopt(this.#key, dialled.session, this.#lmtp, this.#delivery.terms))
     }
     this.#failures.push(dialled.reply)
+    this.#targets.unshift(...dialled.rest)
     this.#dialNext()
   }
 

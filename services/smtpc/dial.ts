@@ -1,5 +1,5 @@
 /**
- * From a target to an SMTP session that is ready for MAIL: connect, greeting, EHLO or LHLO (HELO where EHLO is
+ * From a host's addresses to an SMTP session that is ready for MAIL: connect, greeting, EHLO or LHLO (HELO where EHLO is
  * not known), STARTTLS where it is offered. nodemailer's SMTPConnection drives the dialogue on a socket of ours;
  * once the session stands its listeners come off and the socket is handed over.
  *
@@ -23,6 +23,7 @@ import { NO_OFFERS, type Offers, readOffers } from '../../shared/smtp-client/off
 import { demandsTls, handshakeFailed, whyUnmet } from './demand.ts'
 import type { Target } from './hosts.ts'
 import { goThrough } from './proxy.ts'
+import { Race, rememberFamily } from './race.ts'
 import { contextFor, describeTls, isVerified, securedBy } from './trust.ts'
 import type { Way } from './way.ts'
 
@@ -34,7 +35,9 @@ export interface Session {
   tls: string
 }
 
-export type Dialled = { kind: 'up'; session: Session } | { kind: 'failed'; reply: Reply }
+export type Dialled =
+  | { kind: 'up'; session: Session } /** `rest`: addresses of the host that have not been tried to the end. */
+  | { kind: 'failed'; reply: Reply; rest: Target[] }
 
 /** What nodemailer 10.6.0 keeps to itself and we need; pinned exactly, checked by a test. */
 export interface EngineInside {
@@ -68,9 +71,16 @@ export interface Demands {
   way: Way
 }
 
-/** One attempt to reach one target; `cancel` ends it without an answer. */
+/** Stands where there is always a target. */
+const NOWHERE: Target = { name: '', address: '', port: 0 }
+
+/** One attempt to reach one host; `cancel` ends it without an answer. */
 export class Dial {
-  readonly #target: Target
+  /** Who was reached, or is tried first. */
+  #target: Target
+  #rest: Target[]
+  #race: Race | null = null
+  #reached = false
   readonly #slice: SmtpcSlice
   readonly #demands: Demands
   readonly #answer: (dialled: Dialled) => void
@@ -81,8 +91,16 @@ export class Dial {
   #clear: boolean
   #over = false
 
-  constructor(target: Target, slice: SmtpcSlice, demands: Demands, answer: (dialled: Dialled) => void) {
+  /** @param targets addresses of one host, at least one. */
+  constructor(
+    targets: readonly Target[],
+    slice: SmtpcSlice,
+    demands: Demands,
+    answer: (dialled: Dialled) => void,
+  ) {
+    const [target = NOWHERE, ...rest] = targets
     this.#target = target
+    this.#rest = rest
     this.#slice = slice
     this.#demands = demands
     this.#answer = answer
@@ -103,7 +121,8 @@ export class Dial {
   #connect(): void {
     this.#enter('connect')
     const { proxy } = this.#demands.way
-    const { host, port } = proxy ?? { host: this.#target.address, port: this.#target.port }
+    if (!proxy) return this.#connectStraight()
+    const { host, port } = proxy
     const socket = connect({ host, port, noDelay: true })
     this.#socket = socket
     socket.on('error', (error: NodeJS.ErrnoException) => this.#broken(error))
@@ -113,9 +132,26 @@ export class Dial {
       this.#startEngine(socket)
     }
     const failed = (error: Error) => this.#broken(error)
-    socket.once('connect', () =>
-      proxy ? goThrough(proxy, socket, this.#target, { through, failed }) : through(),
-    )
+    socket.once('connect', () => goThrough(proxy, socket, this.#target, { through, failed }))
+  }
+
+  #connectStraight(): void {
+    // in clear after a handshake that failed: the same address again
+    const others = this.#reached ? [] : this.#rest
+    this.#race = new Race([this.#target, ...others], {
+      won: (socket, target, rest) => {
+        this.#race = null
+        this.#target = target
+        if (!this.#reached) this.#rest = rest
+        this.#reached = true
+        this.#socket = socket
+        rememberFamily(target)
+        socket.on('error', (error: NodeJS.ErrnoException) => this.#broken(error))
+        this.#enter('greeting')
+        this.#startEngine(socket)
+      },
+      lost: (error) => this.#broken(error),
+    })
   }
 
   #startEngine(socket: Socket): void {
@@ -183,7 +219,7 @@ export class Dial {
   #unfit(reply: Reply): void {
     this.#drop()
     this.#over = true
-    this.#answer({ kind: 'failed', reply })
+    this.#answer({ kind: 'failed', reply, rest: this.#rest })
   }
 
   #broken(error: NodeJS.ErrnoException & { response?: string }): void {
@@ -197,7 +233,9 @@ export class Dial {
       return this.#connect()
     }
     this.#over = true
-    this.#answer({ kind: 'failed', reply: this.#explain(error) })
+    // none of them was reached in time
+    const rest = this.#reached || this.#demands.way.proxy ? this.#rest : []
+    this.#answer({ kind: 'failed', reply: this.#explain(error), rest })
   }
 
   /** The server's word where it said one, ours otherwise (RFC 3463 section 3.5: 4.4.1 no answer, 4.4.2 bad connection). */
@@ -212,6 +250,8 @@ export class Dial {
 
   #drop(): void {
     if (this.#timer) clearTimeout(this.#timer)
+    this.#race?.cancel()
+    this.#race = null
     const engine = this.#engine
     const plain = this.#socket
     this.#engine = null

@@ -261,6 +261,32 @@ test('the next host is tried when one cannot be reached or does not greet', PATI
   assert.equal(none.outcomes[0]?.outcome.reply.enhanced, '4.4.1')
 })
 
+test(
+  'of a host with two addresses the one that answers is used, and the other after a bad greeting',
+  PATIENCE,
+  async (t) => {
+    let greetings = 0
+    const sink = await sinkFor(t, (stage) =>
+      stage === 'connect' && ++greetings === 1 ? '421 not here' : null,
+    )
+    const hosts = [
+      { name: 'two.example', addresses: ['127.0.0.1', '::1', '127.0.0.2'], port: sink.port, preference: 0 },
+    ]
+    const route = { kind: 'smtp', zone: '.', destination: 'two', protocol: 'smtp', hosts } as const
+    // nobody listens on ::1, nor on 127.0.0.2
+    const refused = await client.qmgr.request(
+      'deliver',
+      deliveryBy([], ['a@x'], { route: { ...route, hosts: [...hosts] } }),
+    )
+    assert.deepEqual(print(refused), ['later 451 destination'])
+    const sent = await client.qmgr.request(
+      'deliver',
+      deliveryBy([], ['a@x'], { route: { ...route, hosts: [...hosts] } }),
+    )
+    assert.deepEqual([...print(sent), sent.address], ['sent 250', '127.0.0.1'])
+  },
+)
+
 test('a server without EHLO, without PIPELINING', PATIENCE, async (t) => {
   const sink = await sinkFor(t, (stage, line) =>
     stage === 'ehlo' && line.startsWith('EHLO') ? '502 what' : null,

@@ -184,7 +184,7 @@ test('hosts go by preference, equal ones shuffled, addresses in order', () => {
   ]
   const draws = [0.5, 0.9, 0.1]
   const names = orderTargets(hosts, () => draws.shift() ?? 0).map((target) => target.address)
-  assert.deepEqual(names, ['192.0.2.2', '192.0.2.1', '2001:db8::1', '192.0.2.3'])
+  assert.deepEqual(names, ['192.0.2.2', '2001:db8::1', '192.0.2.1', '192.0.2.3'])
 })
 
 test('what is no address or no port is never dialled, and tries are bounded', () => {
