@@ -109,7 +109,7 @@ function outerConfig(paths: Parameters<Parameters<typeof startPosthorn>[0]['conf
       zone "far.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; ${way} };
       zone "wrong.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; ${way.replace('s3cret', 'guess')} };
       zone "web.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; ${webWay} };
-      zone "shut.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; }; ${webWay.replace('s3cret', 'guess')} };
+      zone "shut.example" { type relay; hosts { "127.0.0.2" port ${sink.port}; }; ${webWay.replace('s3cret', 'guess')} };
       zone "near.example" { type relay; hosts { "localhost" port ${sink.port}; }; ${way} };
       zone "broken.example" { type relay; hosts { "127.0.0.1" port ${sink.port}; };
         tls-certificate "${nonsense}"; tls-key "${nonsense}"; };
@@ -163,14 +163,7 @@ test('through a proxy with a password', { timeout }, async (t) => {
   assert.match(proxy?.said() ?? '', new RegExp(`connected to 127\\.0\\.0\\.1:${sink.port}`))
 })
 
-test('with a wrong one mail waits and the log says why', { timeout }, async (t) => {
-  if (!needsProxy(t)) return
-  await send('far@wrong.example', 'nothing')
-  await outer.logged(new RegExp(`proxy 127\\.0\\.0\\.1:${proxyPort}: .*uthentication`))
-  assert.ok((await outer.queue()).some((row) => row.recipient === 'far@wrong.example'))
-  assert.doesNotMatch(outer.log(), /s3cret|guess/)
-})
-
+// before that to another zone with the same hosts fails: a destination in trouble is left alone for a while
 test('through a proxy of HTTP with a password, and not with a wrong one', { timeout }, async (t) => {
   if (!web) return t.skip('the package cannot be had here')
   await until('the proxy to listen', () => reached(webPort), timeout)
@@ -182,6 +175,14 @@ test('through a proxy of HTTP with a password, and not with a wrong one', { time
   await send('far@shut.example', 'nothing')
   await outer.logged(new RegExp(`proxy 127\\.0\\.0\\.1:${webPort}: answers .*40[17]`))
   assert.ok((await outer.queue()).some((row) => row.recipient === 'far@shut.example'))
+  assert.doesNotMatch(outer.log(), /s3cret|guess/)
+})
+
+test('with a wrong one mail waits and the log says why', { timeout }, async (t) => {
+  if (!needsProxy(t)) return
+  await send('far@wrong.example', 'nothing')
+  await outer.logged(new RegExp(`proxy 127\\.0\\.0\\.1:${proxyPort}: .*uthentication`))
+  assert.ok((await outer.queue()).some((row) => row.recipient === 'far@wrong.example'))
   assert.doesNotMatch(outer.log(), /s3cret|guess/)
 })
 

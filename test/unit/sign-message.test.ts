@@ -317,7 +317,7 @@ test("what of GoSendmail's config.json is for the server is good there", () => {
   assert.ok(loaded.kind === 'ok')
   assert.deepEqual(loaded.slices.smtpc.ways.usual, {
     identity: { certificate: '/c.pem', key: '/k.pem' },
-    proxy: { host: '127.0.0.1', port: 9050, login: null },
+    proxy: { kind: 'socks5', host: '127.0.0.1', port: 9050, login: null },
   })
   assert.match(serverPart({ 'a.example': {} }), /nothing/)
 })
