@@ -15,7 +15,7 @@ type Question = Payload<'look-up'>['questions'][number]
 type AtLookup = Extract<Phase, { at: 'lookup' }>
 
 /** Of one message on the bus; what is more is asked in the next round. */
-const MOST_QUESTIONS = 500
+const MOST_QUESTIONS = 100
 
 export function withMaps(setting: Setting, state: State, event: Event, now: Moment, decide: Decide): Step {
   if (state.phase.at === 'lookup') return whileAsking(setting, state, state.phase, event, now, decide)

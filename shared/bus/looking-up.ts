@@ -12,7 +12,7 @@ export const lookUpQuestion = {
       use: oneOf('address', 'name', 'rest', 'host', 'client', 'exact'),
       key: string,
     }),
-    1000,
+    100,
   ),
 }
 
@@ -26,6 +26,6 @@ export const lookUpAnswer = struct({
       /** Ours: it cannot be told now. */
       trouble: { why: string },
     }),
-    1000,
+    100,
   ),
 })

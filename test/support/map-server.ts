@@ -13,6 +13,8 @@ export interface MapServer {
   table: Map<string, string>
   /** Questions so far. */
   asked: string[]
+  /** Connections so far. */
+  connections: () => number
   /** To each question; null: by the table. */
   answer: (text: string | null) => void
   stop: () => Promise<void>
@@ -27,6 +29,7 @@ export async function openMapServer(entries: Record<string, string>): Promise<Ma
   const asked: string[] = []
   const sockets = new Set<Socket>()
   let fixed: string | null = null
+  let connections = 0
   let server: Server
   const reply = (question: string) => {
     asked.push(question)
@@ -35,6 +38,7 @@ export async function openMapServer(entries: Record<string, string>): Promise<Ma
   }
   const start = async () => {
     server = createServer((socket) => {
+      connections++
       sockets.add(socket)
       socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
       serve(socket, reply)
@@ -53,6 +57,7 @@ export async function openMapServer(entries: Record<string, string>): Promise<Ma
     path,
     table,
     asked,
+    connections: () => connections,
     answer: (text) => {
       fixed = text
     },

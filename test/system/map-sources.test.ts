@@ -82,6 +82,7 @@ test('socketmap: kept connections, a server that is slow, mad, or away', { timeo
   assert.deepEqual(await ask('x@c.example'), { kind: 'missing' })
   const answers = await Promise.all(Array.from({ length: 200 }, (_, n) => ask(`u${n}@a.example`)))
   assert.ok(answers.every(({ kind }) => kind === 'missing'))
+  assert.ok(server.connections() <= 2, `${server.connections()} connections, of which there are two at most`)
   for (const bad of ['TEMP broken', 'PERM no', 'TIMEOUT slow', 'NOTFOUN', 'x'.repeat(70_000)]) {
     server.answer(bad)
     await until('an answer by the server', async () => {

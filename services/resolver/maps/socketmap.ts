@@ -49,8 +49,12 @@ function takeIdle(idle: Socket[]): Socket | null {
 function dial(server: MapServer, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const where = server.kind === 'unix' ? { path: server.path } : { host: server.host, port: server.port }
-    const socket = connect({ ...where, signal })
+    const socket = connect(where)
+    // not its own signal, which would end it with the first question
+    const giveUp = () => void socket.destroy(new Error('no connection in time'))
+    signal.addEventListener('abort', giveUp, { once: true })
     socket.once('connect', () => {
+      signal.removeEventListener('abort', giveUp)
       socket.setNoDelay(true).unref()
       resolve(socket)
     })
