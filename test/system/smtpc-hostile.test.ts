@@ -27,7 +27,7 @@ const PATIENCE = { timeout: 120_000 }
 type Phase = keyof SmtpcSlice['timeouts']
 const PHASES = Object.keys(SLICE.timeouts) as Phase[]
 /** Long enough for hosts that only dawdle, on a busy machine. */
-const HASTY_MS = 2500
+const HASTY_MS = 4000
 const NEVER_MS = 3_600_000
 
 const rig = makeRig()
