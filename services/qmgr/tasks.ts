@@ -37,5 +37,6 @@ function transactionKey(route: Route): string {
   const { path, encryption } = route.mailbox
   // two zones may share a Maildir, and only one of them encrypt
   const sealed = encryption ? ` ${JSON.stringify(encryption)}` : ''
-  return `${route.destination} ${path}${sealed}`
+  const own = route.delivery ? ` ${JSON.stringify(route.delivery)}` : ''
+  return `${route.destination} ${path}${sealed}${own}`
 }

@@ -68,6 +68,17 @@ export const mailboxShape = struct({
 })
 export type Mailbox = Infer<typeof mailboxShape>
 
+/**
+ * What an alias or a user's own rules name instead of the mailbox: a command, which gets the message on its standard
+ * input, or a file, to which the message is appended. It is done as the mailbox's user, whom `user` names for the log,
+ * and as nobody else; the address of such a target is never that of a mailbox.
+ */
+export const deliveryShape = union({
+  pipe: { command: string, user: string },
+  file: { path: string, user: string },
+})
+export type Delivery = Infer<typeof deliveryShape>
+
 export const routeShape = union({
   smtp: {
     zone: string,
@@ -79,7 +90,13 @@ export const routeShape = union({
     /** Absent where that is the destination itself. */
     provider: optional(string),
   },
-  local: { zone: string, destination: string, mailbox: mailboxShape },
+  local: {
+    zone: string,
+    destination: string,
+    mailbox: mailboxShape,
+    /** Absent: into the mailbox. */
+    delivery: optional(deliveryShape),
+  },
   /** To the agent of the user who handed the message in; the zone is that of the way it takes the place of. */
   agent: { zone: string, destination: string, uid: integer },
 })
