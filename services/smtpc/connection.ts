@@ -13,6 +13,8 @@
  * sent that counts, and the attempt takes a fresh one.
  */
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { type ReadingSocket, takeOver } from '../../shared/bus/reading.ts'
 import type { Blame, Reply } from '../../shared/message/outcome.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { GARBAGE, ReplyReader } from '../../shared/smtp/reply-reader.ts'
@@ -41,6 +43,7 @@ export interface Keeper {
  * A slow one is better served in parallel.
  */
 const FAST_MS = 10
+const REPLY_OCTETS = 16 << 10
 
 export class Connection {
   readonly key: string
@@ -80,13 +83,15 @@ export class Connection {
     this.tls = session.tls
     this.mostTransactions = session.offers.mostTransactions
     this.#session = session
-    this.#socket = session.socket
+    const reading = readingOf(session.socket)
+    this.#socket = reading.socket
     this.#lmtp = lmtp
     this.#timeouts = timeouts
     this.#keeper = keeper
     this.#replies = new ReplyReader()
-    const { socket } = session
-    socket.on('data', (chunk: Buffer) => this.#replies.push(chunk, (reply) => this.#heard(reply)))
+    const { socket } = reading
+    const heard = (reply: SmtpReply | typeof GARBAGE) => this.#heard(reply)
+    reading.listen((chunk) => this.#replies.push(chunk, heard))
     socket.on('end', () => this.#lost('4.4.2', 'closed the connection'))
     socket.on('error', (error) => this.#lost('4.4.2', error.message))
     socket.on('close', () => this.#lost('4.4.2', 'connection lost'))
@@ -302,4 +307,10 @@ export class Connection {
     this.#ahead = running
     return first.text
   }
+}
+
+/** Replies are short: in the clear, one buffer does for all sessions. */
+function readingOf(socket: Socket): ReadingSocket {
+  if (!(socket instanceof TLSSocket)) return takeOver(socket, { octets: REPLY_OCTETS })
+  return { socket, listen: (onOctets) => void socket.on('data', onOctets) }
 }

@@ -45,7 +45,8 @@ export class ReplyReader {
     }
     if (start === data.length) return
     if (this.#size + data.length - start > MAX_REPLY) return take(this.#break())
-    this.#partial = start === 0 ? data : data.subarray(start)
+    // the memory of the chunk is read into again
+    this.#partial = Buffer.from(data.subarray(start))
   }
 
   #line(data: Buffer, start: number, end: number): SmtpReply | typeof GARBAGE | null {

@@ -13,7 +13,12 @@ import { readOffers } from '../../shared/smtp-client/offers.ts'
 function readAll(...chunks: Buffer[]): (SmtpReply | typeof GARBAGE)[] {
   const replies: (SmtpReply | typeof GARBAGE)[] = []
   const reader = new ReplyReader()
-  for (const chunk of chunks) reader.push(chunk, (reply) => replies.push(reply))
+  for (const chunk of chunks) {
+    // as a socket does it, which reads the next octets into the same memory
+    const read = Buffer.from(chunk)
+    reader.push(read, (reply) => replies.push(reply))
+    read.fill('x')
+  }
   return replies
 }
 
