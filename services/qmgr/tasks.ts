@@ -34,9 +34,8 @@ export function tasksOf(entry: Entry, slots: readonly Slot[], most: (route: Rout
 function transactionKey(route: Route): string {
   if (route.kind === 'agent') return route.destination
   if (route.kind === 'smtp') return `${route.destination} ${route.protocol}`
-  const { path, encryption } = route.mailbox
   // two zones may share a Maildir, and only one of them encrypt
-  const sealed = encryption ? ` ${JSON.stringify(encryption)}` : ''
+  const { user: _user, uid: _uid, gid: _gid, home: _home, format, path, ...more } = route.mailbox
   const own = route.delivery ? ` ${JSON.stringify(route.delivery)}` : ''
-  return `${route.destination} ${path}${sealed}${own}`
+  return `${route.destination} ${format} ${path} ${JSON.stringify(more)}${own}`
 }

@@ -55,16 +55,38 @@ export const encryptionShape = struct({
 })
 export type Encryption = Infer<typeof encryptionShape>
 
+/** What a message is given to on standard input. */
+export const commandShape = struct({
+  /** The program and its arguments; with `shell` one text for `/bin/sh -c`. */
+  words: list(string, 200),
+  shell: boolean,
+  /** The line `From SENDER DATE` stands on top, as programs behind aliases expect it. */
+  fromLine: boolean,
+})
+export type Command = Infer<typeof commandShape>
+
+/** What a Maildir may hold; 0: as much as there is. */
+export const quotaShape = struct({ octets: integer, messages: integer })
+export type Quota = Infer<typeof quotaShape>
+
 export const mailboxShape = struct({
   /** The system user that owns the mailbox; lda runs as this uid and gid and as nothing else. */
   user: string,
   uid: integer,
   gid: integer,
   home: string,
-  format: oneOf('maildir'),
-  /** Absolute path of the Maildir. */
+  /** `file` is written as an mbox is, with no lock file beside it; `pipe` is a command. */
+  format: oneOf('maildir', 'mbox', 'file', 'pipe'),
+  /** Absolute; '' for a command. */
   path: string,
+  /** maildir: how it is stored, where it is not as it came. */
   encryption: optional(encryptionShape),
+  /** maildir: the folder of Maildir++ that it goes to if there is one of that name, without the dot before it. */
+  folder: optional(string),
+  /** maildir. */
+  quota: optional(quotaShape),
+  /** pipe. */
+  command: optional(commandShape),
 })
 export type Mailbox = Infer<typeof mailboxShape>
 
