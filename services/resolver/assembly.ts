@@ -6,6 +6,7 @@ import type { Log } from '../../shared/base/log.ts'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { ResolverSlice } from '../../shared/config/slices.ts'
 import { Callers } from './callers.ts'
+import { nameClient } from './client-name.ts'
 import { Stub } from './dns/stub.ts'
 import { Greylist } from './greylist/greylist.ts'
 import { type HostsFile, parseHosts } from './hosts-file.ts'
@@ -26,6 +27,7 @@ export interface Assembled {
   resolve(question: Question): Resolution | Promise<Resolution>
   senderPolicy(question: SenderPolicyQuestion): Promise<SenderPolicyAnswer>
   screen(question: ScreenQuestion): Promise<ScreenAnswer>
+  nameClient(question: Payload<'name-client'>): Promise<Answer<'name-client'>>
   greylist(question: Payload<'greylist'>): Answer<'greylist'> | Promise<Answer<'greylist'>>
   greylistAct(question: Payload<'greylist-act'>): Promise<Answer<'greylist-act'>>
   lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
@@ -63,6 +65,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
     resolve: (question) => (question.explain ? resolver.explain(question) : resolver.resolve(question)),
     senderPolicy: (question) => senderPolicy(dns, question, hostname),
     screen: (question) => screener.screen(question),
+    nameClient: (question) => nameClient({ dns, hosts: hosts() }, question),
     greylist: (question) => greylist?.ask(question) ?? PASSES,
     greylistAct: async (question) => (await greylist?.act(question)) ?? NOTHING,
     lookUpText: (question) => lookUpText(dns, question),

@@ -52,6 +52,7 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
         inHand.hold(resolver.resolve({ ...question, queued: peer.identity?.role === 'qmgr' })),
       'sender-policy': (question) => inHand.hold(resolver.senderPolicy(question)),
       screen: (question) => inHand.hold(resolver.screen(question)),
+      'name-client': (question) => inHand.hold(resolver.nameClient(question)),
       greylist: (question) => resolver.greylist(question),
       'greylist-act': (question) => resolver.greylistAct(question),
       'look-up-text': (question) => inHand.hold(resolver.lookUpText(question)),

@@ -31,11 +31,11 @@ interface Bench {
   lists: DnsList[]
 }
 
-const reverseSigns: Readonly<Record<ReverseName, SignName | null>> = {
+const reverseSigns: Readonly<Record<ReverseName['kind'], SignName | null>> = {
   none: 'no-reverse-name',
   unconfirmed: 'unconfirmed-reverse-name',
   confirmed: null,
-  unknown: null,
+  later: null,
 }
 
 export class Screener {
@@ -72,7 +72,8 @@ export class Screener {
 
   async #reverse({ scores }: ScreeningFacts, client: string): Promise<Sign | null> {
     if (scores['no-reverse-name'] === 0 && scores['unconfirmed-reverse-name'] === 0) return null
-    const name = reverseSigns[await reverseNameOf(this.#dns, client)]
+    const { kind } = await reverseNameOf(this.#dns, client)
+    const name = reverseSigns[kind]
     return name && { name, score: scores[name] }
   }
 

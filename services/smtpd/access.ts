@@ -4,8 +4,11 @@
  * Rules stand in order; the first whose conditions all hold decides, `tag` adds its mark and lets the next ones be
  * looked at. What is about the client alone is sorted out once, when it connects (`rulesFor`), so a RCPT is
  * compared with nothing that could not concern it. Patterns are matched in linear time.
+ *
+ * While DNS cannot tell what a client is called, a rule that depends on its name does not match; where that rule could
+ * have spoken for the client, what a later one would refuse for good is put off.
  */
-import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
+import { type ClientMatcher, compileClients, hasNames } from '../../shared/config/address-match.ts'
 import type { AccessAction, AccessRuleSlice } from '../../shared/config/slices.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { replies } from './replies.ts'
@@ -14,7 +17,9 @@ import type { AskedRecipient, Hello, Moment, Setting, Transaction } from './stat
 
 /** A rule as a session has it: about its client, or not about clients at all. */
 export interface AccessRule extends Omit<AccessRuleSlice, 'client'> {
-  matchesClient: AddressMatcher | null
+  matchesClient: ClientMatcher | null
+  /** What it matches may depend on a client's name. */
+  byName: boolean
 }
 
 /** What the rules say of one recipient. */
@@ -28,12 +33,39 @@ export interface Ruling {
 }
 
 export function compileAccess(rules: readonly AccessRuleSlice[]): AccessRule[] {
-  return rules.map(({ client, ...rule }) => ({ ...rule, matchesClient: client && compileMatch(client) }))
+  return rules.map(({ client, ...rule }) => ({
+    ...rule,
+    matchesClient: client && compileClients(client),
+    byName: client !== null && hasNames(client),
+  }))
 }
 
-export function rulesFor(rules: readonly AccessRule[], client: string): AccessRule[] {
+/** @param name null: it cannot be told. */
+export function rulesFor(rules: readonly AccessRule[], client: string, name: string | null): AccessRule[] {
   if (rules.length === 0) return NO_RULES
-  return rules.filter(({ matchesClient }) => matchesClient === null || matchesClient(client))
+  let mayBeWelcome = false
+  return rules.flatMap((rule): AccessRule[] => {
+    const { matchesClient, action } = rule
+    const found = matchesClient === null ? 'yes' : matchesClient(client, name)
+    if (found === 'unclear') mayBeWelcome ||= !HARSH.has(action.kind)
+    if (found !== 'yes') return []
+    if (!mayBeWelcome || action.kind !== 'reject') return [rule]
+    return [{ ...rule, action: { ...action, kind: 'defer' } }]
+  })
+}
+
+/** Nothing is gained by one of these. */
+const HARSH: ReadonlySet<AccessAction['kind']> = new Set<AccessAction['kind']>(['reject', 'defer', 'tag'])
+
+/** What a client is called matters to one of them. */
+export function dependOnName(rules: readonly AccessRule[], client: string): boolean {
+  return rules.some(({ byName, matchesClient }) => byName && matchesClient?.(client, null) === 'unclear')
+}
+
+/** The rules for a client whose name nobody has asked for yet: none, where the first one may depend on it. */
+export function rulesBeforeName(rules: readonly AccessRule[], client: string): AccessRule[] {
+  const first = rules.find(({ matchesClient }) => matchesClient?.(client, null) !== 'no')
+  return first?.byName && dependOnName([first], client) ? NO_RULES : rulesFor(rules, client, null)
 }
 
 const NO_RULES: AccessRule[] = []

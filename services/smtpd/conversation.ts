@@ -94,7 +94,8 @@ export class Conversation implements Owner {
   }
 
   #open(): void {
-    this.#enrolment.open(this.#setting, (answer) => {
+    this.#enrolment.open(this.#setting, (answer, setting) => {
+      this.#setting = setting
       if (!this.#gone) this.feed(answer ? { kind: 'opened', answer } : { kind: 'unavailable' })
     })
   }

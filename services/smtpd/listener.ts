@@ -215,7 +215,8 @@ export class Listener extends SMTPServer {
     callback: (err: Error | null, options?: SMTPConnectionOptions & { id: string }) => void,
   ): void {
     const balancer = plainAddress(socket.remoteAddress ?? '')
-    if (this.#slice.proxy.length === 0 || !this.#matches.proxy(balancer)) return callback(null, { id: '' })
+    if (this.#slice.proxy.length === 0 || this.#matches.proxy(balancer, '') !== 'yes')
+      return callback(null, { id: '' })
     this.#readFrom.add(socket)
     takeProxyHeader(socket, (header) => {
       if (!header) {

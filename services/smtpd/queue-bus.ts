@@ -166,6 +166,14 @@ export class QueueBus implements Moment, Outlet {
     this.#ask(this.#resolver, 'screen', question, answered)
   }
 
+  /** What DNS calls a client. */
+  nameClient(
+    question: Payload<'name-client'>,
+    answered: (answer: Answer<'name-client'> | null) => void,
+  ): void {
+    this.#ask(this.#resolver, 'name-client', question, answered)
+  }
+
   /** @param content packed before this returns, so the buffer may go round; null: it was streamed. */
   submit(
     { envelope, cutThrough, verdict }: Submission,

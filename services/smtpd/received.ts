@@ -28,7 +28,7 @@ function origin(setting: Setting): string {
   if (setting.client === '') return setting.uid === undefined ? 'local' : `uid ${setting.uid}`
   // RFC 5321 section 4.1.3
   const literal = setting.client.includes(':') ? `[IPv6:${setting.client}]` : `[${setting.client}]`
-  return setting.clientName === undefined ? literal : `${setting.clientName} ${literal}`
+  return setting.named?.kind === 'confirmed' ? `${setting.named.name} ${literal}` : literal
 }
 
 function protocolName(

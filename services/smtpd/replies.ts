@@ -38,6 +38,7 @@ export const replies = {
   tooManyTransactions: defineReply(421, '4.7.0', 'Enough messages for one session, connect again'),
   endlessLine: defineReply(421, '4.7.0', 'Lines end at some point'),
   accessDeferred: defineReply(421, '4.7.1', 'Access denied for now, try again later'),
+  clientNameNotNow: defineReply(421, '4.4.3', 'Your name cannot be looked up now, try again later'),
   clientUnwantedNow: defineReply(421, '4.7.1', 'Your address is not welcome now, try again later'),
   notHttp: defineReply(421, '4.7.0', 'This is a mail server'),
 

@@ -4,6 +4,7 @@
  */
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
+import type { Barred } from './admission.ts'
 import type { Checked } from './authentication/authenticate.ts'
 import { type Limit, optionOf } from './patience.ts'
 import type { Effect, PhaseName, Setting, Standing, Told, Transaction } from './state.ts'
@@ -81,6 +82,16 @@ export class SessionLog {
     this.#log.info({ session, client, score, signs: found, verdict }, 'client screened')
   }
 
+  /** What DNS calls the client, and what may come of it. */
+  named(setting: Setting, barred: Barred | null): void {
+    this.#setting = setting
+    const { listener, client } = setting
+    if (!barred) return
+    const { code, enhanced, text } = barred.reply
+    const rule = barred.place === null ? {} : { rule: barred.place }
+    this.#log.info({ listener, client, ...nameIn(setting), ...rule, code, enhanced, text }, 'client refused')
+  }
+
   /** XCLIENT: whose session it is from now on. */
   assume(setting: Setting, told: Told): void {
     const { session, client } = this.#setting
@@ -135,6 +146,12 @@ export class SessionLog {
   closed(facts: TlsFacts | null): void {
     const { session, listener, client } = this.#setting
     const tls = facts ? `${facts.version} ${facts.cipher}` : ''
-    this.#log.info({ session, listener, client, accepted: this.#accepted, tls }, 'session closed')
+    const named = nameIn(this.#setting)
+    this.#log.info({ session, listener, client, ...named, accepted: this.#accepted, tls }, 'session closed')
   }
+}
+
+/** A name that does not lead back to the client is no name. */
+function nameIn({ named }: Setting): { name?: string } {
+  return named?.kind === 'confirmed' ? { name: named.name } : {}
 }

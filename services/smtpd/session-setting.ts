@@ -8,6 +8,7 @@ import type { TarpitSlice } from '../../shared/config/patience.ts'
 import type { RuleBook } from '../../shared/config/rule-book.ts'
 import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts'
 import type { AccessRule } from './access.ts'
+import type { Barred } from './admission.ts'
 import type { Judge, Rights } from './rights.ts'
 import type { Moment } from './state.ts'
 import type { Author } from './submission.ts'
@@ -62,8 +63,11 @@ export interface Setting {
   grants: Grants
   /** XCLIENT: what holds for the client that is spoken for; null for who may not speak for others. */
   assume: ((client: Assumed) => { setting: Setting; allowed: boolean }) | null
-  /** What XCLIENT said of the client's name and of the name it greeted with. */
-  clientName?: string
+  /** What is known of the client's name, by DNS or by XCLIENT; null: nobody has asked. */
+  named: Named | null
+  /** What holds once its name is known; null: it matters to nobody. */
+  naming: ((named: Named) => { setting: Setting; barred: Barred | null }) | null
+  /** What XCLIENT said of the name it greeted with. */
   clientHelo?: string
   /** How this client is looked at; null: not at all. */
   screening: Screening | null
@@ -74,6 +78,8 @@ export interface Setting {
   /** Filters are asked about recipients and content. */
   filtered: boolean
 }
+
+export type Named = Answer<'name-client'>
 
 export type Screening = Omit<ScreeningSlice, 'exempt'>
 

@@ -2,22 +2,30 @@
  * What holds for a session, worked out from its listener and its client: limits as they are configured, rights by the
  * listener's address match lists. Pure.
  *
- * Who may speak for others (XCLIENT) gets a function that works it out anew for the client that is named; the right
+ * Where a client's name matters it is worked out again once that is known (`naming`); until then, and while DNS cannot
+ * tell it, no list matches by a name. Who may speak for others (XCLIENT) gets a function that works it out anew for the client that is named; the right
  * to do that stays with who speaks, all other rights go by the other.
  */
-import { type AddressMatcher, compileMatch } from '../../shared/config/address-match.ts'
+import { type ClientMatcher, compileClients, hasNames } from '../../shared/config/address-match.ts'
 import type { RuleBook } from '../../shared/config/rule-book.ts'
 import { isSubmission, type ListenerSlice } from '../../shared/config/slices.ts'
-import { type AccessRule, isWelcome, rulesFor, whyTurnedAway } from './access.ts'
+import { type AccessRule, dependOnName, isWelcome, rulesFor } from './access.ts'
+import { whyBarred } from './admission.ts'
 import { unknownClient } from './identity.ts'
-import type { Assumed, AuthSetting, Grants, Setting } from './state.ts'
+import type { Assumed, AuthSetting, Grants, Named, Setting } from './state.ts'
 
 const lists = ['allow', 'relay', 'proxy', 'xclient', 'xforward', 'vrfy', 'expn', 'etrn'] as const
-export type Matches = Record<(typeof lists)[number] | 'exempt', AddressMatcher>
+const matchers = [...lists, 'exempt'] as const
+export type Matches = Record<(typeof matchers)[number], ClientMatcher> & {
+  /** One of them has names of clients. */
+  byName: boolean
+}
 
 export function matchesOf(slice: ListenerSlice): Matches {
-  const own = Object.fromEntries(lists.map((name) => [name, compileMatch(slice[name])]))
-  return { ...own, exempt: compileMatch(slice.screening?.exempt ?? []) } as Matches
+  const own = Object.fromEntries(lists.map((name) => [name, compileClients(slice[name])]))
+  const exempt = slice.screening?.exempt ?? []
+  const byName = hasNames(exempt) || lists.some((name) => hasNames(slice[name]))
+  return { ...own, exempt: compileClients(exempt), byName } as Matches
 }
 
 /** What does not come from the client. */
@@ -33,34 +41,82 @@ export interface Ground {
   session: string
 }
 
-export function settingFor(ground: Ground, client: string, uid: number | undefined): Setting {
-  const { matches } = ground
-  const setting = plainSetting(ground, client, uid)
-  if (!matches.xclient(client)) return setting
-  const assume = ({
-    client: other = client,
-    name,
-    helo,
-  }: Assumed): { setting: Setting; allowed: boolean } => ({
-    allowed: matches.allow(other) && whyTurnedAway(rulesFor(ground.access, other)) === null,
-    setting: {
-      ...plainSetting(ground, other, undefined),
-      // it has waited for its greeting already
-      greetingDelay: 0,
-      grants: { ...grantsOf(matches, other), xforward: matches.xforward(client) },
-      assume,
-      ...(name !== undefined && { clientName: name }),
-      ...(helo !== undefined && { clientHelo: helo }),
-    },
-  })
-  return { ...setting, assume }
+/** Who is at the other end; `named` null: nobody has asked DNS, or not yet. */
+interface Guest {
+  client: string
+  uid: number | undefined
+  named: Named | null
 }
 
-function plainSetting(ground: Ground, client: string, uid: number | undefined): Setting {
+export function settingFor(ground: Ground, client: string, uid: number | undefined): Setting {
+  return settled(ground, client, null, (named) => {
+    const setting = plainSetting(ground, { client, uid, named })
+    return ground.matches.xclient(client, '') === 'yes'
+      ? { ...setting, assume: assumeFor(ground, client) }
+      : setting
+  })
+}
+
+/** @param made what holds with a name. */
+function settled(
+  ground: Ground,
+  client: string,
+  known: Named | null,
+  made: (named: Named | null) => Setting,
+): Setting {
+  const setting = made(known)
+  if (known || !wantsName(ground, client)) return setting
+  const naming = (named: Named) => ({
+    setting: made(named),
+    barred: whyBarred(ground, client, nameOf(named)),
+  })
+  return { ...setting, naming }
+}
+
+/** For filters, or because something depends on it. */
+function wantsName({ slice, matches, access }: Ground, client: string): boolean {
+  if (client === '') return false
+  const { clientNames, filters } = slice
+  if (clientNames === 'yes' || (clientNames === 'usual' && filters.length > 0)) return true
+  return (
+    dependOnName(access, client) ||
+    (matches.byName && matchers.some((one) => matches[one](client, null) === 'unclear'))
+  )
+}
+
+/** In lower case, '' for none that leads back; null: DNS did not tell. */
+function nameOf(named: Named | null): string | null {
+  if (named === null || named.kind === 'later') return null
+  return named.kind === 'confirmed' ? named.name.toLowerCase() : ''
+}
+
+/** What holds for those whom this client speaks for. */
+function assumeFor(ground: Ground, client: string): NonNullable<Setting['assume']> {
+  const assume = ({ client: other = client, name, helo }: Assumed) => {
+    const known: Named | null = name === undefined ? null : { kind: 'confirmed', name }
+    const setting = settled(ground, other, known, (named) => ({
+      ...plainSetting(ground, { client: other, uid: undefined, named }),
+      // it has waited for its greeting already
+      greetingDelay: 0,
+      grants: {
+        ...grantsOf(ground.matches, other, nameOf(named)),
+        xforward: ground.matches.xforward(client, null) === 'yes',
+      },
+      assume,
+      ...(helo !== undefined && { clientHelo: helo }),
+    }))
+    const allowed = setting.naming !== null || whyBarred(ground, other, nameOf(known)) === null
+    return { allowed, setting }
+  }
+  return assume
+}
+
+function plainSetting(ground: Ground, { client, uid, named }: Guest): Setting {
   const { slice, matches, hostname, qualifyDomain, starttls, auth, session } = ground
-  const mayRelay = matches.relay(client)
-  const access = rulesFor(ground.access, client)
-  const isKnown = mayRelay || isWelcome(access) || matches.exempt(client)
+  const name = nameOf(named)
+  const mayRelay = matches.relay(client, name) === 'yes'
+  const access = rulesFor(ground.access, client, name)
+  const isKnown = mayRelay || isWelcome(access) || matches.exempt(client, name) === 'yes'
   return {
     hostname,
     listener: slice.name,
@@ -92,16 +148,19 @@ function plainSetting(ground: Ground, client: string, uid: number | undefined): 
       mapped: true,
     }),
     filtered: slice.filters.length > 0,
-    grants: grantsOf(matches, client),
+    grants: grantsOf(matches, client, name),
     assume: null,
+    named,
+    naming: null,
   }
 }
 
 /** Our own make no one else wait. */
 const UNHURRIED: Setting['tarpit'] = { after: 0, delay: 0 }
 
-function grantsOf({ vrfy, expn, etrn, xforward }: Matches, client: string): Grants {
-  return { vrfy: vrfy(client), expn: expn(client), etrn: etrn(client), xforward: xforward(client) }
+function grantsOf(matches: Matches, client: string, name: string | null): Grants {
+  const may = (list: keyof Grants) => matches[list](client, name) === 'yes'
+  return { vrfy: may('vrfy'), expn: may('expn'), etrn: may('etrn'), xforward: may('xforward') }
 }
 
 /** An IPv4 address as such, where the socket could have taken IPv6. */

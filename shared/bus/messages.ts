@@ -141,6 +141,14 @@ export const busMessages = {
   'sender-policy': request(['smtpd'], ['resolver'], senderPolicyQuestion, senderPolicyAnswer, 60 * SECOND),
   /** What is known of a client; always answered, at the latest after its screening's `timeout`. */
   screen: request(['smtpd'], ['resolver'], asked.screenQuestion, asked.screenAnswer, 90 * SECOND),
+  /** What a client is called; always answered, and soon. */
+  'name-client': request(
+    ['smtpd'],
+    ['resolver'],
+    asked.nameClientQuestion,
+    asked.nameClientAnswer,
+    30 * SECOND,
+  ),
   /** Whether network, sender and recipient have been seen together; asked where all else speaks for them. */
   greylist: request(['smtpd'], ['resolver'], asked.greylistQuestion, asked.greylistAnswer, 30 * SECOND),
   'greylist-act': request(
@@ -152,13 +160,7 @@ export const busMessages = {
   ),
 
   /** Who a local caller is, by the kernel's word: asked once for each session on the local socket. */
-  caller: request(
-    ['smtpd'],
-    ['resolver'],
-    { uid: integer, gid: integer },
-    union({ known: { name: string, fullName: string, groups: list(string) }, unknown: {} }),
-    10 * SECOND,
-  ),
+  caller: request(['smtpd'], ['resolver'], { uid: integer, gid: integer }, asked.callerAnswer, 10 * SECOND),
 
   // --- delivery: qmgr -> smtpc, lda
   deliver: request(

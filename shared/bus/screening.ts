@@ -25,6 +25,24 @@ export const screenAnswer = struct({
   signs: list(struct({ name: string, score: integer }), 100),
 })
 
+/** Who a uid is; `groups` are all of them, by name. */
+export const callerAnswer = union({
+  known: { name: string, fullName: string, groups: list(string) },
+  unknown: {},
+})
+
+export const nameClientQuestion = { client: string }
+
+export const nameClientAnswer = union({
+  /** It leads back to the address (RFC 1912 section 2.1); in lower case, as A-labels. */
+  confirmed: { name: string },
+  /** It does not. */
+  unconfirmed: { name: string },
+  none: {},
+  /** DNS did not say; `name` where it said so much. */
+  later: { name: optional(string) },
+})
+
 export const greylistQuestion = { client: string, sender: string, recipient: string }
 
 export const greylistAnswer = struct({

@@ -7,7 +7,7 @@
  */
 import { formatAddress, parseMailbox } from '../smtp/address.ts'
 import type { Arguments } from './arguments.ts'
-import { type MatchElement, matchList } from './match-list.ts'
+import { type MatchElement, matchList, readNamePattern } from './match-list.ts'
 import type { AccessAction, AccessRuleSlice } from './slices.ts'
 import type { Span } from './source.ts'
 import { type Type, toDomain } from './types.ts'
@@ -87,12 +87,6 @@ function readCondition(
     rule[name].push(pattern)
   } while (args.peekWord()?.quoted)
   return true
-}
-
-function readNamePattern(text: string): Reading<string> {
-  return /^[\w.:*[\]-]{1,255}$/.test(text)
-    ? ok(text.toLowerCase())
-    : bad(`\`${text}\` is no pattern for names`, 'such as `"*.example.org"`; `*` stands for anything')
 }
 
 /** In the form that addresses have in envelopes; without `@` it is about the domain; `<>` is the null sender. */

@@ -1,6 +1,6 @@
 /** Access rules: from `access` sections to what a listener is told. Fails: problems, never exceptions. */
 import { checkMap } from './maps.ts'
-import { flatten, type MatchContext } from './match-list.ts'
+import { flattenClients, type MatchContext } from './match-list.ts'
 import type { listenerBlock } from './options.ts'
 import type { Problems } from './problem.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
@@ -27,7 +27,7 @@ export function accessOf(
 function rulesOf({ values }: Config['access'][number], match: MatchContext): AccessRuleSlice[] {
   return values.rule.map(({ at, client, ...rest }) => ({
     place: formatPlace(at),
-    client: client && flatten(client, match),
+    client: client && flattenClients(client, match),
     ...rest,
   }))
 }

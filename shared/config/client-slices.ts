@@ -2,7 +2,7 @@
  * Slices, continued: what strangers are asked about before they are believed. See `slices.ts`, which exports these.
  * Scores are whole numbers; a bad sign adds, a good one takes away.
  */
-import type { AddressMatchList } from './slices.ts'
+import type { ClientMatchList } from './slices.ts'
 
 /** What smtpd makes of a client's score. */
 export interface ScreeningSlice {
@@ -10,7 +10,7 @@ export interface ScreeningSlice {
   /** Before the greeting, or at the first recipient. */
   when: 'connect' | 'recipient'
   /** Clients that are not looked at. */
-  exempt: AddressMatchList
+  exempt: ClientMatchList
   /** From this score on; null: never. */
   tagScore: number | null
   deferScore: number | null
@@ -59,7 +59,7 @@ export type AccessAction =
 export interface AccessRuleSlice {
   /** `file:line:column` */
   place: string
-  client: AddressMatchList | null
+  client: ClientMatchList | null
   helo: string[]
   /** Whole addresses; '' is the null reverse-path. */
   sender: string[]

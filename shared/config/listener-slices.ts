@@ -8,13 +8,20 @@ import type { AuthSlice } from './login-slices.ts'
 import type { TableSlice } from './map-slices.ts'
 import type { PatienceSlice, TarpitSlice } from './patience.ts'
 
-/** An address match list, BIND's: the first element that matches decides; `negated` turns it into a no. */
+/** Address match lists, BIND's: the first element that matches decides; `negated` turns it into a no. */
 export interface AddressMatch {
   negated: boolean
   /** `192.0.2.0/24`, `2001:db8::/32`; a single address is /32 or /128. 'any' matches everything, 'local' the unix socket. */
   network: string
 }
 export type AddressMatchList = AddressMatch[]
+
+/** The same with names of clients (`*` is any run of characters), and lists in lists where those have names. */
+export type ClientMatch =
+  | AddressMatch
+  | { negated: boolean; name: string }
+  | { negated: boolean; list: ClientMatchList }
+export type ClientMatchList = ClientMatch[]
 
 export interface TlsContextSlice {
   name: string
@@ -51,17 +58,19 @@ export interface ListenerSlice {
   /** What says who may use which sender. */
   senderLogin: TableSlice | null
   /** Clients that may send to zones that are not ours. */
-  relay: AddressMatchList
+  relay: ClientMatchList
   /** Clients that may connect at all. */
-  allow: AddressMatchList
+  allow: ClientMatchList
   /** Load balancers: they say first for whom they speak (PROXY). */
   proxy: AddressMatchList
   /** Who may speak for other clients by XCLIENT, name them for the log by XFORWARD, ask by VRFY, EXPN, ETRN. */
   xclient: AddressMatchList
-  xforward: AddressMatchList
-  vrfy: AddressMatchList
-  expn: AddressMatchList
-  etrn: AddressMatchList
+  xforward: ClientMatchList
+  vrfy: ClientMatchList
+  expn: ClientMatchList
+  etrn: ClientMatchList
+  /** Whether names of clients are asked for; usual: where filters, or lists with names, want them. */
+  clientNames: 'usual' | 'yes' | 'no'
   greetingDelay: number
   messageSizeLimit: number
   recipientLimit: number

@@ -13,7 +13,7 @@ import type { Facts } from './facts.ts'
 import { filtersOf } from './filters.ts'
 import { authOf, tlsOf } from './logins.ts'
 import { checkTable } from './maps.ts'
-import { flatten, type MatchContext } from './match-list.ts'
+import { flatten, flattenClients, type MatchContext } from './match-list.ts'
 import { parseNetwork } from './network.ts'
 import { listenerBlock } from './options.ts'
 import { patienceOf, tarpitOf } from './patience.ts'
@@ -21,7 +21,13 @@ import type { Problems } from './problem.ts'
 import { checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import { screeningOf } from './screening.ts'
-import { type AddressMatchList, isSubmission, type ListenerKind, type ListenerSlice } from './slices.ts'
+import {
+  type AddressMatchList,
+  type ClientMatchList,
+  isSubmission,
+  type ListenerKind,
+  type ListenerSlice,
+} from './slices.ts'
 import { formatPlace } from './source.ts'
 
 type Listener = Section<typeof listenerBlock>
@@ -83,7 +89,7 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
   if (kind === null) return []
   checkOnly(listener, listenerBlock, kind, context.problems)
   const relay = relayOf(listener, kind, context)
-  const allow = flatten(listener.values.allow, context.match)
+  const allow = flattenClients(listener.values.allow, context.match)
   const tls = tlsOf(listener, context.config, context.problems)
   const access = accessOf(listener, context.config, context.match)
   const screening = screeningOf(listener, context.config, context.match)
@@ -109,10 +115,11 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       allow,
       proxy: trusted(listener, 'proxy', context),
       xclient: trusted(listener, 'xclient', context),
-      xforward: flatten(listener.values.xforward, context.match),
-      vrfy: flatten(listener.values.vrfy, context.match),
-      expn: flatten(listener.values.expn, context.match),
-      etrn: flatten(listener.values.etrn, context.match),
+      xforward: flattenClients(listener.values.xforward, context.match),
+      vrfy: flattenClients(listener.values.vrfy, context.match),
+      expn: flattenClients(listener.values.expn, context.match),
+      etrn: flattenClients(listener.values.etrn, context.match),
+      clientNames: listener.values['client-names'] ?? 'usual',
       greetingDelay: listener.values['greeting-delay'],
       messageSizeLimit:
         listener.values['message-size-limit'] ?? context.config.options.values['message-size-limit'],
@@ -198,11 +205,11 @@ function checkSocketPath(path: string, listener: Listener, problems: Problems): 
   problems.error(placeOf(listener, 'socket'), message, 'choose a shorter path or `run-directory`')
 }
 
-function relayOf(listener: Listener, kind: ListenerKind, context: ListenerContext): AddressMatchList {
+function relayOf(listener: Listener, kind: ListenerKind, context: ListenerContext): ClientMatchList {
   const { relay } = listener.values
   if (relay === null) return [{ negated: kind !== 'local', network: 'any' }]
-  const list = flatten(relay, context.match)
-  if (kind !== 'local' && list.some(({ negated, network }) => !negated && isVast(network))) {
+  const list = flattenClients(relay, context.match)
+  if (kind !== 'local' && hasVast(list)) {
     const message = `listener \`${listener.name}\` would relay for everyone: an open relay`
     context.problems.error(
       placeOf(listener, 'relay'),
@@ -220,7 +227,7 @@ function trusted(
   context: ListenerContext,
 ): AddressMatchList {
   const list = flatten(listener.values[option], context.match)
-  if (list.some(({ negated, network }) => !negated && isVast(network)))
+  if (hasVast(list))
     context.problems.error(
       placeOf(listener, option),
       `listener \`${listener.name}\` would let anyone pass for any client`,
@@ -228,6 +235,17 @@ function trusted(
     )
   return list
 }
+
+function hasVast(list: ClientMatchList): boolean {
+  return list.some((one) => {
+    if (one.negated) return false
+    if ('list' in one) return hasVast(one.list)
+    return 'name' in one ? VAST_NAME.test(one.name) : isVast(one.network)
+  })
+}
+
+/** No one owns a whole top-level domain. */
+const VAST_NAME = /^[^.]*\*[^.]*(?:\.[^.]*)?$/
 
 /** No one owns a network of this size. */
 function isVast(text: string): boolean {

@@ -19,12 +19,19 @@ double quotes, with \`\\"\` and \`\\\\\` inside.
 | DURATION | numbers with ms, s, m, h, d, w: \`5m30s\`; 0 needs no unit |
 | RATE | a number per s, m, h or d: \`60/m\` |
 | PATH | relative to the directory of the file that it stands in, where nothing else is said |
-| MATCH | \`any\`, \`none\`, \`localhost\` (this machine's addresses), \`localnets\` (the networks it is on), \`local\` (the unix socket), an address, a network \`192.0.2.0/24\`, the name of an \`acl\`, or a list in braces; \`!\` before it turns it into a no; the first element that matches decides |
+| MATCH | \`any\`, \`none\`, \`localhost\` (this machine's addresses), \`localnets\` (the networks it is on), \`local\` (the unix socket), an address, a network \`192.0.2.0/24\`, \`name "PATTERN"\` (the client's name in DNS), the name of an \`acl\`, or a list in braces; \`!\` before it turns it into a no; the first element that matches decides |
 
 \`include "PATTERN";\` stands for the contents of the files that the pattern names, wherever a statement may stand. It
 is relative to the file that it stands in.
 
 \`acl "NAME" { [!]MATCH; … };\` names a list of addresses.
+
+\`name "*.example.org"\` is about what a client's address is called in DNS (PTR), if that name leads back to the address;
+\`*\` stands for anything. It can stand in \`allow\`, \`relay\`, \`xforward\`, \`vrfy\`, \`expn\` and \`etrn\` of a listener, in
+\`exempt\` of a \`screening\`, in \`client\` of \`access\` rules, and in what these name. A client without such a name matches
+none. DNS is asked before the greeting, when a client's name decides. While DNS cannot tell, a list that depends on the
+name does not match; \`allow\` says 421 4.4.3 then, and behind an \`access\` rule that could have been for the client what
+would be refused for good is put off. A name is as true as DNS: prefer addresses where much hangs on it.
 `
 
 const outro = `

@@ -1,11 +1,12 @@
 /**
  * Address match lists: how they are written, and what they come to once every named list is known.
  *
- *     { trusted; !192.0.2.66; 192.0.2.0/24; localhost; { nested; lists; }; }
+ *     { trusted; !192.0.2.66; 192.0.2.0/24; localhost; name "*.example.org"; { nested; lists; }; }
  *
  * The words are BIND's: any, none, localhost (the machine's own addresses), localnets (the networks it is on), and
  * `local` for callers on the unix socket. The first element that matches decides. Interfaces are looked at when
- * the config is read. Problems: unknown or circular names, networks with bits behind the prefix.
+ * the config is read. `name` is what DNS calls a client (forward-confirmed); not every list can wait for that.
+ * Problems: unknown or circular names, networks with bits behind the prefix, names of clients where none can stand.
  */
 import { Arguments } from './arguments.ts'
 import {
@@ -20,11 +21,12 @@ import {
   unixSocket,
 } from './network.ts'
 import type { Problems } from './problem.ts'
-import type { AddressMatchList } from './slices.ts'
+import type { AddressMatchList, ClientMatch, ClientMatchList } from './slices.ts'
 import type { Span } from './source.ts'
 import { suggestion } from './suggest.ts'
 import type { Item, Statement, Word } from './tree.ts'
 import type { Type } from './types.ts'
+import { bad, ok, type Reading } from './units.ts'
 
 const words = ['any', 'none', 'localhost', 'localnets', 'local'] as const
 export const matchWords: readonly string[] = words
@@ -33,6 +35,7 @@ type What =
   | { kind: (typeof words)[number] }
   | { kind: 'network'; network: Network }
   | { kind: 'name'; name: string }
+  | { kind: 'client'; pattern: string }
   | { kind: 'list'; elements: MatchElement[] }
 
 export interface MatchElement {
@@ -55,8 +58,12 @@ export const matchList: Type<MatchElement[]> = {
 }
 
 function printElement({ negated, what }: MatchElement): string {
-  const text = what.kind === 'network' ? formatNetwork(what.network) : what.kind
-  return (negated ? '!' : '') + text
+  return (negated ? '!' : '') + printWhat(what)
+}
+
+function printWhat(what: What): string {
+  if (what.kind === 'client') return `name "${what.pattern}"`
+  return what.kind === 'network' ? formatNetwork(what.network) : what.kind
 }
 
 /** For defaults in the option table. */
@@ -117,6 +124,10 @@ function warnOfShadowed(elements: readonly MatchElement[], problems: Problems): 
 function readWord(word: Word, args: Arguments): What | undefined {
   const known = words.find((one) => one === word.text)
   if (known && !word.quoted) return { kind: known }
+  if (word.text === 'name' && !word.quoted && args.peekWord()) {
+    const pattern = args.parse('"PATTERN"', readNamePattern)
+    return pattern === undefined ? undefined : { kind: 'client', pattern }
+  }
   if (!/^[\d.]+$|[:/]/.test(word.text)) return { kind: 'name', name: word.text }
   const network = parseNetwork(word.text)
   if (!network) return args.fail(word, `\`${word.text}\` is no address or network`, networkHint(word.text))
@@ -137,6 +148,13 @@ function networkHint(text: string): string {
   return `write all four parts: \`${filled}${length ?? `/${parts.length * 8}`}\``
 }
 
+/** Of names of hosts, in lower case; `*` stands for any run of characters. */
+export function readNamePattern(text: string): Reading<string> {
+  return /^[\w.:*[\]-]{1,255}$/.test(text)
+    ? ok(text.toLowerCase())
+    : bad(`\`${text}\` is no pattern for names`, 'such as `"*.example.org"`; `*` stands for anything')
+}
+
 /** The named lists of a config. */
 export type NamedLists = ReadonlyMap<string, MatchElement[]>
 
@@ -146,13 +164,50 @@ export interface MatchContext {
   problems: Problems
 }
 
-/** Flat, as the slices want it. */
+/** Flat, as the slices want it, for lists that go by addresses alone. */
 export function flatten(elements: readonly MatchElement[], context: MatchContext): AddressMatchList {
-  return elements.flatMap((element) => {
+  return elements.flatMap((element) => flat(element, context))
+}
+
+function flat(element: MatchElement, context: MatchContext): AddressMatchList {
+  const { negated, what } = element
+  if (what.kind === 'any') return [{ negated, network: 'any' }]
+  if (what.kind === 'none') return [{ negated: !negated, network: 'any' }]
+  return networksOf(element, context, []).map((network) => ({ negated, network: formatNetwork(network) }))
+}
+
+/** The same with names of clients: only what has some stays nested. */
+export function flattenClients(
+  elements: readonly MatchElement[],
+  context: MatchContext,
+  path: readonly string[] = [],
+): ClientMatchList {
+  return elements.flatMap((element): ClientMatch[] => {
     const { negated, what } = element
-    if (what.kind === 'any') return [{ negated, network: 'any' }]
-    if (what.kind === 'none') return [{ negated: !negated, network: 'any' }]
-    return networksOf(element, context, []).map((network) => ({ negated, network: formatNetwork(network) }))
+    if (what.kind === 'client') return [{ negated, name: what.pattern }]
+    const inside = insideOf(what, context, path)
+    if (!inside || !namesClients(inside.elements, context, inside.path)) return flat(element, context)
+    return [{ negated, list: flattenClients(inside.elements, context, inside.path) }]
+  })
+}
+
+type Inside = { elements: readonly MatchElement[]; path: readonly string[] }
+
+/** @param path acls that are being looked into; what contains itself has no inside. */
+function insideOf(what: What, { lists }: MatchContext, path: readonly string[]): Inside | null {
+  if (what.kind === 'list') return { elements: what.elements, path }
+  const elements = what.kind === 'name' && !path.includes(what.name) ? lists.get(what.name) : undefined
+  return what.kind === 'name' && elements ? { elements, path: [...path, what.name] } : null
+}
+
+function namesClients(
+  elements: readonly MatchElement[],
+  context: MatchContext,
+  path: readonly string[],
+): boolean {
+  return elements.some(({ what }) => {
+    const inside = insideOf(what, context, path)
+    return what.kind === 'client' || (inside !== null && namesClients(inside.elements, context, inside.path))
   })
 }
 
@@ -190,6 +245,12 @@ function networksOf(
       return yeses(signed(what.elements, context, path))
     case 'name':
       return named(what.name, at, context, path)
+    case 'client': {
+      const hint =
+        'names can stand in `allow`, `relay` and the like of a listener, and in `access` rules, and acls with names there too'
+      context.problems.error(at, 'this list goes by addresses alone', hint)
+      return []
+    }
   }
 }
 

@@ -106,6 +106,12 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     readers: ['mcp', 'smtpd'],
   }),
   allow: one(matchList, allOf('any'), { doc: 'Clients that may connect at all.', readers: ['mcp', 'smtpd'] }),
+  'client-names': maybe(t.oneOf('yes', 'no'), {
+    doc: 'Whether DNS is asked what a client is called, before its greeting and for 5 s at most: for Received, the log and filters. Lists and rules with `name` have it asked in any case, for the clients about whom it decides.',
+    usual: '`yes` where there are `filters`',
+    readers: ['mcp', 'smtpd'],
+    only: tcp,
+  }),
   proxy: one(matchList, allOf('none'), {
     doc: 'Load balancers, which must begin each connection with a PROXY header (version 1 or 2); `allow` and all else go by the client it names.',
     readers: ['mcp', 'smtpd'],

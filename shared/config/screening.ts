@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import type { SignName } from './client-slices.ts'
-import { flatten, type MatchContext } from './match-list.ts'
+import { flattenClients, type MatchContext } from './match-list.ts'
 import type { listenerBlock, screeningBlock } from './options.ts'
 import type { Problems } from './problem.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
@@ -42,7 +42,7 @@ function screeningSlice({ name, values }: Screening, match: MatchContext): Scree
   return {
     name,
     when: values.when,
-    exempt: flatten(values.exempt, match),
+    exempt: flattenClients(values.exempt, match),
     tagScore: values['tag-score'],
     deferScore: values['defer-score'],
     rejectScore: values['reject-score'],

@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path'
 import { type Facts, staysCaller } from './facts.ts'
 import { buildListeners, MAX_SOCKET_PATH } from './listeners.ts'
 import { buildLoad } from './load.ts'
-import { flatten, type MatchContext } from './match-list.ts'
+import { flattenClients, type MatchContext } from './match-list.ts'
 import { buildWays, checkWays } from './outgoing.ts'
 import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
@@ -102,7 +102,7 @@ function matchContext(config: Config, facts: Facts, problems: Problems): MatchCo
   const lists = new Map(config.acl.map(({ name, elements }) => [name, elements]))
   const match = { lists, interfaces: facts.interfaces, problems }
   for (const { name, at } of config.acl) {
-    flatten([{ negated: false, at, what: { kind: 'name', name } }], match)
+    flattenClients([{ negated: false, at, what: { kind: 'name', name } }], match)
   }
   return match
 }

@@ -147,6 +147,12 @@ export class Player implements Owner {
     if (barred) return this.#end(renderReply(barred.reply))
     const { session, listener, client } = this.#setting
     const answer = this.#ask('session-open', { session, listener, client })
+    const { naming } = this.#setting
+    if (answer?.kind === 'go' && naming) {
+      const { setting, barred } = naming(this.#ask('name-client', { client }) ?? { kind: 'later' })
+      this.#setting = setting
+      if (barred) return this.#end(renderReply(barred.reply))
+    }
     this.feed(answer ? { kind: 'opened', answer } : { kind: 'unavailable' })
   }
 

@@ -119,6 +119,11 @@ export const scenes: Readonly<Record<string, (words: string) => Scene>> = {
     },
   }),
   'client-rule': (kind) => accessRule({ kind: kind === 'defer' ? kind : 'reject', text: null }, ''),
+  'client-name': (words) => {
+    const allow = [{ negated: true, name: '*.dyn.example' }, ...everyone]
+    const named: Answer<'name-client'> = { kind: 'confirmed', name: 'pc7.dyn.example' }
+    return { listener: { allow }, answers: { 'name-client': words === 'away' ? lost : () => named } }
+  },
   'sender-rule': (kind) =>
     accessRule({ kind: kind === 'defer' ? kind : 'reject', text: null }, '*@unwanted.example'),
   'map-rule': (kind) => mapRule(kind),

@@ -69,11 +69,15 @@ export async function startPolicydSpf(
   return { ...server, stop }
 }
 
-/** @param delay seconds for which a stranger is put off. */
+/**
+ * @param delay seconds for which a stranger is put off.
+ * @param known domains whose clients are not, by their name in DNS.
+ */
 export async function startPostgrey(
   directory: string,
   path: string,
   delay: number,
+  known: readonly string[] = [],
 ): Promise<PolicyServer | null> {
   const programs = debianPrograms('postgrey')
   const program = programs?.find('postgrey')
@@ -85,7 +89,9 @@ export async function startPostgrey(
   const versions = existsSync(native) ? readdirSync(native).map((name) => join(native, name)) : []
   const modules = [join(programs.folder, 'usr/share/perl5'), ...versions].map((folder) => `-I${folder}`)
   const words = [`--unix=${path}`, `--dbdir=${directory}`, `--delay=${delay}`, '--max-age=1']
-  const lists = ['--whitelist-clients=/dev/null', '--whitelist-recipients=/dev/null']
+  const clients = join(directory, 'clients')
+  writeFileSync(clients, known.map((domain) => `${domain}\n`).join(''))
+  const lists = [`--whitelist-clients=${clients}`, '--whitelist-recipients=/dev/null']
   const child = spawn(
     'perl',
     ['-T', ...modules, program, ...words, ...lists, `--user=${user}`, `--group=${group}`],

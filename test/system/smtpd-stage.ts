@@ -31,6 +31,7 @@ export interface PlainAnswers {
   resolve: (question: Payload<'resolve'>) => Answer<'resolve'>
   caller: (question: Payload<'caller'>) => Answer<'caller'>
   screen: (question: Payload<'screen'>) => Answer<'screen'>
+  'name-client': (question: Payload<'name-client'>) => Answer<'name-client'>
   greylist: (question: Payload<'greylist'>) => Answer<'greylist'>
   'look-up-text': (question: Payload<'look-up-text'>) => Answer<'look-up-text'>
   'look-up': (question: Payload<'look-up'>) => Answer<'look-up'>
@@ -56,6 +57,7 @@ export function usualAnswers(): PlainAnswers {
     resolve: resolveByName,
     caller: () => ({ kind: 'known', name: 'ann', fullName: 'Ann Bee', groups: ['staff'] }),
     screen: () => ({ score: 0, signs: [] }),
+    'name-client': () => ({ kind: 'none' }),
     greylist: () => ({ wait: 0, known: false }),
     'look-up-text': () => ({ kind: 'found', texts: [] }),
     'look-up': ({ questions }) => ({ answers: questions.map(() => ({ kind: 'missing' })) }),
@@ -123,6 +125,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     relay: [],
     allow: [{ negated: false, network: 'any' }],
     ...{ proxy: [], xclient: [], xforward: [], vrfy: [], expn: [], etrn: [] },
+    clientNames: 'usual',
     greetingDelay: 0,
     messageSizeLimit: 10 << 20,
     recipientLimit: 1000,
@@ -246,6 +249,7 @@ export async function openStage(
     resolve: (question) => answers.resolve(question),
     caller: (question) => answers.caller(question),
     screen: (question) => answers.screen(question),
+    'name-client': (question) => answers['name-client'](question),
     greylist: (question) => answers.greylist(question),
     'look-up-text': (question) => answers['look-up-text'](question),
     'look-up': (question) => answers['look-up'](question),

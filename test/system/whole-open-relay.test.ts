@@ -201,7 +201,8 @@ test('no shipped config lets strangers relay', () => {
     assert.ok(checked.kind === 'ok', checked.kind === 'bad' ? printProblems(checked.problems) : '')
     for (const { name, kind, relay } of checked.slices.mcp.listeners) {
       const wide = relay.filter(
-        (one) => !one.negated && (one.network === 'any' || /\/[0-7]$/.test(one.network)),
+        (one) =>
+          !one.negated && (!('network' in one) || one.network === 'any' || /\/[0-7]$/.test(one.network)),
       )
       if (kind === 'mx')
         assert.deepEqual(

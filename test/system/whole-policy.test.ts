@@ -9,7 +9,7 @@ import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { type ClientReply, type Mail, openSession, sendMail, transact } from '../support/client.ts'
+import { type ClientReply, connectTo, type Mail, openSession, sendMail, transact } from '../support/client.ts'
 import { mailsIn, readMaildir } from '../support/maildir.ts'
 import { milterPacket, startMilter } from '../support/milter.ts'
 import { type NameServer, record, startNameServer } from '../support/name-server.ts'
@@ -22,7 +22,7 @@ import { until } from '../support/wait.ts'
 const timeout = 400_000
 const directory = mkdtempSync(join(tmpdir(), 'posthorn-policy-'))
 const at = (name: string) => join(directory, `${name}.sock`)
-const users = ['anna', 'bert', 'carl', 'dora', 'emil']
+const users = ['anna', 'bert', 'carl', 'dora', 'emil', 'fay']
 let names: NameServer
 let postgrey: PolicyServer | null = null
 let spf: PolicyServer | null = null
@@ -54,6 +54,7 @@ function configOf(paths: Parameters<typeof testConfig>[0]): string {
     listener('proxy', '"proxy";'),
     listener('told', '"told";'),
     ...dying,
+    `resolver { nameservers { 127.0.0.1 port ${names.port}; }; };`,
   ]
   // connections are shared by the sessions of one process
   return testConfig(paths, { more: more.join('\n'), processes: 'smtpd 1;' })
@@ -64,8 +65,11 @@ before(
     const policy = 'v=spf1 ip4:192.0.2.1 -all'
     names = await startNameServer({
       'TXT strict.example': { answers: [record.txt('strict.example', policy)] },
+      'PTR 2.0.0.127.in-addr.arpa': { answers: [record.ptr('2.0.0.127.in-addr.arpa', 'mx.partner.test')] },
+      'A mx.partner.test': { answers: [record.a('mx.partner.test', '127.0.0.2')] },
+      'PTR 3.0.0.127.in-addr.arpa': { answers: [record.ptr('3.0.0.127.in-addr.arpa', 'mx.partner.test')] },
     })
-    postgrey = await startPostgrey(join(directory, 'postgrey'), at('postgrey'), 1)
+    postgrey = await startPostgrey(join(directory, 'postgrey'), at('postgrey'), 1, ['partner.test'])
     spf = await startPolicydSpf(join(directory, 'spf'), at('spf'), names.port)
     rspamd = await startRspamd(join(directory, 'rspamd'))
     posthorn = await startPosthorn({ users, config: configOf })
@@ -114,6 +118,24 @@ test('postgrey puts off who comes for the first time', { timeout }, async (t) =>
   })
   await session.quit()
   assert.match(await headerOf('anna', 1), /^X-Greylist: delayed \d+ seconds by postgrey/m)
+})
+
+test('postgrey knows clients by their names, when these lead back', { timeout }, async (t) => {
+  if (!postgrey) return t.skip('no postgrey here')
+  const from = async (localAddress: string) => {
+    const session = await connectTo(port('grey'), { localAddress })
+    await session.reply()
+    await session.say('EHLO mx.partner.test')
+    const reply = await transact(session, mail('fay', 'Subject: 1\r\n'))
+    await session.quit()
+    return reply.code
+  }
+  assert.equal(await from('127.0.0.3'), 451, 'the name is another address')
+  assert.equal(await from('127.0.0.2'), 250)
+  assert.match(
+    await headerOf('fay', 1),
+    /^Received: from mx\.partner\.test \(mx\.partner\.test \[127\.0\.0\.2\]\)$/m,
+  )
 })
 
 test('policyd-spf refuses what SPF forbids, and says what it allows', { timeout }, async (t) => {

@@ -3,7 +3,9 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compileMatch } from '../../shared/config/address-match.ts'
+import fc from 'fast-check'
+import { type ClientMatcher, compileClients, compileMatch } from '../../shared/config/address-match.ts'
+import type { ClientMatch } from '../../shared/config/slices.ts'
 
 function matcher(...elements: string[]): (address: string) => boolean {
   return compileMatch(
@@ -46,4 +48,42 @@ test('the edges of a network', () => {
 
 test('what is no network is refused', () => {
   assert.throws(() => matcher('example.org'), RangeError)
+})
+
+test('what depends on a name that is not known is unclear', () => {
+  const list = (...elements: (string | ClientMatch)[]) =>
+    compileClients(elements.map((one) => (typeof one === 'string' ? { negated: false, network: one } : one)))
+  const good = { negated: false, name: '*.good.example' }
+  const bad = { negated: true, name: '*.bad.example' }
+  const told = (matcher: ClientMatcher, address = '192.0.2.1') =>
+    ['mx.good.example', 'pc.bad.example', '', null].map((name) => matcher(address, name))
+  assert.deepEqual(told(list(good)), ['yes', 'no', 'no', 'unclear'])
+  assert.deepEqual(told(list(good, 'any')), ['yes', 'yes', 'yes', 'yes'])
+  assert.deepEqual(told(list(bad, 'any')), ['yes', 'no', 'yes', 'unclear'])
+  assert.deepEqual(told(list('192.0.2.0/24', good)), ['yes', 'yes', 'yes', 'yes'])
+  assert.deepEqual(told(list(good, bad, '192.0.2.0/24'), '198.51.100.1'), ['yes', 'no', 'no', 'unclear'])
+  const nested = { negated: true, list: [{ negated: false, network: '192.0.2.0/24' }, good] }
+  assert.deepEqual(told(list(nested, 'any'), '198.51.100.1'), ['no', 'yes', 'yes', 'unclear'])
+  assert.deepEqual(told(list(good, 'any'), ''), ['yes', 'yes', 'yes', 'yes'])
+  assert.deepEqual(told(list(good), ''), ['no', 'no', 'no', 'no'], 'the local socket has no name')
+})
+
+test('what is clear without a name is so with any', () => {
+  const leaf: fc.Arbitrary<ClientMatch> = fc.oneof(
+    fc.record({ negated: fc.boolean(), network: fc.constantFrom('any', '192.0.2.0/24', '198.51.100.0/24') }),
+    fc.record({ negated: fc.boolean(), name: fc.constantFrom('*.a.example', 'x.a.example', '*') }),
+  )
+  const lists = fc.array(
+    fc.oneof(leaf, fc.record({ negated: fc.boolean(), list: fc.array(leaf, { maxLength: 3 }) })),
+    { maxLength: 5 },
+  )
+  fc.assert(
+    fc.property(lists, fc.constantFrom('192.0.2.1', '203.0.113.1'), (list, address) => {
+      const matcher = compileClients(list)
+      const unnamed = matcher(address, null)
+      const named = ['x.a.example', 'y.a.example', 'b.example', ''].map((name) => matcher(address, name))
+      assert.ok(!named.includes('unclear'))
+      if (unnamed !== 'unclear') assert.deepEqual(new Set(named), new Set([unnamed]))
+    }),
+  )
 })

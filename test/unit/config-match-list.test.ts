@@ -14,7 +14,8 @@ function flat(text: string): AddressMatchList {
   const config = `options { hostname "mx.example.org"; };\n${text}\nlistener "local" { socket "s"; relay { test; }; };\nzone "." { type remote; };`
   const checked = loadConfigText(config, '/tmp/a.conf', machine)
   assert.equal(checked.kind, 'ok')
-  return checked.kind === 'ok' ? (checked.slices.mcp.listeners[0]?.relay ?? []) : []
+  const relay = checked.kind === 'ok' ? (checked.slices.mcp.listeners[0]?.relay ?? []) : []
+  return relay.flatMap((one) => ('network' in one ? [one] : assert.fail('it has names')))
 }
 
 /** As smtpd does it: the first that matches decides. */

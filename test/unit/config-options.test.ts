@@ -106,6 +106,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
     'type mx; port 26;',
     'type mx; port 26; trusted-sealers { "lists.example.net"; };',
   ],
+  'listener client-names': ['type mx; port 26;', 'type mx; port 26; client-names yes;'],
   'listener filters': ['type mx; port 26;', 'type mx; port 26; filters { "f"; };'],
   'listener sni': ['type mx; port 26; tls "t";', 'type mx; port 26; tls "t"; sni "t";'],
   'listener auth': [`${user}`, `${user} auth "a";`],

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { reverseName, sameAddress, turnedRound } from '../../services/resolver/client-address.ts'
 import { heloSigns } from '../../services/resolver/client-helo.ts'
-import { reverseNameOf } from '../../services/resolver/client-name.ts'
+import { nameClient, reverseNameOf } from '../../services/resolver/client-name.ts'
 import type { Answer } from '../../services/resolver/dns/answer.ts'
 import type { DnsRecord } from '../../services/resolver/dns/message.ts'
 import { DnsList, matches } from '../../services/resolver/dns-list.ts'
+import { parseHosts } from '../../services/resolver/hosts-file.ts'
 import { addUp, worst } from '../../services/resolver/score.ts'
 import { Screener } from '../../services/resolver/screener.ts'
 import { silentLog } from '../../shared/base/log.ts'
@@ -115,7 +116,26 @@ test('a name counts when it leads back to the address', async () => {
     'A slow.example': FAILED,
   })
   const found = await Promise.all([1, 2, 3, 4, 5, 6].map((host) => reverseNameOf(dns, `192.0.2.${host}`)))
-  assert.deepEqual(found, ['confirmed', 'unconfirmed', 'unknown', 'none', 'unknown', 'none'])
+  const kinds = found.map(({ kind }) => kind)
+  assert.deepEqual(kinds, ['confirmed', 'unconfirmed', 'later', 'none', 'later', 'none'])
+})
+
+test('what a client is called: the hosts file first, then the first name that leads back, in good time', async () => {
+  const reverse = '1.2.0.192.in-addr.arpa'
+  const dns = dnsOf({
+    [`PTR ${reverse}`]: pointers(reverse, 'Z.example.', 'b.example', 'a.example'),
+    'A z.example': address('z.example', '192.0.2.1'),
+    'A b.example': address('b.example', '192.0.2.1'),
+    'PTR 2.2.0.192.in-addr.arpa': new Promise<Answer>(() => undefined),
+  })
+  const { value: hosts } = parseHosts('192.0.2.9 printer printer.lan # ours\n')
+  const ask = (client: string) => nameClient({ dns, hosts }, { client }, 10)
+  assert.deepEqual(await ask('192.0.2.1'), { kind: 'confirmed', name: 'b.example' })
+  assert.deepEqual(await ask('192.0.2.2'), { kind: 'later' })
+  dns.asked.length = 0
+  assert.deepEqual(await ask('192.0.2.9'), { kind: 'confirmed', name: 'printer' })
+  assert.deepEqual(await ask('::1'), { kind: 'confirmed', name: 'localhost' })
+  assert.deepEqual(dns.asked, [])
 })
 
 test('what may be wrong with EHLO', async () => {

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import {
   compileAccess,
   isWelcome,
+  rulesBeforeName,
   rulesFor,
   rulingOn,
   tagHeaders,
@@ -29,7 +30,7 @@ function rulesOf(...rules: string[]) {
 
 function ruled(rules: ReturnType<typeof rulesOf>, client: string, helo: string, sender: string, to: string) {
   const found = rulingOn(
-    rulesFor(rules, client),
+    rulesFor(rules, client, ''),
     { name: helo, extended: true },
     { sender },
     { address: to },
@@ -91,16 +92,16 @@ test('a client that the first rule about it sends away is not greeted', () => {
     'rule client { 203.0.113.0/24; } reject;',
   )
   const away = (client: string) => {
-    const found = whyTurnedAway(rulesFor(rules, client))
+    const found = whyTurnedAway(rulesFor(rules, client, ''))
     return found && `${found.reply.code} ${found.reply.text} ${found.place}`
   }
   assert.equal(away('192.0.2.1'), null)
-  assert.ok(isWelcome(rulesFor(rules, '192.0.2.1')))
+  assert.ok(isWelcome(rulesFor(rules, '192.0.2.1', '')))
   assert.equal(away('192.0.2.2'), '554 no /etc/posthorn.conf:4:1')
   assert.equal(away('198.51.100.1'), '421 Access denied for now, try again later /etc/posthorn.conf:5:1')
   assert.equal(away('203.0.113.1'), null, 'what sender it has comes first')
   assert.equal(away('192.0.9.9'), null)
-  assert.ok(!isWelcome(rulesFor(rules, '192.0.9.9')))
+  assert.ok(!isWelcome(rulesFor(rules, '192.0.9.9', '')))
 })
 
 const screening: Screening = {
@@ -245,4 +246,23 @@ test('whom the header names (RCPTHDR) passes the same rules', async () => {
     player.messages[0]?.envelope.recipients.map(({ address }) => address),
     ['new@example.org'],
   )
+})
+
+test('by the name of a client, and never by one that cannot be told', () => {
+  const rules = rulesOf(
+    'rule client { name "*.bad.example"; } reject "not you";',
+    'rule client { name "*.good.example"; } accept;',
+    'rule sender "shop.example" reject "no shops";',
+  )
+  const fate = (name: string | null) => {
+    const own = rulesFor(rules, '192.0.2.1', name)
+    const hello = { name: 'pc', extended: true }
+    const found = rulingOn(own, hello, { sender: 'a@shop.example' }, { address: 'b@b.example' }, nobody)
+    return [whyTurnedAway(own)?.reply.code ?? 0, found?.ruling.action ?? '', found?.refusal?.code ?? 0]
+  }
+  assert.deepEqual(fate('mx.good.example'), [0, 'accept', 0])
+  assert.deepEqual(fate('pc.bad.example'), [554, 'reject', 550])
+  assert.deepEqual(fate(''), [0, 'reject', 550])
+  assert.deepEqual(fate(null), [0, 'defer', 450], 'it may be one of the good')
+  assert.deepEqual(rulesBeforeName(rules, '192.0.2.1'), [], 'its name comes first')
 })

@@ -25,6 +25,7 @@ import { readReply, readTerms } from '../../services/smtpd/filter/milter-reply.t
 import { milterPacket } from '../support/milter.ts'
 
 const facts: MessageFacts = {
+  named: null,
   hostname: 'mx.example.org',
   listener: 'mx',
   session: 'S1',
@@ -137,6 +138,20 @@ test('commands and macros are as libmilter writes them', () => {
   assert.equal(connect('192.0.2.7'), 'C[192.0.2.7]\x004\x9c\x40192.0.2.7\0')
   assert.equal(connect('2001:db8::1'), 'C[IPv6:2001:db8::1]\x006\x9c\x40IPv6:2001:db8::1\0')
   assert.equal(connect(''), 'Clocalhost\x004\x9c\x40127.0.0.1\0')
+  const named = { ...facts, named: { kind: 'confirmed', name: 'mx.client.example' } } as const
+  const [told, named4] = say(open, { kind: 'connect', facts: named }).packets.map((one) =>
+    one.toString('latin1').slice(4),
+  )
+  assert.equal(named4, 'Cmx.client.example\x004\x9c\x40192.0.2.7\0')
+  assert.match(told ?? '', /\{client_name\}\0mx\.client\.example\0.*\{client_resolve\}\0OK\0/)
+  const forged = { ...facts, named: { kind: 'unconfirmed', name: 'mx.client.example' } } as const
+  const [doubted] = say(open, { kind: 'connect', facts: forged }).packets.map((one) =>
+    one.toString('latin1').slice(4),
+  )
+  assert.match(
+    doubted ?? '',
+    /\{client_name\}\0unknown\0\{client_ptr\}\0mx\.client\.example\0\{client_resolve\}\0FORGED\0/,
+  )
   const rcpt = say(open, { kind: 'rcpt', facts, address: 'jürgen@example.org' }).packets.at(-1)
   assert.equal(rcpt?.toString('utf8', 5), '<jürgen@example.org>\0', 'UTF-8 goes as it is')
 })

@@ -18,6 +18,7 @@ import { renderFacts } from '../../services/smtpd/filter/rspamd-request.ts'
 import { silentLog } from '../../shared/base/log.ts'
 
 const facts: MessageFacts = {
+  named: null,
   hostname: 'mx.example.org',
   listener: 'mx',
   session: 'S1',
@@ -48,6 +49,9 @@ test('a policy server is told what Postfix tells', () => {
   assert.equal(told.get('recipient'), 'anna@example.org')
   assert.equal(told.get('client_address'), '192.0.2.7')
   assert.equal(told.get('client_name'), 'unknown')
+  const named = { ...facts, named: { kind: 'unconfirmed', name: 'mx.client.example' } } as const
+  const doubted = renderQuestion({ stage: 'rcpt', facts: named, recipients: ['a@b.example'] }).toString()
+  assert.match(doubted, /^client_name=unknown\nreverse_client_name=mx\.client\.example$/m)
   assert.equal(told.get('client_port'), '40000')
   assert.equal(told.get('instance'), 'S1.T1')
   assert.equal(told.get('size'), '100')

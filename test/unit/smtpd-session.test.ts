@@ -44,6 +44,8 @@ const setting: Setting = {
   access: [],
   grants: { vrfy: false, expn: false, etrn: false, xforward: false },
   assume: null,
+  named: null,
+  naming: null,
   filtered: false,
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }

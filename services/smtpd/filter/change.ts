@@ -6,6 +6,7 @@
  * Fails: a filter that cannot be reached, is late or talks nonsense rejects with FilterTrouble.
  */
 import type { SmtpReply } from '../../../shared/smtp/reply.ts'
+import type { Named } from '../session-setting.ts'
 import type { TlsFacts } from '../tls-facts.ts'
 import type { Field } from './header.ts'
 
@@ -52,8 +53,8 @@ export interface SessionFacts {
   session: string
   /** '' for the local socket. */
   client: string
-  /** Where somebody who is trusted has said it. */
-  name?: string | undefined
+  /** What DNS calls it, or somebody who is trusted; null: nobody was asked. */
+  named: Named | null
   helo: string
   user: string | undefined
   /** By which it logged in. */
@@ -61,6 +62,16 @@ export interface SessionFacts {
   tls: TlsFacts | null
   protocol: 'SMTP' | 'ESMTP' | 'LMTP'
   ends: Ends
+}
+
+/** A name that leads back to its address. */
+export function confirmedName(named: Named | null): string | undefined {
+  return named?.kind === 'confirmed' ? named.name : undefined
+}
+
+/** What the address is called in DNS, whether that leads back or not. */
+export function reverseName(named: Named | null): string | undefined {
+  return named && 'name' in named ? named.name : undefined
 }
 
 /** The two ends of the connection, as far as they are those of the client: ports are 0 where they are not known. */

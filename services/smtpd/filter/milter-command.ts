@@ -3,7 +3,8 @@
  * macros that go before it. Pure. Next: `milter-reply.ts`, `milter-conversation.ts`.
  */
 import { isIP } from 'node:net'
-import type { MessageFacts, SessionFacts } from './change.ts'
+import type { Named } from '../session-setting.ts'
+import { confirmedName, type MessageFacts, reverseName, type SessionFacts } from './change.ts'
 import { type Field, fieldValue } from './header.ts'
 import { number32, renderPacket, strings } from './milter-packet.ts'
 
@@ -112,12 +113,16 @@ const NOTHING = Buffer.alloc(0)
 /** Programs of this machine are told of as Postfix does it, so that what trusts loopback trusts them. */
 const LOCAL = '127.0.0.1'
 
-/** Name, family, port (0: not known), address. The name is the literal where DNS was not asked. */
-function whereFrom({ client, name, ends }: SessionFacts): Buffer {
+/** Name, family, port (0: not known), address. The name is the literal where none is known that leads back. */
+function whereFrom({ client, named, ends }: SessionFacts): Buffer {
   const address = client === '' ? LOCAL : client
   const six = isIP(address) === 6
   const family = Buffer.from([six ? 0x36 : 0x34, ends.clientPort >> 8, ends.clientPort & 0xff])
-  return Buffer.concat([strings(name ?? nameOf(client)), family, strings(six ? `IPv6:${address}` : address)])
+  return Buffer.concat([
+    strings(confirmedName(named) ?? nameOf(client)),
+    family,
+    strings(six ? `IPv6:${address}` : address),
+  ])
 }
 
 function nameOf(client: string): string {
@@ -155,7 +160,7 @@ export const macroStages: readonly Stage[] = [
 const usual: Readonly<Partial<Record<Stage, readonly string[]>>> = {
   connect: [
     ...['j', '_', 'v', '{daemon_name}', '{daemon_addr}', '{daemon_port}', '{if_name}', '{if_addr}'],
-    ...['{client_addr}', '{client_name}', '{client_ptr}', '{client_port}'],
+    ...['{client_addr}', '{client_name}', '{client_ptr}', '{client_resolve}', '{client_port}'],
   ],
   helo: ['{tls_version}', '{cipher}', '{cert_subject}'],
   mail: ['i', '{auth_type}', '{auth_authen}', '{mail_addr}', '{mail_host}', '{mail_mailer}'],
@@ -175,6 +180,14 @@ export function renderMacros(command: Command, chosen: readonly string[] | undef
   })
   const about = Buffer.from(letters[command.kind])
   return told.length > 0 ? renderPacket('D', about, strings(...told)) : null
+}
+
+/** Sendmail's words for what has come of the client's name. */
+const resolved: Readonly<Record<Named['kind'], string>> = {
+  confirmed: 'OK',
+  unconfirmed: 'FORGED',
+  none: 'FAIL',
+  later: 'TEMP',
 }
 
 function macro(
@@ -204,8 +217,11 @@ function macro(
     case '{client_addr}':
       return facts.client === '' ? LOCAL : facts.client
     case '{client_name}':
+      return confirmedName(facts.named) ?? (facts.client === '' ? 'localhost' : 'unknown')
     case '{client_ptr}':
-      return facts.name ?? (facts.client === '' ? 'localhost' : 'unknown')
+      return reverseName(facts.named) ?? (facts.client === '' ? 'localhost' : 'unknown')
+    case '{client_resolve}':
+      return facts.named ? resolved[facts.named.kind] : undefined
     case '{tls_version}':
       return facts.tls?.version
     case '{cipher}':

@@ -6,7 +6,7 @@
  * `instance` is the same for all questions about one message. Next: `policy-answer.ts`.
  */
 import type { PolicyStage } from '../../../shared/config/filter-slice.ts'
-import type { MessageFacts } from './change.ts'
+import { confirmedName, type MessageFacts, reverseName } from './change.ts'
 
 export interface PolicyQuestion {
   stage: PolicyStage
@@ -50,16 +50,16 @@ function ofMessage({ stage, facts, recipients, size }: PolicyQuestion): Record<s
   }
 }
 
-function ofClient({ hostname, client, name, helo, user, mechanism, tls, ends, listener }: MessageFacts): {
+function ofClient({ hostname, client, named, helo, user, mechanism, tls, ends, listener }: MessageFacts): {
   [attribute: string]: string
 } {
   const local = client === ''
-  const known = name ?? (local ? 'localhost' : 'unknown')
+  const unnamed = local ? 'localhost' : 'unknown'
   return {
     client_address: local ? '127.0.0.1' : client,
     client_port: ends.clientPort > 0 ? String(ends.clientPort) : 'unknown',
-    client_name: known,
-    reverse_client_name: known,
+    client_name: confirmedName(named) ?? unnamed,
+    reverse_client_name: reverseName(named) ?? unnamed,
     helo_name: helo,
     server_address: ends.serverAddress === '' ? '127.0.0.1' : ends.serverAddress,
     server_port: String(ends.serverPort),

@@ -2,15 +2,15 @@
  * What rspamd is told beside the message, as fields of the request (its protocol documentation has them). Pure.
  * Octets beyond ASCII go as they are; control characters, which no field may have, as `?`.
  */
-import type { MessageFacts } from './change.ts'
+import { confirmedName, type MessageFacts } from './change.ts'
 
 export function renderFacts(
   facts: MessageFacts,
   recipients: readonly string[],
 ): Record<string, string | string[]> {
-  const { hostname, listener, client, name, helo, user, tls, id, sender } = facts
+  const { hostname, listener, client, named, helo, user, tls, id, sender } = facts
   const optional = {
-    Hostname: name ?? (client === '' ? 'localhost' : undefined),
+    Hostname: confirmedName(named) ?? (client === '' ? 'localhost' : undefined),
     User: user,
     'TLS-Version': tls?.version,
     'TLS-Cipher': tls?.cipher,

@@ -91,11 +91,11 @@ function factsOf(
   { tls, login }: Known,
   { remote, ...ends }: SocketEnds,
 ): MessageFacts {
-  const { hostname, listener, session, client, clientName, clientHelo } = setting
+  const { hostname, listener, session, client, named, clientHelo } = setting
   const { sender, size, body, smtputf8 } = transaction
   const { user, mechanism } = login?.setting ?? setting
   const id = formatId('T', transaction.id)
-  const who = { client, name: clientName, helo: clientHelo ?? hello.name, user, mechanism, tls }
+  const who = { client, named, helo: clientHelo ?? hello.name, user, mechanism, tls }
   // PROXY and XCLIENT tell of a client whose port is not that of the socket
   const own = { ...ends, clientPort: remote === client ? ends.clientPort : 0 }
   const protocol = setting.kind === 'lmtp' ? 'LMTP' : hello.extended ? 'ESMTP' : 'SMTP'
