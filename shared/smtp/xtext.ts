@@ -13,11 +13,14 @@ const PRINTABLE = /^[\x20-\x7e\t]*$/
 
 /** The text behind an xtext; null when it is none, or hides something that cannot be printed. */
 export function decodeXtext(text: string): string | null {
+  const plain = decodeOctets(text)
+  return plain !== null && PRINTABLE.test(plain) ? plain : null
+}
+
+/** Each octet as one character. */
+function decodeOctets(text: string): string | null {
   if (!XTEXT.test(text)) return null
-  const plain = text.replace(HEX_CHARACTER, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 16)),
-  )
-  return PRINTABLE.test(plain) ? plain : null
+  return text.replace(HEX_CHARACTER, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
 }
 
 /** An address with the name of the space it belongs to, as ORCPT and the fields of a report have it. */
@@ -36,7 +39,24 @@ export function parseTypedAddress(text: string, utf8: boolean): TypedAddress | n
   if (!ADDRESS_TYPE.test(type)) return null
   const encoded = text.slice(semicolon + 1)
   const address = type.toLowerCase() === 'utf-8' ? decodeUtf8Address(encoded, utf8) : decodeXtext(encoded)
-  return address === null ? null : { type, address }
+  return address === null ? decodeMistyped(type, encoded) : { type, address }
+}
+
+const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/**
+ * Postfix (seen in 3.7) names an address beyond ASCII `rfc822` and writes its octets of UTF-8 as xtext, which RFC 3461
+ * keeps for ASCII. To refuse it would bounce all its mail for such addresses: it is taken for what is meant.
+ */
+function decodeMistyped(type: string, encoded: string): TypedAddress | null {
+  const octets = type.toLowerCase() === 'rfc822' ? decodeOctets(encoded) : null
+  if (octets === null) return null
+  try {
+    const address = STRICT_UTF8.decode(Buffer.from(octets, 'latin1'))
+    return UNPRINTABLE.test(address) ? null : { type: 'utf-8', address }
+  } catch {
+    return null // some other charset: nobody could say which
+  }
 }
 
 // RFC 6533 section 3: QCHAR and EmbeddedUnicodeChar; upper-case digits, no needless zeros

@@ -131,6 +131,7 @@ function services(port: number): string {
     'retry unix - - n - - error',
     'anvil unix - - n - 1 anvil',
     'scache unix - - n - 1 scache',
+    'tlsmgr unix - - n 1000? 1 tlsmgr',
   ]
   return `${rows.join('\n')}\n`
 }

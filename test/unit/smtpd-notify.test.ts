@@ -179,6 +179,21 @@ describe('xtext', () => {
     ])
       assert.equal(parseTypedAddress(bad, true), null, bad)
   })
+
+  it('knows UTF-8 that is named rfc822, as Postfix sends it, and no other octets beyond ASCII', () => {
+    const meant = { type: 'utf-8', address: 'jürgen+x@b.example' }
+    assert.deepEqual(parseTypedAddress('RFC822;j+C3+BCrgen+2Bx@b.example', false), meant)
+    for (const bad of [
+      'rfc822;j+FCrgen@x',
+      'rfc822;j+C3@x',
+      'rfc822;a+C2+85b',
+      'rfc822;j+C3+BC+0A',
+      'rfc822;j+C3+BC=',
+      'rfc822;jürgen@x',
+      'x400;j+C3+BCrgen',
+    ])
+      assert.equal(parseTypedAddress(bad, true), null, bad)
+  })
 })
 
 describe('parameters', () => {
