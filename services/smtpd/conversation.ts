@@ -173,7 +173,7 @@ export class Conversation implements Owner {
 
   #leave(): void {
     this.#filters?.close()
-    this.log.closed(this.#state.tls)
+    this.log.closed(this.#state.tls, this.#state.errors)
     this.#enrolment.close()
     this.#left()
   }
@@ -230,6 +230,7 @@ export class Conversation implements Owner {
   #carryOut(effect: Effect): void {
     switch (effect.kind) {
       case 'reply':
+        this.log.said(effect.reply)
         return this.#output.add(effect.reply)
       case 'tarpit':
         return this.#output.hold(effect.milliseconds, this.#goOn)

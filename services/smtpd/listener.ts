@@ -55,6 +55,8 @@ export class Listener extends SMTPServer {
   /** Clients whose TLS handshake comes before the session: since when. */
   readonly #shakingHands = new Map<Socket, number>()
   #clock: NodeJS.Timeout | null = null
+  /** Clients for whom there was no place since the clock went last. */
+  #tooMany = 0
   #empty: (() => void) | null = null
 
   constructor(site: SmtpdSlice, slice: ListenerSlice, bus: QueueBus, log: Log) {
@@ -185,8 +187,9 @@ export class Listener extends SMTPServer {
     { place, reply }: NonNullable<ReturnType<typeof whyNotAdmitted>>,
   ): void {
     const { code, enhanced, text } = reply
-    if (place !== null)
-      this.#log.info({ listener: this.name, client, rule: place, code, enhanced, text }, 'client refused')
+    const rule = place === null ? {} : { rule: place }
+    if (reply === replies.tooManySessions) this.#tooMany++
+    else this.#log.info({ listener: this.name, client, ...rule, code, enhanced, text }, 'client refused')
     turnAway(socket, reply)
   }
 
@@ -285,9 +288,17 @@ export class Listener extends SMTPServer {
 
   #checkDeadlines(): void {
     const now = this.#bus.time
+    if (this.#tooMany > 0) this.#tellOfTooMany()
     for (const session of this.#sessions) session.checkDeadline(now)
     for (const [socket, since] of this.#shakingHands)
       if (now > since + this.#slice.patience.handshake) this.#cutOff(socket)
+  }
+
+  /** A line for each of them would make it worse. */
+  #tellOfTooMany(): void {
+    const limit = this.#slice.sessionLimit
+    this.#log.warn({ listener: this.name, clients: this.#tooMany, limit }, 'too many sessions')
+    this.#tooMany = 0
   }
 
   /** Only what sits on top of a socket in a handshake may be destroyed. */
@@ -301,6 +312,7 @@ export class Listener extends SMTPServer {
   /** Who has not finished the handshake holds a place like everybody else. */
   override _acceptSocket(socket: Socket, handshake: boolean): false | (() => void) {
     if (handshake && this._pendingSockets.size + this.#sessions.size >= this.#slice.sessionLimit) {
+      this.#tooMany++
       socket.destroy()
       return false
     }

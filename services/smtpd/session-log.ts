@@ -4,11 +4,14 @@
  */
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
+import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import type { Barred } from './admission.ts'
 import type { Checked } from './authentication/authenticate.ts'
 import { type Limit, optionOf } from './patience.ts'
 import type { Effect, PhaseName, Setting, Standing, Told, Transaction } from './state.ts'
 import type { TlsFacts } from './tls-facts.ts'
+
+const LONGEST_REPLY = 200
 
 export class SessionLog {
   readonly #log: Log
@@ -16,6 +19,8 @@ export class SessionLog {
   #accepted = 0
   #refusals = 0
   #user: string | undefined
+  /** The last reply that was a no. */
+  #no: SmtpReply | null = null
 
   constructor(log: Log, setting: Setting) {
     this.#log = log
@@ -143,12 +148,27 @@ export class SessionLog {
     )
   }
 
-  closed(facts: TlsFacts | null): void {
+  /** What the client is told. */
+  said(reply: SmtpReply): void {
+    if (reply.code >= 400) this.#no = reply
+  }
+
+  /** @param errors of the client, as `error-limit` counts them. */
+  closed(facts: TlsFacts | null, errors: number): void {
     const { session, listener, client } = this.#setting
     const tls = facts ? `${facts.version} ${facts.cipher}` : ''
     const named = nameIn(this.#setting)
-    this.#log.info({ session, listener, client, ...named, accepted: this.#accepted, tls }, 'session closed')
+    const no = this.#no && { errors, refused: inOneLine(this.#no) }
+    this.#log.info(
+      { session, listener, client, ...named, accepted: this.#accepted, tls, ...no },
+      'session closed',
+    )
   }
+}
+
+function inOneLine({ code, enhanced, text }: SmtpReply): string {
+  const [first = ''] = text.split('\n', 1)
+  return `${code} ${enhanced} ${first.slice(0, LONGEST_REPLY)}`
 }
 
 /** A name that does not lead back to the client is no name. */

@@ -12,6 +12,7 @@ import { openStage } from './smtpd-stage.ts'
 
 const options = { timeout: 120_000 }
 const MIB = 1 << 20
+const everyone = { negated: false, network: 'any' }
 
 async function upToData(client: SmtpClient): Promise<void> {
   await client.say('MAIL FROM:<a@client.example>')
@@ -299,4 +300,40 @@ test('the local socket: uid by the kernel, rights by the list, path left alone',
   await client.quit()
   await stage.worker.drain()
   assert.ok(existsSync(stage.path), 'the path belongs to mcp')
+})
+
+test('the log says how many errors a client made, and what it heard last', options, async (t) => {
+  const stage = await openStage({
+    recipientLimit: 1,
+    allow: [{ negated: true, name: 'localhost' }, everyone],
+  })
+  stage.answers['name-client'] = () => ({ kind: 'none' })
+  t.after(stage.close)
+  const client = await openSession(stage.port)
+  await client.say(`NOOP ${'x'.repeat(3000)}`)
+  await client.say('MAIL FROM:<a@client.example>')
+  await client.say('RCPT TO:<b@example.org>')
+  assert.equal((await client.say('RCPT TO:<c@example.org>')).code, 452)
+  await client.quit()
+  const line = /"errors":1,"refused":"452 4\.5\.3 Too many recipients in one transaction".*session closed/
+  await until('the end in the log', () => line.test(stage.worker.output()))
+  stage.answers['name-client'] = () => ({ kind: 'confirmed', name: 'localhost' })
+  const other = await connectTo(stage.port)
+  assert.equal((await other.reply()).code, 554)
+  await until('the refusal in the log', () =>
+    /"name":"localhost".*client refused/.test(stage.worker.output()),
+  )
+})
+
+test('clients for whom there is no place are one line a second', options, async (t) => {
+  const stage = await openStage({ sessionLimit: 1 })
+  t.after(stage.close)
+  const client = await openSession(stage.port)
+  for (let n = 0; n < 3; n++) {
+    const other = await connectTo(stage.port)
+    assert.equal((await other.reply()).code, 421)
+  }
+  const told = () => [...stage.worker.output().matchAll(/"clients":(\d),"limit":1.*too many sessions/g)]
+  await until('all three', () => told().reduce((sum, [, clients]) => sum + Number(clients), 0) === 3)
+  await client.quit()
 })
