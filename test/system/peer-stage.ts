@@ -6,28 +6,33 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { makeAuthority } from '../support/certificates.ts'
+import type { TestContext } from 'node:test'
+import { makeAuthority, type Pair } from '../support/certificates.ts'
 import { dotted, openSession } from '../support/client.ts'
 import { mailsIn } from '../support/maildir.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
 import { makeSpecimen, readSpecimen } from '../support/specimen.ts'
 import { testConfig } from '../support/test-config.ts'
 
-export interface PeerStage {
-  posthorn: Posthorn
-  /** How to reach it, and whom to believe. */
-  way: { nextHop: number; authority: string }
-  close: () => Promise<void>
+/** How a peer reaches us, and whom it is to believe. */
+export interface Way {
+  nextHop: number
+  /** The certificate of who signed ours: a file. */
+  authority: string
 }
 
-/** A stage, and who sends to it. */
-export interface Sent extends PeerStage {
-  peer: { log: () => string }
+interface Peer {
+  port: number
+  log: () => string
+  stop: () => void | Promise<void>
+}
+
+export interface PeerStage {
+  posthorn: Posthorn
+  peer: Peer
 }
 
 export interface Mail {
-  /** Of a peer: its port. */
-  port: number
   to: string
   /** Behind MAIL and behind RCPT. */
   mail?: string
@@ -37,11 +42,30 @@ export interface Mail {
 
 export const SENDER = 'ben@local.example'
 
-export async function openPeerStage(): Promise<PeerStage> {
+/** Null, and the test skipped, where that peer cannot run. */
+export async function openPeerStage(
+  t: TestContext,
+  name: string,
+  start: (way: Way) => Promise<Peer | null>,
+): Promise<PeerStage | null> {
   const directory = mkdtempSync(join(tmpdir(), 'posthorn-peer-'))
   const authority = makeAuthority(directory)
-  const { certificate, key } = authority.sign('localhost', 'DNS:localhost')
-  const posthorn = await startPosthorn({
+  const posthorn = await startReceiving(authority.sign('localhost', 'DNS:localhost'))
+  let peer: Peer | null = null
+  // the peer first: it may keep a connection open, which we would let it finish
+  t.after(async () => {
+    await peer?.stop()
+    await posthorn.stop()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  peer = await start({ nextHop: posthorn.ports['mx'] ?? 0, authority: authority.certificate })
+  if (peer) return { posthorn, peer }
+  t.skip(`no ${name} can run here`)
+  return null
+}
+
+function startReceiving({ certificate, key }: Pair): Promise<Posthorn> {
+  return startPosthorn({
     config: (paths) =>
       testConfig(paths, {
         mx: 'tls "public" required;',
@@ -49,20 +73,15 @@ export async function openPeerStage(): Promise<PeerStage> {
       }),
     users: ['anna', 'ben', 'jürgen'],
   })
-  return {
-    posthorn,
-    way: { nextHop: posthorn.ports['mx'] ?? 0, authority: authority.certificate },
-    close: async () => {
-      await posthorn.stop()
-      rmSync(directory, { recursive: true, force: true })
-    },
-  }
 }
 
 /** Gives one mail to a peer. @returns its mark */
-export async function give({ port, to, mail = '', rcpt = '', octets = 3000 }: Mail): Promise<string> {
+export async function give(
+  { peer }: PeerStage,
+  { to, mail = '', rcpt = '', octets = 3000 }: Mail,
+): Promise<string> {
   const { mark, content } = makeSpecimen(octets)
-  const client = await openSession(port)
+  const client = await openSession(peer.port)
   for (const command of [`MAIL FROM:<${SENDER}> ${mail}`, `RCPT TO:<${to}> ${rcpt}`]) {
     const reply = await client.say(command.trimEnd())
     assert.equal(reply.code, 250, reply.text)
@@ -76,7 +95,7 @@ export async function give({ port, to, mail = '', rcpt = '', octets = 3000 }: Ma
 }
 
 /** The message with that mark in a Maildir, which came whole. */
-export async function found({ posthorn, peer }: Sent, user: string, mark: string, count: number) {
+export async function found({ posthorn, peer }: PeerStage, user: string, mark: string, count: number) {
   const mails = await mailsIn(posthorn.maildir(user), count).catch((error) =>
     assert.fail(`${error}\n${posthorn.log()}\n${peer.log()}`),
   )

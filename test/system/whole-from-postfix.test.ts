@@ -4,18 +4,15 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { freePort, startPostfix } from '../support/postfix.ts'
-import { ASKED, deliveryReport, found, give, openPeerStage } from './peer-stage.ts'
+import { freePort, type Postfix, startPostfix } from '../support/postfix.ts'
+import { until } from '../support/wait.ts'
+import { ASKED, deliveryReport, found, give, openPeerStage, type Way } from './peer-stage.ts'
 
 const timeout = 300_000
 
-test('from Postfix: TLS, DSN and SMTPUTF8', { timeout }, async (t) => {
-  const stage = await openPeerStage()
-  t.after(stage.close)
-  const { nextHop, authority } = stage.way
-  const port = await freePort()
-  const postfix = await startPostfix({
-    port,
+async function start({ nextHop, authority }: Way): Promise<Postfix | null> {
+  return startPostfix({
+    port: await freePort(),
     nextHop,
     alias: { there: 'nobody', here: 'nobody@local.example' },
     main: {
@@ -27,21 +24,25 @@ test('from Postfix: TLS, DSN and SMTPUTF8', { timeout }, async (t) => {
       smtputf8_enable: 'yes',
     },
   })
-  if (!postfix) return t.skip('no Postfix can run here')
-  t.after(postfix.stop)
+}
 
-  const asked = await give({ port, to: 'anna@local.example', ...ASKED })
-  const received = await found({ ...stage, peer: postfix }, 'anna', asked, 1)
+test('from Postfix: TLS, DSN and SMTPUTF8', { timeout }, async (t) => {
+  const stage = await openPeerStage(t, 'Postfix', start)
+  if (!stage) return
+
+  const asked = await give(stage, { to: 'anna@local.example', ...ASKED })
+  const received = await found(stage, 'anna', asked, 1)
   assert.match(received, /from postfix\.example \(\S.*\n.*with ESMTPS id/)
   await deliveryReport(stage)
 
-  const large = await give({ port, to: 'anna@local.example', octets: 400_000 })
-  await found({ ...stage, peer: postfix }, 'anna', large, 2)
+  const large = await give(stage, { to: 'anna@local.example', octets: 400_000 })
+  await found(stage, 'anna', large, 2)
 
-  const wide = await give({ port, to: 'jürgen@local.example', mail: 'SMTPUTF8' })
-  assert.match(await found({ ...stage, peer: postfix }, 'jürgen', wide, 1), /with UTF8SMTPS id/)
+  const wide = await give(stage, { to: 'jürgen@local.example', mail: 'SMTPUTF8' })
+  assert.match(await found(stage, 'jürgen', wide, 1), /with UTF8SMTPS id/)
 
-  const log = postfix.log()
-  assert.match(log, /Verified TLS connection established to localhost/)
-  assert.equal(log.match(/ status=sent \(250 /g)?.length, 3, log)
+  await until('Postfix to have written of three', () => {
+    return stage.peer.log().match(/ status=sent \(250 /g)?.length === 3
+  })
+  assert.match(stage.peer.log(), /Verified TLS connection established to localhost/)
 })

@@ -1,14 +1,15 @@
 /**
  * Programs that people submit mail with, against a whole Posthorn: swaks over each mechanism and each way of TLS, in
- * right and wrong order, curl, Python's smtplib, and openssl with what it can do wrong in TLS. What is accepted must
+ * right and wrong order, curl, Python's smtplib, mutt, nodemailer, and openssl with what it can do wrong in TLS. What is accepted must
  * arrive.
  */
 import assert from 'node:assert/strict'
 import { type SpawnOptions, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
+import { createTransport } from 'nodemailer'
 import { type Authority, makeAuthority } from '../support/certificates.ts'
 import { debianPrograms } from '../support/debian.ts'
 import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
@@ -198,6 +199,53 @@ test('Python smtplib over both ways of TLS, after a wrong password', { timeout }
     await arrived(await run('python3', ['-c', SMTPLIB, way, port(way), authority.certificate]))
 })
 
+test('mutt over both ways of TLS, by PLAIN and by LOGIN', { timeout }, async (t) => {
+  const programs = debianPrograms('mutt')
+  const mutt = programs?.find('mutt')
+  if (!programs || !mutt) return t.skip('mutt cannot be had here')
+  const env = { ...programs.env, HOME: directory, TERM: 'dumb' }
+  const say = (url: string, mechanism: string) => {
+    const settings = [
+      `smtp_url="${url}"`,
+      `smtp_authenticators="${mechanism}"`,
+      `ssl_ca_certificates_file="${authority.certificate}"`,
+      'ssl_force_tls=yes',
+      'copy=no',
+      `from=${FROM}`,
+    ].map((one) => ['-e', `set ${one}`])
+    const argv = ['-n', '-F', '/dev/null', ...settings.flat(), '-s', 'by mutt', '--', TO]
+    return run(mutt, argv, '.dotted\n', env)
+  }
+  await arrived(await say(`smtp://anna:secret@localhost:${port('starttls')}/`, 'plain'))
+  await arrived(await say(`smtps://anna:secret@localhost:${port('implicit')}/`, 'login'))
+  const wrong = await say(`smtps://anna:wrong@localhost:${port('implicit')}/`, 'plain')
+  assert.notEqual(wrong.code, 0)
+  assert.match(wrong.text, /authentication failed/i)
+})
+
+test('nodemailer as a program for mail has it, over both ways of TLS', { timeout }, async () => {
+  const ca = readFileSync(authority.certificate)
+  for (const name of ['starttls', 'implicit'])
+    for (const method of ['PLAIN', 'LOGIN']) {
+      const ways = {
+        host: 'localhost',
+        port: Number(port(name)),
+        secure: name === 'implicit',
+        requireTLS: true,
+      }
+      const auth = { user: 'anna', pass: 'secret' }
+      const transport = createTransport({ ...ways, auth, authMethod: method, tls: { ca } })
+      const { response } = await transport.sendMail({
+        from: FROM,
+        to: TO,
+        subject: 'by nodemailer',
+        text: '.dotted',
+      })
+      transport.close()
+      await arrived({ code: /^250 /.test(response) ? 0 : 1, text: response })
+    }
+})
+
 const openssl = (name: string, ...words: string[]) => [
   ...[
     's_client',
@@ -218,6 +266,17 @@ test('openssl s_client: lines that end as they should, and as they should not', 
     // without -crlf it sends bare LF
     const bare = await run('openssl', openssl(name, '-quiet', '-ign_eof'), 'NOOP\nNOOP\r\nQUIT\r\n')
     assert.match(bare.text, /500 5\.5\.2 A line ends with CR and LF together\r\n250 2\.0\.0 Ok/)
+  }
+})
+
+// no client that keeps to the order can be made to break it: swaks asks for AUTH behind EHLO alone
+test('openssl s_client: AUTH before EHLO, and twice', { timeout }, async () => {
+  const login = `AUTH PLAIN ${Buffer.from('\0anna\0secret').toString('base64')}`
+  for (const name of ['starttls', 'implicit']) {
+    const lines = [login, 'EHLO client.example', login, login, 'QUIT', '']
+    const { text } = await run('openssl', openssl(name, '-quiet', '-crlf', '-ign_eof'), lines.join('\n'))
+    const codes = text.match(/^(503|235|221) .*$/gm)?.map((line) => line.slice(0, 9))
+    assert.deepEqual(codes, ['503 5.5.1', '235 2.7.0', '503 5.5.1', '221 2.0.0'], text)
   }
 })
 
