@@ -149,7 +149,8 @@ export class Assembly {
   #makeRouter(): Router {
     return new Router({
       resolve: (asked) => this.resolver.request('resolve', asked),
-      insteadOf: (route, entry) => this.#userAgents.insteadOf(route, entry),
+      insteadOf: (route, entry) =>
+        this.#userAgents.insteadOf(route, entry) ?? this.#scheduler.detour(route, now()),
       onRouted: (entry, slots) => this.#schedule(entry, slots),
       queue: () => this.queue,
       journal: this.journal,

@@ -110,6 +110,10 @@ export class Courier {
 
   #defer({ tasks, until, suspension }: Aside): void {
     for (const { entry, slots, route } of tasks) {
+      if (suspension && route.kind === 'smtp' && route.instead) {
+        this.#options.queue().reroute(entry, new Set(slots))
+        continue
+      }
       const reply = suspension ? suspensionReply(suspension) : deadReply(route.destination)
       const outcome: Outcome = { kind: 'later', blame: 'destination', reply }
       this.#options.queue().conclude(

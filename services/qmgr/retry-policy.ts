@@ -25,7 +25,9 @@ export function policyFor(
   const found = classOf(slice.retryClasses, route, outcome)
   const schedules = [found?.schedule, terms(route).schedule, slice.zoneSchedules[route.zone]]
   if (!found && schedules.every((one) => !one)) return slice
-  return { ...merge(slice, schedules), suspend: found?.suspend ?? 0 }
+  // Where there is another way the message need not wait for this one.
+  const waits = route.kind !== 'smtp' || !route.instead
+  return { ...merge(slice, schedules), suspend: waits ? (found?.suspend ?? 0) : 0 }
 }
 
 /** The first class that a temporary outcome belongs to. */

@@ -39,10 +39,13 @@ export class Router {
     const ready: Slot[] = []
     const missing: Slot[] = []
     for (const slot of slots) {
-      if (slot.recipient.route) {
-        this.#take(entry, slot, slot.recipient.route)
+      const { route } = slot.recipient
+      if (!route) missing.push(slot)
+      else if (route.kind === 'discard') void this.#drop(entry, slot, route.zone)
+      else {
+        this.#take(entry, slot, route)
         ready.push(slot)
-      } else missing.push(slot)
+      }
     }
     if (ready.length > 0) this.#options.onRouted(entry, ready)
     for (const slot of missing) void this.#ask(entry, slot)
@@ -54,11 +57,17 @@ export class Router {
     slot.state = 'queued'
   }
 
+  /** In a turn of its own: whoever handed it over is not done with it. */
+  async #drop(entry: Entry, slot: Slot, zone: string): Promise<void> {
+    await null
+    this.#options.queue().conclude(entry, [{ slot, outcome: discarded(zone) }])
+  }
+
   async #ask(entry: Entry, slot: Slot): Promise<void> {
     const { resolve, queue } = this.#options
     let outcome: Outcome | null
     try {
-      const answer = await resolve(questionFor(slot))
+      const answer = await resolve(questionFor(entry, slot))
       const reports = isSplit(answer) ? await this.#tellOfSplit(entry, slot) : []
       outcome = this.#answered(entry, slot, answer, reports)
     } catch (error) {
@@ -105,6 +114,7 @@ export class Router {
     else if (first.address !== slot.recipient.address) this.#rename(slot, first.address)
     if (!first.route) return { kind: 'later', blame: 'ours', reply: ourReply('no route yet') }
     slot.recipient = { ...slot.recipient, route: first.route }
+    if (first.route.kind === 'discard') return discarded(first.route.zone)
     this.#take(entry, slot, first.route)
     this.#options.onRouted(entry, [slot])
     return null
@@ -156,8 +166,23 @@ function isSplit(answer: Answer<'resolve'>): boolean {
 }
 
 /** What an alias has made is not looked up in the aliases again: `a: a, b` would never end. */
-function questionFor({ recipient }: Slot): Payload<'resolve'> {
-  return { address: recipient.address, ...(recipient.original !== undefined && { expanded: true }) }
+function questionFor({ envelope }: Entry, { attempts, recipient }: Slot): Payload<'resolve'> {
+  const { origin, sender, size } = envelope
+  return {
+    address: recipient.address,
+    ...(recipient.original !== undefined && { expanded: true }),
+    mail: {
+      ...{ sender, size, attempt: attempts + 1 },
+      ...(origin.uid !== undefined && { uid: origin.uid }),
+      ...(origin.user !== undefined && { user: origin.user }),
+    },
+  }
+}
+
+/** The config wants nobody to have it, and the sender not to know. */
+function discarded(zone: string): Outcome {
+  const text = `discarded, as zone ${zone} or its routing says`
+  return { kind: 'sent', reply: { code: 250, enhanced: '2.0.0', text, host: '' } }
 }
 
 /** RFC 3463: other or undefined network or routing status, temporary. */

@@ -168,6 +168,14 @@ export class Scheduler {
     }
   }
 
+  /** The other way of a route whose group is suspended; null: it stays as it is. */
+  detour(route: Route, now: number): Route | null {
+    if (route.kind !== 'smtp' || !route.instead) return null
+    const crowd = this.#groups.get(this.#termsOf(route).group)
+    if (!crowd || !suspensionOf(crowd.group, now)) return null
+    return { kind: 'smtp', zone: route.zone, ...route.instead }
+  }
+
   groups(): string[] {
     return [...this.#groups.keys()]
   }

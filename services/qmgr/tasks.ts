@@ -32,7 +32,7 @@ export function tasksOf(entry: Entry, slots: readonly Slot[], most: (route: Rout
 }
 
 function transactionKey(route: Route): string {
-  if (route.kind === 'agent') return route.destination
+  if (route.kind === 'agent' || route.kind === 'discard') return route.destination
   if (route.kind === 'smtp') return `${route.destination} ${route.protocol}`
   // two zones may share a Maildir, and only one of them encrypt
   const { user: _user, uid: _uid, gid: _gid, home: _home, format, path, ...more } = route.mailbox

@@ -73,6 +73,7 @@ export class Workers {
 
   find(route: Route): Peer | null {
     if (route.kind === 'smtp') return this.#anySmtpc()
+    if (route.kind === 'discard') return null // it never gets here
     if (route.kind === 'agent') return this.#lda({ kind: 'agent', uid: route.uid })
     const { uid, gid, user } = route.mailbox
     return this.#lda({ kind: 'mailbox', uid, gid, user })

@@ -15,6 +15,7 @@ import { Maps } from './maps/maps.ts'
 import { NameServers } from './name-servers.ts'
 import { NextHops } from './next-hops.ts'
 import { type Question, type Resolution, Resolver } from './resolver.ts'
+import { Routes } from './routes.ts'
 import { type ScreenAnswer, Screener, type ScreenQuestion } from './screener.ts'
 import { type SenderPolicyAnswer, type SenderPolicyQuestion, senderPolicy } from './spf/sender-policy.ts'
 import { lookUpText, type TextAnswer, type TextQuestion } from './texts.ts'
@@ -56,8 +57,9 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   })
   const local = new LocalZones({ slice, log, passwdFile: '/etc/passwd' })
   const maps = new Maps({ maps: slice.maps, dns, delimiter: slice.recipientDelimiter, log, now })
+  const routes = new Routes({ relays: slice.relays, nextHops, maps, log })
   const callers = new Callers({ passwd: '/etc/passwd', group: '/etc/group' }, log, now)
-  const resolver = new Resolver({ slice, log, local, maps, nextHops, now })
+  const resolver = new Resolver({ slice, log, local, maps, nextHops, routes, now })
   const screener = new Screener({ slice, dns, log, now })
   const greylist = slice.greylist && new Greylist(slice.greylist, log)
   local.look(now())

@@ -5,8 +5,9 @@
  */
 import type { Alias } from '../../shared/config/alias-file.ts'
 import type { ZoneSlice } from '../../shared/config/slices.ts'
-import type { Address } from '../../shared/smtp/address.ts'
+import { type Address, formatAddress } from '../../shared/smtp/address.ts'
 import { type Directory, expand } from './expansion.ts'
+import { isAbout } from './routing.ts'
 
 /** A line for each; what is more is counted. */
 export const MOST_EXPLAINED = 50
@@ -26,6 +27,7 @@ export function explain(address: Address, directory: Directory, places: Places):
     zone: (domain) => {
       const zone = directory.zone(domain)
       if (zone) lines.add(`zone "${zone.name}" ${zone.type}: ${places.zones[zone.name] ?? ''}`)
+      if (zone && domain === address.domain) for (const line of rulesAbout(zone, address)) lines.add(line)
       return zone
     },
     alias: (zone, name, domain) => {
@@ -51,6 +53,15 @@ export function explain(address: Address, directory: Directory, places: Places):
   const all = [...lines]
   const left = all.length - MOST_EXPLAINED
   return left > 0 ? [...all.slice(0, MOST_EXPLAINED), `and ${left} more`] : all
+}
+
+/** Rules of routing that may decide; on the mail itself, which nobody knows here, or on DNS. */
+function rulesAbout({ routing }: ZoneSlice, address: Address): string[] {
+  const recipient = formatAddress(address).toLowerCase()
+  const about = routing.filter((rule) => isAbout(rule, recipient))
+  return about.map(
+    ({ way, place }) => `routing rule ${way.kind}${'name' in way ? ` "${way.name}"` : ''}: ${place}`,
+  )
 }
 
 function fileOf({ users }: ZoneSlice): string {

@@ -33,6 +33,11 @@ export function usesMaps(zones: readonly ZoneSlice[]): boolean {
   )
 }
 
+/** Some way of mail is in a map. */
+export function routesByMaps(zones: readonly ZoneSlice[]): boolean {
+  return zones.some(({ routing }) => routing.some(({ way }) => way.kind === 'map'))
+}
+
 export function expandByMaps(
   address: Address,
   local: LocalZones,

@@ -7,7 +7,7 @@
  * a failure for now; its answer still reaches the cache.
  */
 import { isIP } from 'node:net'
-import type { ZoneSlice } from '../../shared/config/slices.ts'
+import type { RelaySlice, ZoneSlice } from '../../shared/config/slices.ts'
 import type { Host, Route } from '../../shared/message/route.ts'
 import { literalAddress } from '../../shared/smtp/address.ts'
 import { Cache } from './dns/cache.ts'
@@ -37,6 +37,8 @@ export interface NextHopOptions {
   budget: number
 }
 
+type Hop = RelaySlice['hosts'][number]
+
 interface Timed {
   hop: NextHop
   /** Seconds. */
@@ -60,10 +62,18 @@ export class NextHops {
 
   find(zone: ZoneSlice, domain: string): NextHop | Promise<NextHop> {
     // all domains of a relay zone share its route
-    const key = zone.type === 'relay' ? `zone ${zone.name}` : domain
-    return (
-      this.#cache.get(key, this.#options.now()) ?? this.#pending.get(key) ?? this.#start(zone, domain, key)
-    )
+    if (zone.type === 'relay') return this.#known(`zone ${zone.name}`, () => this.#relay(zone, zone))
+    return this.#known(domain, () => this.#look(zone, domain))
+  }
+
+  /** Mail for the zone, by these hosts. */
+  through(zone: ZoneSlice, relay: RelaySlice): NextHop | Promise<NextHop> {
+    const key = `relay ${relay.name === '' ? destinationOf(relay.hosts) : relay.name} ${zone.name}`
+    return this.#known(key, () => this.#relay(zone, relay, relay.name))
+  }
+
+  #known(key: string, look: () => Promise<Timed>): NextHop | Promise<NextHop> {
+    return this.#cache.get(key, this.#options.now()) ?? this.#pending.get(key) ?? this.#start(key, look)
   }
 
   figures(): Record<string, number> {
@@ -77,9 +87,9 @@ export class NextHops {
     this.#pending.clear()
   }
 
-  #start(zone: ZoneSlice, domain: string, key: string): Promise<NextHop> {
+  #start(key: string, look: () => Promise<Timed>): Promise<NextHop> {
     const generation = this.#generation
-    const found = this.#look(zone, domain).then(({ hop, ttl }) => {
+    const found = look().then(({ hop, ttl }) => {
       const until = this.#options.now() + Math.max(ttl, SHORTEST_TTL) * 1000
       if (hop.kind !== 'later' && generation === this.#generation) this.#cache.set(key, hop, until)
       return hop
@@ -97,31 +107,37 @@ export class NextHops {
   }
 
   #look(zone: ZoneSlice, domain: string): Promise<Timed> {
-    if (zone.type === 'relay') return this.#relay(zone)
     const literal = literalAddress(domain)
     if (literal === null) return this.#remote(zone, domain)
     const host = { name: domain, addresses: [literal], port: this.#options.smtpPort, preference: 0 }
     return Promise.resolve({ hop: smtpRoute(zone, domain, [host]), ttl: STATIC_TTL })
   }
 
-  async #relay(zone: ZoneSlice): Promise<Timed> {
-    const found = await Promise.all(zone.hosts.map((one, preference) => this.#relayHost(one, preference)))
+  /** @param name of the `relay` section; '' where there is none. */
+  async #relay(zone: ZoneSlice, relay: Pick<RelaySlice, 'hosts'>, name = ''): Promise<Timed> {
+    const preferences = preferencesOf(relay.hosts)
+    const found = await Promise.all(
+      relay.hosts.map((one, index) => this.#relayHost(one, preferences[index] ?? index)),
+    )
     const hosts = found.flatMap((one) => (one ? [one.host] : []))
     if (hosts.length === 0) return { hop: { kind: 'later', reply: 'relayHostTrouble' }, ttl: 0 }
     const ttl = Math.min(STATIC_TTL, ...found.map((one) => one?.ttl ?? 0))
-    const destination = zone.hosts.map(({ host, port }) => formatHost(host, port)).join(',')
-    const protocol = zone.hosts[0]?.protocol ?? 'smtp'
-    return { hop: smtpRoute(zone, destination, hosts, { protocol, secure: true }), ttl }
+    const protocol = relay.hosts[0]?.protocol ?? 'smtp'
+    const more = { protocol, secure: true, ...(name !== '' && { relay: name }) }
+    return { hop: smtpRoute(zone, destinationOf(relay.hosts), hosts, more), ttl }
   }
 
   /** Null where it has no address. */
   async #relayHost(
-    { host, port }: ZoneSlice['hosts'][number],
+    { host, port, weight }: Hop,
     preference: number,
   ): Promise<{ host: Host; ttl: number } | null> {
+    const share = weight === null ? {} : { weight }
+    if (host.startsWith('/'))
+      return { host: { name: host, addresses: [host], port, preference, ...share }, ttl: STATIC_TTL }
     const found = await this.#hostAddresses(host)
     if (found.kind !== 'addresses') return null
-    const plain = { name: host, addresses: found.addresses, port, preference }
+    const plain = { name: host, addresses: found.addresses, port, preference, ...share }
     if (found.canonical === '') return { host: plain, ttl: found.ttl }
     const proven = { ...plain, ...(found.secure && { secure: true }) }
     const { tlsa, ttl } = await tlsaOf({ ...found, host, port }, this.#options.dns)
@@ -190,10 +206,23 @@ function smtpRoute(
   zone: ZoneSlice,
   destination: string,
   hosts: Host[],
-  more: Partial<Pick<SmtpRoute, 'protocol' | 'provider' | 'secure'>> = {},
+  more: Partial<Pick<SmtpRoute, 'protocol' | 'provider' | 'relay' | 'secure'>> = {},
 ): NextHop {
   const route = { kind: 'smtp', zone: zone.name, destination, protocol: 'smtp', hosts, ...more } as const
   return { kind: 'route', route }
+}
+
+/** In order; neighbours with a weight are as good as one another. */
+function preferencesOf(hosts: readonly Hop[]): number[] {
+  let preference = -1
+  return hosts.map(({ weight }, index) => {
+    const before = hosts[index - 1]?.weight ?? null
+    return weight !== null && before !== null ? preference : ++preference
+  })
+}
+
+function destinationOf(hosts: readonly Hop[]): string {
+  return hosts.map(({ host, port }) => (port === 0 ? host : formatHost(host, port))).join(',')
 }
 
 function formatHost(host: string, port: number): string {

@@ -37,7 +37,10 @@ export const replies = {
 export type ReplyName = keyof typeof replies
 
 export function refusal(name: ReplyName): Refusal {
-  const reply = { ...replies[name], host: '' }
+  return refusalOf({ ...replies[name], host: '' })
+}
+
+export function refusalOf(reply: Reply): Refusal {
   return reply.code >= 500 ? { kind: 'refused', reply } : { kind: 'later', reply }
 }
 

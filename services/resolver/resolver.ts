@@ -18,10 +18,11 @@ import { Cache } from './dns/cache.ts'
 import { type End, expand, type Failure } from './expansion.ts'
 import { explain } from './explanation.ts'
 import type { LocalZones } from './local-zones.ts'
-import { expandByMaps, usesMaps, type Walked } from './mapped-zones.ts'
+import { expandByMaps, routesByMaps, usesMaps, type Walked } from './mapped-zones.ts'
 import type { Maps } from './maps/maps.ts'
-import type { NextHop, NextHops } from './next-hops.ts'
-import { type Refusal, type ReplyName, refusal, replyTo } from './replies.ts'
+import type { NextHops } from './next-hops.ts'
+import { type Refusal, type ReplyName, refusal, refusalOf, replyTo } from './replies.ts'
+import type { Hop, Routes } from './routes.ts'
 import { classOf } from './zones.ts'
 
 export type Resolution = Answer<'resolve'>
@@ -35,7 +36,8 @@ export interface ResolverOptions {
   log: Log
   local: LocalZones
   maps: Maps
-  nextHops: NextHops
+  nextHops: Pick<NextHops, 'figures'>
+  routes: Routes
   /** Milliseconds of a clock that does not jump. */
   now: () => number
 }
@@ -46,12 +48,14 @@ export class Resolver {
   readonly #options: ResolverOptions
   readonly #answers: Cache<Resolution>
   readonly #mapped: boolean
+  readonly #watches: boolean
   #version = -1
   #asked = 0
 
   constructor(options: ResolverOptions) {
     this.#options = options
     this.#mapped = usesMaps(options.slice.zones)
+    this.#watches = this.#mapped || routesByMaps(options.slice.zones)
     this.#answers = new Cache(options.slice.cacheEntries)
   }
 
@@ -96,7 +100,7 @@ export class Resolver {
 
   #forgetStale(now: number): void {
     const { local, maps } = this.#options
-    const version = local.look(now) + (this.#mapped ? maps.look(now) : 0)
+    const version = local.look(now) + (this.#watches ? maps.look(now) : 0)
     if (version === this.#version) return
     this.#version = version
     this.#answers.clear()
@@ -142,9 +146,9 @@ export class Resolver {
       case 'mailbox':
         return this.#settleMailbox(end)
       case 'elsewhere': {
-        const hop = this.#options.nextHops.find(end.zone, end.address.domain)
-        if (hop instanceof Promise) return hop.then((found) => settleHop(end.address, found, question.queued))
-        return settleHop(end.address, hop, question.queued)
+        const hop = this.#options.routes.find(end.zone, end.address, question.mail ?? null)
+        if (hop instanceof Promise) return hop.then((found) => settleHop(end, found, question.queued))
+        return settleHop(end, hop, question.queued)
       }
       default: {
         const never: never = end
@@ -168,11 +172,31 @@ export class Resolver {
   }
 }
 
-function settleHop(address: Address, hop: NextHop, queued: boolean): Settled {
+type Elsewhere = Extract<End, { kind: 'elsewhere' }>
+
+function settleHop({ address, zone }: Elsewhere, hop: Hop, queued: boolean): Settled {
   const text = formatAddress(address)
-  if (hop.kind === 'route') return { kind: 'target', target: { address: text, route: hop.route } }
-  if (hop.kind === 'later' && !queued) return { kind: 'target', target: { address: text } }
-  return failed(address, hop.reply)
+  switch (hop.kind) {
+    case 'route':
+      return { kind: 'target', target: { address: text, route: hop.route } }
+    case 'discarded': {
+      const route = { kind: 'discard', zone: zone.name, destination: 'discard' } as const
+      return { kind: 'target', target: { address: text, route } }
+    }
+    case 'open':
+      return { kind: 'target', target: { address: text } }
+    case 'said':
+      return { kind: 'failed', target: { address: text }, refusal: refusalOf({ ...hop.reply, host: '' }) }
+    case 'later':
+      if (!queued) return { kind: 'target', target: { address: text } }
+      return failed(address, hop.reply)
+    case 'refused':
+      return failed(address, hop.reply)
+    default: {
+      const never: never = hop
+      throw new Error(`unknown hop ${String(never)}`)
+    }
+  }
 }
 
 function failed(address: Address, reply: ReplyName): Settled {
@@ -194,7 +218,9 @@ function conclude(zone: ZoneSlice | null, all: readonly Settled[]): Resolution {
     ...(requireSignature && { requireSignature }),
     ...(forged !== 'tag' && { forged }),
     // Others do not look at the local part.
-    ...(zone.type !== 'local' && zone.recipients === null && { wholeDomain: true }),
+    ...(zone.type !== 'local' &&
+      zone.recipients === null &&
+      zone.routing.length === 0 && { wholeDomain: true }),
   }
 }
 

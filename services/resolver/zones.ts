@@ -40,8 +40,10 @@ export function isRest(zone: ZoneSlice): boolean {
   return zone.name === '.'
 }
 
-export function classOf(zone: ZoneSlice): ZoneSlice['type'] {
-  return isRest(zone) ? 'remote' : zone.type
+/** What is dropped or refused is as if it went to a host of ours: anybody may send there. */
+export function classOf({ name, type }: ZoneSlice): 'local' | 'relay' | 'remote' {
+  if (name === '.') return 'remote'
+  return type === 'error' || type === 'discard' ? 'relay' : type
 }
 
 function normal(name: string): string {

@@ -48,7 +48,7 @@ export class Attempt implements Tenant {
     this.#route = route
     this.content = content
     this.#pool = pool
-    this.#way = wayFor(pool.slice.ways, route.zone, delivery.terms)
+    this.#way = wayFor(pool.slice.ways, speakerFor(route), delivery.terms)
     this.#client = client
   }
 
@@ -162,4 +162,9 @@ export class Attempt implements Tenant {
   #settleAll(outcome: Outcome): void {
     this.onSettled(this.#delivery.recipients.map(() => outcome))
   }
+}
+
+/** Whose word on the way counts: the `relay` section's in the place of the zone's. No name of a zone has a blank. */
+function speakerFor({ relay, zone }: SmtpRoute): string {
+  return relay === undefined ? zone : `relay ${relay}`
 }

@@ -21,7 +21,7 @@ import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.
 import { NO_REQUIRETLS, own } from '../../shared/smtp-client/commands.ts'
 import { NO_OFFERS, type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
 import { demandsTls, handshakeFailed, whyUnmet } from './demand.ts'
-import type { Target } from './hosts.ts'
+import { isSocketPath, type Target } from './hosts.ts'
 import { goThrough } from './proxy.ts'
 import { Race, rememberFamily } from './race.ts'
 import { contextFor, describeTls, isVerified, securedBy } from './trust.ts'
@@ -118,9 +118,14 @@ export class Dial {
     return requireTls || demandsTls(tls) || way.identity !== null
   }
 
+  /** To a socket of this machine none leads. */
+  get #proxy(): Way['proxy'] {
+    return isSocketPath(this.#target.address) ? null : this.#demands.way.proxy
+  }
+
   #connect(): void {
     this.#enter('connect')
-    const { proxy } = this.#demands.way
+    const proxy = this.#proxy
     if (!proxy) return this.#connectStraight()
     const { host, port } = proxy
     const socket = connect({ host, port, noDelay: true })
@@ -234,7 +239,7 @@ export class Dial {
     }
     this.#over = true
     // none of them was reached in time
-    const rest = this.#reached || this.#demands.way.proxy ? this.#rest : []
+    const rest = this.#reached || this.#proxy ? this.#rest : []
     this.#answer({ kind: 'failed', reply: this.#explain(error), rest })
   }
 

@@ -29,7 +29,8 @@ export function orderTargets(
   /** Whether this host is tried by IPv6 first. */
   sixFirst: (name: string) => boolean = () => true,
 ): Target[] {
-  const keyed = hosts.map((host) => ({ host, order: random() }))
+  // Lots drawn by weight: the time until each host's first event, where its weight is the rate.
+  const keyed = hosts.map((host) => ({ host, order: -Math.log(1 - random()) / (host.weight ?? 1) }))
   keyed.sort((a, b) => a.host.preference - b.host.preference || a.order - b.order)
   return keyed
     .flatMap(({ host: { name, addresses, port } }) =>
@@ -59,7 +60,14 @@ export function firstHost(targets: readonly Target[]): Target[] {
 
 /** A name instead of an address, or a port that is none, would make the system ask DNS or throw. */
 function isReachable(target: Target): boolean {
-  return isIP(target.address) !== 0 && target.port > 0 && target.port < 65536
+  return (
+    isSocketPath(target.address) || (isIP(target.address) !== 0 && target.port > 0 && target.port < 65536)
+  )
+}
+
+/** A unix socket of this machine. */
+export function isSocketPath(address: string): boolean {
+  return address.startsWith('/')
 }
 
 /** Whether a kept connection still leads to a host of the route. */

@@ -6,7 +6,7 @@
  * Fails: `lost`, once, when the last address has failed, with the last error. Time for all of it is the caller's affair.
  */
 import { connect, isIPv6, type Socket } from 'node:net'
-import type { Target } from './hosts.ts'
+import { isSocketPath, type Target } from './hosts.ts'
 
 /** RFC 8305 section 5: the recommended delay between attempts. */
 export const STAGGER_MS = 250
@@ -69,7 +69,7 @@ export class Race {
 }
 
 function openSocket({ address, port }: Target): Socket {
-  return connect({ host: address, port, noDelay: true })
+  return connect(isSocketPath(address) ? { path: address } : { host: address, port, noDelay: true })
 }
 
 function drop(socket: Socket): void {

@@ -158,6 +158,7 @@ function routeLine({ address, route }: Target): string {
   if (!route) return `<${address}>: its route is not known yet`
   if (route.kind === 'local') return `<${address}>: into ${route.mailbox.path} of ${route.mailbox.user}`
   if (route.kind === 'agent') return `<${address}>: to the agent of uid ${route.uid}`
+  if (route.kind === 'discard') return `<${address}>: taken and dropped`
   const hosts = route.hosts.slice(0, 5).map((host) => `${host.name}:${host.port}${proof(host)}`)
   return `<${address}>: by ${route.protocol} to ${hosts.join(', ')}`
 }

@@ -2,7 +2,7 @@
  * Where an address leads: the question of smtpd and qmgr, and the resolver's answer; the parts of `messages.ts` that
  * would be too long there.
  */
-import { boolean, integer, list, oneOf, optional, string, union } from '../base/shape.ts'
+import { boolean, integer, list, oneOf, optional, string, struct, union } from '../base/shape.ts'
 import { replyShape } from '../message/outcome.ts'
 import { targetShape } from '../message/route.ts'
 
@@ -12,6 +12,16 @@ export const resolveQuestion = {
   mayRelay: optional(boolean),
   /** True: an alias made this address (the recipient has an `original`), so no alias is applied again. */
   expanded: optional(boolean),
+  /** Whose copy it is, where that is known: rules of routing may ask. attempt: the one that is to come, from 1 on. */
+  mail: optional(
+    struct({
+      sender: string,
+      size: integer,
+      attempt: integer,
+      uid: optional(integer),
+      user: optional(string),
+    }),
+  ),
   /** Say what decided, in `why`: a line for each rule, alias and file. */
   explain: optional(boolean),
 }

@@ -90,7 +90,7 @@ function readCondition(
 }
 
 /** In the form that addresses have in envelopes; without `@` it is about the domain; `<>` is the null sender. */
-function readAddressPattern(text: string): Reading<string> {
+export function readAddressPattern(text: string): Reading<string> {
   if (text === '<>' || text === '') return ok('')
   const split = text.lastIndexOf('@')
   const [local, domain] = split < 0 ? ['*', text] : [text.slice(0, split), text.slice(split + 1)]
@@ -128,7 +128,7 @@ function readAction(kind: AccessAction['kind'], args: Arguments): AccessAction |
 }
 
 /** A line of a reply, or a field of a header. */
-function readText(text: string): Reading<string> {
+export function readText(text: string): Reading<string> {
   return /^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/.test(text)
     ? ok(text)
     : bad('this text cannot be said', '1 to 200 characters of ASCII, none of them a space at either end')

@@ -57,6 +57,8 @@ export const fileBlock = {
     dnswl: many(section(o.dnswlBlock), about),
     greylist: maybe(section(o.greylistBlock), about),
     map: many(section(o.mapBlock), about),
+    relay: many(section(o.relayBlock), about),
+    routing: many(section(o.routingBlock), about),
     zone: many(section(o.zoneBlock), about),
     server: many(section(o.serverBlock), about),
     'retry-class': many(section(o.retryClassBlock), about),

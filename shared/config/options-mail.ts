@@ -9,7 +9,10 @@ import { allOf, matchList } from './match-list.ts'
 import { bounds } from './options-bounds.ts'
 import { outgoing } from './options-outgoing.ts'
 import { patience } from './options-patience.ts'
+import { hosts } from './options-routing.ts'
 import { schedule } from './options-servers.ts'
+import type { OwnReply } from './routing-slice.ts'
+import { ownReply, usualReply } from './routing-values.ts'
 import * as t from './types.ts'
 import { day, G, hour, K, M, minute } from './units.ts'
 import * as v from './values.ts'
@@ -229,8 +232,8 @@ export const zoneBlock = block(
   v.zoneName,
   'What becomes of mail for a domain; `.` is every other domain, `*.x` all below x.',
   {
-    type: needed(t.oneOf('local', 'relay', 'remote'), {
-      doc: "`local`: into mailboxes here; `relay`: to `hosts`; `remote`: to the domain's mail exchangers.",
+    type: needed(t.oneOf('local', 'relay', 'remote', 'error', 'discard'), {
+      doc: "`local`: into mailboxes here; `relay`: to `hosts` or a `relay` section; `remote`: to the domain's mail exchangers; `error`: refused with `reply`; `discard`: taken and dropped.",
       readers: ['qmgr', 'resolver'],
     }),
     'cut-through': one(t.oneOf('yes', 'no'), 'yes', {
@@ -278,10 +281,22 @@ export const zoneBlock = block(
       readers: ['resolver'],
       only: ['relay'],
     }),
-    hosts: one(t.braced(v.nextHop, 50), [], {
-      doc: 'The hosts to send to, in order; port 25 for smtp, 24 for lmtp.',
+    hosts: { ...hosts, only: ['relay'] },
+    relay: maybe(v.reference, {
+      doc: 'The `relay` section to send to, in the place of `hosts`.',
       readers: ['resolver'],
       only: ['relay'],
+    }),
+    routing: many(t.series(v.reference, 20), {
+      doc: 'The `routing` sections whose rules are asked first, in this order.',
+      usual: 'none',
+      readers: ['resolver'],
+      only: ['relay', 'remote'],
+    }),
+    reply: one<OwnReply>(ownReply, usualReply, {
+      doc: 'What is said of every recipient; a code that begins with 4 makes them come again.',
+      readers: ['resolver'],
+      only: ['error'],
     }),
     ...outgoing(['relay', 'remote'], 'as in `smtpc`'),
     ...schedule,

@@ -3,7 +3,7 @@
  *
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
  * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`, `options-policy.ts`,
- * `options-clients.ts`, `options-maps.ts`, `options-servers.ts`, `options-work.ts`, `options-resolver.ts` and
+ * `options-clients.ts`, `options-maps.ts`, `options-routing.ts`, `options-servers.ts`, `options-work.ts`, `options-resolver.ts` and
  * `options-load.ts`. To add an option: a row there, its
  * way into a slice in `slice.ts`, and `config/options.md` written anew.
  */
@@ -15,6 +15,7 @@ import * as mail from './options-mail.ts'
 import * as maps from './options-maps.ts'
 import * as policy from './options-policy.ts'
 import * as resolver from './options-resolver.ts'
+import * as routing from './options-routing.ts'
 import * as servers from './options-servers.ts'
 import * as work from './options-work.ts'
 import type { BlockType } from './section.ts'
@@ -27,6 +28,7 @@ export * from './options-mail.ts'
 export * from './options-maps.ts'
 export * from './options-policy.ts'
 export * from './options-resolver.ts'
+export * from './options-routing.ts'
 export * from './options-servers.ts'
 export * from './options-work.ts'
 
@@ -44,6 +46,8 @@ export const allBlocks: readonly BlockType[] = [
   clients.dnswlBlock,
   clients.greylistBlock,
   maps.mapBlock,
+  routing.relayBlock,
+  routing.routingBlock,
   mail.zoneBlock,
   servers.serverBlock,
   servers.retryClassBlock,

@@ -6,18 +6,24 @@ import { checkFile } from './rules.ts'
 import type { Config } from './schema.ts'
 import type { SmtpcSlice } from './slices.ts'
 
-type Speaker = Config['smtpc'] | Config['zone'][number] | Config['server'][number]
+type Speaker = Config['smtpc'] | Config['relay'][number] | Config['zone'][number] | Config['server'][number]
 
 export function buildWays(config: Config): SmtpcSlice['ways'] {
   return {
     usual: wayOf(config.smtpc),
-    zones: waysOf(config.zone),
+    zones: { ...waysOf(config.zone), ...waysOf(config.relay.map(asZone)) },
     servers: waysOf(config.server),
   }
 }
 
+/** No name of a zone has a blank. */
+function asZone(relay: Config['relay'][number]): Config['relay'][number] {
+  return { ...relay, name: `relay ${relay.name}` }
+}
+
 export function checkWays(config: Config, facts: Facts, problems: Problems): void {
-  for (const section of [config.smtpc, ...config.zone, ...config.server]) checkWay(section, facts, problems)
+  for (const section of [config.smtpc, ...config.zone, ...config.relay, ...config.server])
+    checkWay(section, facts, problems)
 }
 
 function checkWay({ at, values, where }: Speaker, facts: Facts, problems: Problems): void {

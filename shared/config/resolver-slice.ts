@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type Facts, staysCaller } from './facts.ts'
 import { buildMaps } from './maps.ts'
 import type { Problems } from './problem.ts'
+import { buildRelays } from './routing.ts'
 import { zonePlaces } from './rule-book.ts'
 import { type Config, placeOf } from './schema.ts'
 import { buildGreylist, buildScreenings } from './screening.ts'
@@ -35,6 +36,7 @@ export function buildResolver({
     hostname,
     zones: buildZones(config, facts, problems),
     zonePlaces: zonePlaces(config),
+    relays: buildRelays(config, problems),
     maps: buildMaps(config, facts, problems),
     screenings: buildScreenings(config, problems),
     greylist: buildGreylist(config, directory),

@@ -8,6 +8,7 @@ import { checkFilter } from './filters.ts'
 import { checkAuth } from './logins.ts'
 import * as o from './options.ts'
 import type { Problems } from './problem.ts'
+import { checkRouting } from './routing.ts'
 import { checkSchedule, checkServers } from './schedules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import { checkScreening } from './screening.ts'
@@ -59,6 +60,7 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
   checkQueue(config, problems)
   checkReserves(config, problems)
   checkServers(config, problems)
+  checkRouting(config, problems)
   checkProcesses(config, problems)
   checkLogging(config, problems)
   checkFile(config.smtpc.values['ca-file'], placeOf(config.smtpc, 'ca-file'), facts, problems)

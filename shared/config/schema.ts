@@ -42,6 +42,8 @@ export interface Config {
   dnswl: Section<typeof o.dnswlBlock>[]
   greylist: Section<typeof o.greylistBlock>
   map: Section<typeof o.mapBlock>[]
+  relay: Section<typeof o.relayBlock>[]
+  routing: Section<typeof o.routingBlock>[]
   zone: Section<typeof o.zoneBlock>[]
   server: Section<typeof o.serverBlock>[]
   'retry-class': Section<typeof o.retryClassBlock>[]
@@ -88,6 +90,8 @@ const listed = [
   o.dnsblBlock,
   o.dnswlBlock,
   o.mapBlock,
+  o.relayBlock,
+  o.routingBlock,
   o.zoneBlock,
   o.serverBlock,
   o.retryClassBlock,
@@ -155,6 +159,8 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     dnsbl: all(o.dnsblBlock, raws('dnsbl')),
     dnswl: all(o.dnswlBlock, raws('dnswl')),
     map: all(o.mapBlock, raws('map')),
+    relay: all(o.relayBlock, raws('relay')),
+    routing: all(o.routingBlock, raws('routing')),
     zone: all(o.zoneBlock, raws('zone')),
     server: all(o.serverBlock, raws('server')),
     'retry-class': all(o.retryClassBlock, raws('retry-class')),

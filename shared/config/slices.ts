@@ -8,6 +8,7 @@ import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
 import type { MapSlice } from './map-slices.ts'
 import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
+import type { RelaySlice } from './routing-slice.ts'
 import type { RuleBook } from './rule-book.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 import type { ZoneSlice } from './zone-slice.ts'
@@ -16,6 +17,7 @@ export type * from './client-slices.ts'
 export type * from './listener-slices.ts'
 export { isSubmission } from './listener-slices.ts'
 export type { MapSlice, TableSlice } from './map-slices.ts'
+export type * from './routing-slice.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
 export type { ZoneSlice } from './zone-slice.ts'
 
@@ -177,6 +179,7 @@ export interface ResolverSlice {
   hostname: string
   zones: ZoneSlice[]
   zonePlaces: Record<string, string>
+  relays: RelaySlice[]
   maps: MapSlice[]
   screenings: ScreeningFacts[]
   /** Null where no screening asks for it. */

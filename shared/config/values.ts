@@ -130,30 +130,46 @@ export const mailboxes: Type<Mailboxes> = {
 }
 
 export interface NextHop {
+  /** A name, an address, or the path of a unix socket, which has port 0. */
   host: string
   port: number
   protocol: 'smtp' | 'lmtp'
+  /** Neighbours that have one share the mail by it; null: only when those before it fail. */
+  weight: number | null
 }
 
 const SMTP_PORT = 25
 const LMTP_PORT = 24
+const weights = count(1, 1000)
+/** Of `sockaddr_un`. */
+const LONGEST_SOCKET = 107
 
 export const nextHop: Type<NextHop> = {
-  syntax: '"HOST" [port PORT] [smtp | lmtp]',
+  syntax: '"HOST" | "/PATH" [port PORT] [smtp | lmtp] [weight NUMBER]',
   read: (args) => {
     const host = args.parse('"HOST"', readHost)
     if (host === undefined) return undefined
-    const given = args.keyword('port') ? port.read(args) : null
+    const isSocket = host.startsWith('/')
+    const given = !isSocket && args.keyword('port') ? port.read(args) : null
     if (given === undefined) return undefined
-    const protocol = args.peekWord() ? args.oneOf(['smtp', 'lmtp']) : 'smtp'
+    const named = args.peekWord() && args.peekWord()?.text !== 'weight'
+    const protocol = named ? args.oneOf(['smtp', 'lmtp']) : isSocket ? 'lmtp' : 'smtp'
     if (protocol === undefined) return undefined
-    return { host, port: given ?? (protocol === 'lmtp' ? LMTP_PORT : SMTP_PORT), protocol }
+    const weight = args.keyword('weight') ? weights.read(args) : null
+    if (weight === undefined) return undefined
+    const usual = isSocket ? 0 : protocol === 'lmtp' ? LMTP_PORT : SMTP_PORT
+    return { host, port: given ?? usual, protocol, weight }
   },
   valid: isObject,
-  print: (value) => `${quote(value.host)} port ${value.port} ${value.protocol}`,
+  print: ({ host, port: number, protocol, weight }) =>
+    `${quote(host)}${number === 0 ? '' : ` port ${number}`} ${protocol}${weight === null ? '' : ` weight ${weight}`}`,
 }
 
 function readHost(text: string): Reading<string> {
+  if (text.startsWith('/')) {
+    if (Buffer.byteLength(text) <= LONGEST_SOCKET) return ok(text)
+    return bad('this path is too long for a socket', `at most ${LONGEST_SOCKET} octets`)
+  }
   const bare = /^\[(.*)\]$/.exec(text)?.[1] ?? text
   if (isIP(bare) !== 0) return ok(bare.toLowerCase())
   const name = toDomain(text)

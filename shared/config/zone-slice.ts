@@ -1,6 +1,8 @@
 /** A zone as the resolver is told of it. All times are milliseconds, all paths absolute. */
 import type { Encryption } from '../message/route.ts'
 import type { TableSlice } from './map-slices.ts'
+import type { OwnReply, RouteRuleSlice } from './routing-slice.ts'
+import type { NextHop } from './values.ts'
 
 export interface ZoneSlice {
   /** Only mail with a valid DKIM signature of its sender goes there. */
@@ -11,7 +13,7 @@ export interface ZoneSlice {
   cutThrough: number
   /** A domain in A-label form, lower case; '.' is everything else; '*.example.org' all below. */
   name: string
-  type: 'local' | 'relay' | 'remote'
+  type: 'local' | 'relay' | 'remote' | 'error' | 'discard'
   /** local: where the users are: the system's, or this file (`user:uid:gid:home` and so on, see the manual). */
   users:
     | { kind: 'system'; minimumUid: number }
@@ -28,5 +30,11 @@ export interface ZoneSlice {
   /** local: how mail is stored, where it is not as it came. */
   encryption: Encryption | null
   /** relay: the next hops in order. */
-  hosts: { host: string; port: number; protocol: 'smtp' | 'lmtp' }[]
+  hosts: NextHop[]
+  /** relay: the section that has them. */
+  relay: string | null
+  /** relay, remote: asked before all that. */
+  routing: RouteRuleSlice[]
+  /** error. */
+  reply: OwnReply | null
 }

@@ -6,6 +6,7 @@ import { type Facts, staysCaller } from './facts.ts'
 import { checkMap, checkTable } from './maps.ts'
 import { zoneBlock } from './options.ts'
 import type { Problems } from './problem.ts'
+import { checkHosts, checkRelay, rulesFor } from './routing.ts'
 import { checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
 import type { ZoneSlice } from './slices.ts'
@@ -28,6 +29,10 @@ function buildZone(zone: Zone, config: Config, facts: Facts, problems: Problems)
     case 'relay':
       return buildRelay(zone, config, problems)
     case 'remote':
+      return { ...bare(zone), type, routing: rulesFor(zone, config, problems) }
+    case 'error':
+      return { ...bare(zone), type, reply: zone.values.reply }
+    case 'discard':
       return { ...bare(zone), type }
   }
 }
@@ -47,6 +52,9 @@ function bare({ name, values }: Zone) {
     maildir: null,
     encryption: null,
     hosts: [],
+    relay: null,
+    routing: [],
+    reply: null,
   }
 }
 
@@ -92,13 +100,15 @@ function usersOf(zone: Zone, config: Config, facts: Facts, problems: Problems): 
 }
 
 function buildRelay(zone: Zone, config: Config, problems: Problems): ZoneSlice {
-  const { hosts, recipients } = zone.values
+  const { hosts, recipients, relay } = zone.values
   if (recipients !== null) checkMap(recipients, placeOf(zone, 'recipients'), config, problems)
-  if (hosts.length === 0 && !zone.meant.has('hosts')) {
+  if (relay !== null) checkRelay(relay, placeOf(zone, 'relay'), config, problems)
+  if (relay !== null && zone.meant.has('hosts'))
+    problems.error(placeOf(zone, 'relay'), 'a zone has `hosts` or a `relay`', 'take one of them out')
+  if (hosts.length === 0 && relay === null && !zone.meant.has('hosts')) {
     problems.error(zone.at, `zone \`${zone.name}\` has no \`hosts\``, 'add `hosts { "mail.example.org"; };`')
   }
-  if (new Set(hosts.map(({ protocol }) => protocol)).size > 1) {
-    problems.error(placeOf(zone, 'hosts'), 'the hosts of one zone speak smtp or lmtp, not both')
-  }
-  return { ...bare(zone), type: 'relay', hosts, recipients }
+  checkHosts(hosts, placeOf(zone, 'hosts'), problems)
+  const routing = rulesFor(zone, config, problems)
+  return { ...bare(zone), type: 'relay', hosts, recipients, relay, routing }
 }

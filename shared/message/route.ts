@@ -31,7 +31,7 @@ export const tlsaShape = union({
 })
 export type Tlsa = Infer<typeof tlsaShape>
 
-/** One next hop: a name for logs and TLS, addresses to connect to in order (IP literals, no brackets). */
+/** One next hop: a name for logs and TLS, addresses to connect to in order (IP literals, no brackets), or the path of a socket. */
 export const hostShape = struct({
   name: string,
   addresses: list(string, 64),
@@ -40,6 +40,8 @@ export const hostShape = struct({
   preference: integer,
   /** DNSSEC proves the addresses. */
   secure: optional(boolean),
+  /** Its share among hosts of the same preference; absent: 1. */
+  weight: optional(integer),
   /** Absent: there are none, or DNSSEC does not prove the way to them. */
   tlsa: optional(tlsaShape),
 })
@@ -101,17 +103,27 @@ export const deliveryShape = union({
 })
 export type Delivery = Infer<typeof deliveryShape>
 
+const nextHops = {
+  destination: string,
+  protocol: oneOf('smtp', 'lmtp'),
+  hosts: list(hostShape, 200),
+  /** DNSSEC proves that these are the hosts; or the config says so, for a relay zone. */
+  secure: optional(boolean),
+  /** Absent where that is the destination itself. */
+  provider: optional(string),
+  /** The `relay` section whose hosts these are. */
+  relay: optional(string),
+} as const
+
 export const routeShape = union({
   smtp: {
     zone: string,
-    destination: string,
-    protocol: oneOf('smtp', 'lmtp'),
-    hosts: list(hostShape, 200),
-    /** DNSSEC proves that these are the hosts; or the config says so, for a relay zone. */
-    secure: optional(boolean),
-    /** Absent where that is the destination itself. */
-    provider: optional(string),
+    ...nextHops,
+    /** Where it goes while its group is suspended. */
+    instead: optional(struct(nextHops)),
   },
+  /** Nowhere: it is taken and dropped. */
+  discard: { zone: string, destination: string },
   local: {
     zone: string,
     destination: string,

@@ -122,9 +122,21 @@ function sliceFor(port: number): ResolverSlice {
   return {
     hostname: 'bench.example',
     zones: [
-      { ...zone, users: null, aliases: [], recipients: null, maildir: null, encryption: null, hosts: [] },
+      {
+        ...zone,
+        users: null,
+        aliases: [],
+        recipients: null,
+        maildir: null,
+        encryption: null,
+        hosts: [],
+        relay: null,
+        routing: [],
+        reply: null,
+      },
     ],
     zonePlaces: {},
+    relays: [],
     maps: [],
     screenings: [],
     greylist: null,

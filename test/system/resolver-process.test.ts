@@ -82,6 +82,9 @@ function zone(name: string, type: ZoneSlice['type'], more: Partial<ZoneSlice> = 
     maildir: null,
     encryption: null,
     hosts: [],
+    relay: null,
+    routing: [],
+    reply: null,
   }
   return { name, type, ...plain, ...more }
 }
@@ -96,16 +99,19 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
       zone('missing.test', 'local', { users: { kind: 'file', path: join(rig.directory, 'no-such-file') } }),
       zone('relay.example', 'relay', {
         hosts: [
-          { host: '192.0.2.5', port: 24, protocol: 'lmtp' },
-          { host: 'hop.relay.test', port: 25, protocol: 'lmtp' },
-          { host: 'localhost', port: 26, protocol: 'lmtp' },
+          { host: '192.0.2.5', port: 24, protocol: 'lmtp', weight: null },
+          { host: 'hop.relay.test', port: 25, protocol: 'lmtp', weight: null },
+          { host: 'localhost', port: 26, protocol: 'lmtp', weight: null },
         ],
       }),
-      zone('lost.example', 'relay', { hosts: [{ host: 'gone.relay.test', port: 25, protocol: 'smtp' }] }),
+      zone('lost.example', 'relay', {
+        hosts: [{ host: 'gone.relay.test', port: 25, protocol: 'smtp', weight: null }],
+      }),
       zone('.', 'remote'),
     ],
     screenings: [],
     zonePlaces: {},
+    relays: [],
     maps: [],
     greylist: null,
     nameservers: [names.address],
@@ -364,7 +370,9 @@ test('without root only the mailbox of the caller takes mail, the others wait', 
 })
 
 test('a new config replaces the old one whole', TIMEOUT, async () => {
-  const zones = [zone('local.test', 'relay', { hosts: [{ host: '192.0.2.9', port: 25, protocol: 'smtp' }] })]
+  const zones = [
+    zone('local.test', 'relay', { hosts: [{ host: '192.0.2.9', port: 25, protocol: 'smtp', weight: null }] }),
+  ]
   const before = await ask(smtpd, 'x@relay.example')
   assert.equal(before.kind, 'found')
   worker.send('reconfigure', { epoch: 2, severity: 'debug', slice: makeSlice({ zones }) })

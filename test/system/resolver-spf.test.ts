@@ -80,6 +80,7 @@ function makeSlice(): ResolverSlice {
     hostname: 'receiver.example.com',
     zones: [],
     zonePlaces: {},
+    relays: [],
     maps: [],
     screenings: [],
     greylist: null,

@@ -58,6 +58,9 @@ const zone: ZoneSlice = {
   maildir: null,
   encryption: null,
   hosts: [],
+  relay: null,
+  routing: [],
+  reply: null,
 }
 
 test('DNS in trouble ten thousand times: no refusal', { timeout }, async (t) => {

@@ -44,7 +44,10 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   filter: (inside) =>
     `listener "x" { type mx; port 26; filters { "x"; }; }; filter "x" { ${inside} }; ${others}`,
   policy: (inside) => `policy "x" { ${inside} }; ${others}`,
-  zone: (inside) => `zone "x.example" { ${inside} }; map "m" { type hash; file "/m"; }; ${others}`,
+  zone: (inside) =>
+    `zone "x.example" { ${inside} }; map "m" { type hash; file "/m"; }; relay "r" { hosts { r.example; }; }; routing "o" { rule size 1 direct; }; ${others}`,
+  relay: (inside) => `relay "x" { ${inside} }; ${others}`,
+  routing: (inside) => `routing "x" { ${inside} }; zone "." { type remote; routing "x"; }; ${others}`,
   map: (inside) => `map "x" { ${inside} }; ${others}`,
   server: (inside) => `server "x" { ${inside} }; ${others}`,
   'retry-class': (inside) => `retry-class "x" { ${inside} }; ${others}`,
@@ -208,6 +211,20 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'zone type': ['type local;', 'type remote;'],
   'zone mailboxes': ['type local;', 'type local; mailboxes "/m";'],
   'zone aliases': ['type local;', 'type local; aliases "/a" "/b";'],
+  'zone relay': ['type relay; hosts { a.example; };', 'type relay; relay "r";'],
+  'zone routing': ['type remote;', 'type remote; routing "o";'],
+  'zone reply': ['type error;', 'type error; reply 450 "4.1.2" "Come again";'],
+  'relay hosts': ['hosts { a.example; };', 'hosts { a.example weight 2; "/run/s" smtp; };'],
+  'relay tls-certificate': [
+    'hosts { a.example; }; tls-certificate "/a"; tls-key "/k";',
+    'hosts { a.example; }; tls-certificate "/b"; tls-key "/k";',
+  ],
+  'relay tls-key': [
+    'hosts { a.example; }; tls-certificate "/a"; tls-key "/k";',
+    'hosts { a.example; }; tls-certificate "/a"; tls-key "/l";',
+  ],
+  'relay proxy': ['hosts { a.example; };', 'hosts { a.example; }; proxy none;'],
+  'routing rule': ['rule size 1M direct;', 'rule size 1M discard;'],
   'zone recipients': [
     'type relay; hosts { a.example; };',
     'type relay; hosts { a.example; }; recipients map "m";',

@@ -194,6 +194,9 @@ test('zones as the resolver wants them', { timeout }, () => {
       maildir: '~/Maildir',
       encryption: null,
       hosts: [],
+      relay: null,
+      routing: [],
+      reply: null,
     },
     {
       name: 'x',
@@ -207,9 +210,12 @@ test('zones as the resolver wants them', { timeout }, () => {
       maildir: null,
       encryption: null,
       hosts: [
-        { host: '::1', port: 2424, protocol: 'lmtp' },
-        { host: 'mail.internal', port: 24, protocol: 'lmtp' },
+        { host: '::1', port: 2424, protocol: 'lmtp', weight: null },
+        { host: 'mail.internal', port: 24, protocol: 'lmtp', weight: null },
       ],
+      relay: null,
+      routing: [],
+      reply: null,
     },
   ])
 })

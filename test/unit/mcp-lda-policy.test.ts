@@ -31,6 +31,9 @@ function zone(users: ZoneSlice['users']): ZoneSlice {
     maildir: '~/Maildir',
     encryption: null,
     hosts: [],
+    relay: null,
+    routing: [],
+    reply: null,
   }
 }
 const SYSTEM = zone({ kind: 'system', minimumUid: 1000 })

@@ -23,6 +23,9 @@ function zone(name: string, type: ZoneSlice['type'] = 'local'): ZoneSlice {
     maildir: null,
     encryption: null,
     hosts: [],
+    relay: null,
+    routing: [],
+    reply: null,
   }
 }
 
