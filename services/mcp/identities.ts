@@ -26,19 +26,21 @@ export function findIdentities(
   const problems: string[] = []
   const gid = accounts.group(slice.group)
   if (gid === null) problems.push(`there is no group "${slice.group}"; "posthorn setup-users" makes it`)
-  const find = (role: StandingRole): Identity => {
+  const find = (role: Exclude<StandingRole, 'web'>): Identity => {
     const user = slice.users[role]
     const account = accounts.user(user)
     if (!account) problems.push(`there is no user "${user}" for ${role}; "posthorn setup-users" makes it`)
     else if (account.uid === 0) problems.push(`${role} may not run as "${user}": that is root`)
     return { user, uid: account?.uid ?? 0, gid: gid ?? 0 }
   }
-  const identities = {
+  const own = {
     qmgr: find('qmgr'),
     smtpd: find('smtpd'),
     submission: find('submission'),
     smtpc: find('smtpc'),
     resolver: find('resolver'),
   }
+  // it reads the same certificates, and meets the same strangers
+  const identities = { ...own, web: own.smtpd }
   return problems.length > 0 ? { kind: 'missing', problems } : { kind: 'found', identities }
 }

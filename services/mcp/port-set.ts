@@ -6,15 +6,19 @@
  */
 import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { isSubmission, type ListenerSlice, type McpSlice } from '../../shared/config/slices.ts'
+import { isSubmission, type ListenerSlice, type McpSlice, type WebPlace } from '../../shared/config/slices.ts'
 import { busPaths } from './directories.ts'
 import { BindFailed, type BoundPort, bindTcp, bindUnix, clearStalePath, type Where } from './ports.ts'
 import type { Part } from './roles.ts'
 
 type Endpoint = ListenerSlice['endpoint']
+/** Where a worker is to listen. */
+interface Place extends Pick<WebPlace, 'name' | 'endpoint'> {
+  kind: Listener['kind']
+}
 interface Listener {
   name: string
-  kind: ListenerSlice['kind']
+  kind: ListenerSlice['kind'] | 'web'
   endpoint: Endpoint
   bound: BoundPort
 }
@@ -71,7 +75,7 @@ export class PortSet {
         queue: await inside('queue', mcp.queueSocket, QUEUE_MODE, null),
       }
       const listeners: Listener[] = []
-      for (const slice of mcp.listeners) {
+      for (const slice of placesOf(mcp)) {
         const bound = keep(await untilFree(until, () => bindListener(slice)))
         listeners.push({ name: slice.name, kind: slice.kind, endpoint: slice.endpoint, bound })
       }
@@ -91,8 +95,7 @@ export class PortSet {
         { name: 'queue', fd: queue.fd },
       ]
     if (role === 'resolver') return [{ name: 'bus', fd: resolver.fd }]
-    if (role !== 'smtpd' && role !== 'submission') return []
-    const own = this.#listeners.filter(({ kind }) => isSubmission(kind) !== (role === 'smtpd'))
+    const own = this.#listeners.filter(({ kind }) => servedBy(kind) === role)
     return own.map(({ name, bound }) => ({ name, fd: bound.fd }))
   }
 
@@ -101,12 +104,12 @@ export class PortSet {
   }
 
   /** Binds what is new; answers how to make it so. @throws BindFailed, with nothing changed. */
-  async prepare(wanted: readonly ListenerSlice[]): Promise<{ changed: boolean; commit: () => void }> {
+  async prepare(mcp: Pick<McpSlice, 'listeners' | 'web'>): Promise<{ changed: boolean; commit: () => void }> {
     const left = [...this.#listeners]
     const fresh: BoundPort[] = []
     const next: Listener[] = []
     try {
-      for (const slice of wanted) {
+      for (const slice of placesOf(mcp)) {
         const kept = takeSamePlace(left, slice)
         const bound = kept?.bound ?? (await bindListener(slice))
         if (!kept) fresh.push(bound)
@@ -143,8 +146,17 @@ export class PortSet {
   }
 }
 
+function placesOf({ listeners, web }: Pick<McpSlice, 'listeners' | 'web'>): Place[] {
+  return [...listeners, ...web.map((place) => ({ ...place, kind: 'web' as const }))]
+}
+
+function servedBy(kind: Listener['kind']): Part {
+  if (kind === 'web') return kind
+  return isSubmission(kind) ? 'submission' : 'smtpd'
+}
+
 /** Takes the listener out of `left` that has the same place: its namesake if that fits, otherwise any. */
-function takeSamePlace(left: Listener[], slice: ListenerSlice): Listener | undefined {
+function takeSamePlace(left: Listener[], slice: Place): Listener | undefined {
   const fits = ({ endpoint }: Listener) => place(endpoint) === place(slice.endpoint)
   const namesake = left.findIndex((one) => one.name === slice.name && fits(one))
   const at = namesake >= 0 ? namesake : left.findIndex(fits)
@@ -155,7 +167,7 @@ function place(endpoint: Endpoint): string {
   return endpoint.kind === 'unix' ? endpoint.path : `${endpoint.address} ${endpoint.port}`
 }
 
-async function bindListener({ name, endpoint }: ListenerSlice): Promise<BoundPort> {
+async function bindListener({ name, endpoint }: Place): Promise<BoundPort> {
   if (endpoint.kind === 'tcp') return bindTcp(name, endpoint.address, endpoint.port)
   return bindPath(name, endpoint.path, endpoint.mode, null)
 }

@@ -11,7 +11,7 @@ import type { Slices } from '../../shared/config/slices.ts'
 import type { Mcp } from './mcp.ts'
 import { BindFailed } from './ports.ts'
 import { whyNotReloadable } from './reload.ts'
-import { partOf, serverNumber, smtpdNames } from './roles.ts'
+import { partOf, serverNumber, smtpdNames, webNames } from './roles.ts'
 
 export async function applyReload(mcp: Mcp): Promise<Answer<'reload'>> {
   const { load, log } = mcp.ground
@@ -26,12 +26,13 @@ export async function applyReload(mcp: Mcp): Promise<Answer<'reload'>> {
 
 async function exchange(mcp: Mcp, slices: Slices): Promise<Answer<'reload'>> {
   const { ports, logs, log } = mcp.ground
-  const plan = await ports.prepare(slices.mcp.listeners).catch((error: unknown) => {
+  const plan = await ports.prepare(slices.mcp).catch((error: unknown) => {
     if (error instanceof BindFailed) return error
     throw error
   })
   if (plan instanceof BindFailed) return refuse(mcp, `${plan.message}\n`)
   const replaceSmtpd = plan.changed || countsOf(slices) !== countsOf(mcp.slices)
+  const replaceWeb = plan.changed || secureOf(slices) !== secureOf(mcp.slices)
   plan.commit()
   mcp.slices = slices
   mcp.epoch++
@@ -40,18 +41,22 @@ async function exchange(mcp: Mcp, slices: Slices): Promise<Answer<'reload'>> {
   for (const trouble of logs.configure(channels, severity)) log.error({ trouble }, 'log file does not work')
   mcp.overseer.dispatch({ kind: 'rules', rules: slices.mcp })
   mcp.overseer.tellAll('reconfigure', ({ name, role }) =>
-    replaceSmtpd && role === 'smtpd'
+    (replaceSmtpd && role === 'smtpd') || (replaceWeb && role === 'web')
       ? null
       : { epoch: mcp.epoch, severity, slice: slices[partOf(name, role)] },
   )
-  if (replaceSmtpd) {
-    const names = smtpdNames(nextNumber(mcp), slices)
-    mcp.overseer.dispatch({ kind: 'replace', role: 'smtpd', names })
-  }
+  const next = nextNumber(mcp)
+  if (replaceSmtpd) mcp.overseer.dispatch({ kind: 'replace', role: 'smtpd', names: smtpdNames(next, slices) })
+  if (replaceWeb) mcp.overseer.dispatch({ kind: 'replace', role: 'web', names: webNames(next, slices) })
   await mcp.validator.use(slices.mcp.validator)
   mcp.overseer.dispatch({ kind: 'revive' })
   log.info({ epoch: mcp.epoch, replaceSmtpd }, 'reloaded')
   return { kind: 'done', epoch: mcp.epoch }
+}
+
+/** A server of HTTP is made with TLS or without. */
+function secureOf({ mcp }: Slices): string {
+  return mcp.web.map(({ secure }) => secure).join(' ')
 }
 
 /** Also when a listener has changed its type: it is for other processes now. */

@@ -24,10 +24,11 @@ export const roleRules: Readonly<Record<WorkerRole, RoleRule>> = {
   smtpc: { after: ['qmgr'], kept: true },
   smtpd: { after: ['qmgr', 'resolver', 'smtpc'], kept: true },
   lda: { after: [], kept: false },
+  web: { after: [], kept: true },
 }
 
 export const drainStages: readonly { roles: readonly WorkerRole[]; until: number }[] = [
-  { roles: ['smtpd'], until: 0.5 },
+  { roles: ['smtpd', 'web'], until: 0.5 },
   { roles: ['qmgr'], until: 0.8 },
   { roles: ['smtpc', 'lda'], until: 0.9 },
   { roles: ['resolver'], until: 1 },
@@ -40,11 +41,12 @@ export function initialWorkers(slices: ServerCounts): { name: string; role: Work
     { name: 'resolver', role: 'resolver' },
     { name: 'smtpc', role: 'smtpc' },
     ...smtpdNames(1, slices).map((name) => ({ name, role: 'smtpd' as const })),
+    ...webNames(1, slices).map((name) => ({ name, role: 'web' as const })),
   ]
 }
 
 export interface ServerCounts {
-  mcp: { smtpdProcesses: number; submissionProcesses: number }
+  mcp: { smtpdProcesses: number; submissionProcesses: number; web: readonly unknown[] }
   smtpd: { listeners: readonly unknown[] }
   submission: { listeners: readonly unknown[] }
 }
@@ -61,7 +63,12 @@ export function smtpdNames(first: number, { mcp, smtpd, submission }: ServerCoun
   return [...strangers, ...users]
 }
 
-const SERVER_NAME = /^(?:smtpd|submission)-(\d+)$/
+/** One is enough for what it does. */
+export function webNames(number: number, { mcp }: Pick<ServerCounts, 'mcp'>): string[] {
+  return mcp.web.length > 0 ? [`web-${number}`] : []
+}
+
+const SERVER_NAME = /^(?:smtpd|submission|web)-(\d+)$/
 
 export function serverNumber(name: string): number {
   return Number(SERVER_NAME.exec(name)?.[1] ?? 0)

@@ -15,6 +15,7 @@ import type { Log } from '../../shared/base/log.ts'
 import { CONTENT_CHUNK } from '../../shared/bus/messages.ts'
 import { type ReadingSocket, takeOver } from '../../shared/bus/reading.ts'
 import type { ListenerSlice, SmtpdSlice } from '../../shared/config/slices.ts'
+import { type Certified, type TlsSource, watchTls } from '../../shared/runtime/tls.ts'
 import { renderReply, type SmtpReply } from '../../shared/smtp/reply.ts'
 import { OVERFLOW_UID, type PeerCredentials, peerCredentials } from '../../shared/system/credentials.ts'
 import { type AccessRule, compileAccess } from './access.ts'
@@ -30,7 +31,6 @@ import { replies } from './replies.ts'
 import { maySendByMap, SenderLogins } from './sender-logins.ts'
 import { type Ground, type Matches, matchesOf, plainAddress, settingFor, starttlsOf } from './setting.ts'
 import type { AuthSetting, Setting } from './state.ts'
-import { type Certified, type TlsSource, watchTls } from './tls.ts'
 
 const DEADLINE_CHECK_MS = 1000
 const DRAIN_PATIENCE_MS = 30_000

@@ -4,7 +4,7 @@
  */
 import type { Shape } from '../base/shape.ts'
 
-export type Role = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'command'
+export type Role = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'web' | 'command'
 
 export type Fields = Record<string, Shape<unknown>>
 

@@ -293,9 +293,11 @@ export const ldaWantedShape = union({
 })
 export type LdaWanted = Infer<typeof ldaWantedShape>
 
+const workers = ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda', 'web'] as const
+
 /** The channel between mcp and a worker; both directions are fire and forget. */
 export const lifeMessages = {
-  configure: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {
+  configure: event(['mcp'], workers, {
     role: string,
     name: string,
     build: string,
@@ -310,13 +312,13 @@ export const lifeMessages = {
     /** Whom to become before anything else is done; null when mcp is not root or runs everything as its caller. */
     become: nullable(struct({ user: string, uid: integer, gid: integer })),
   }),
-  reconfigure: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {
+  reconfigure: event(['mcp'], workers, {
     epoch: integer,
     severity: oneOf('debug', 'info', 'warn', 'error', 'fatal'),
     slice: anything,
   }),
-  ping: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], { n: integer }),
-  drain: event(['mcp'], ['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], {}),
+  ping: event(['mcp'], workers, { n: integer }),
+  drain: event(['mcp'], workers, {}),
   /** Carries the bus connection of a new lda as its handle. */
   'lda-started': event(['mcp'], ['qmgr'], { wanted: ldaWantedShape, name: string }),
   /** final: such an lda may not run at all; otherwise there is no room for it now. */
@@ -326,8 +328,8 @@ export const lifeMessages = {
   /** How late each running worker gets to its work, milliseconds, by name; with each heartbeat of qmgr. */
   'worker-lags': event(['mcp'], ['qmgr'], { lags: record(measure) }),
 
-  ready: event(['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], ['mcp'], {}),
-  pong: event(['qmgr', 'smtpd', 'smtpc', 'resolver', 'lda'], ['mcp'], {
+  ready: event(workers, ['mcp'], {}),
+  pong: event(workers, ['mcp'], {
     n: integer,
     figures: record(measure),
   }),

@@ -68,6 +68,7 @@ export const fileBlock = {
     lda: maybe(section(o.ldaBlock), about),
     smtpc: maybe(section(o.smtpcBlock), about),
     resolver: maybe(section(o.resolverBlock), about),
+    web: maybe(section(o.webBlock), about),
     processes: maybe(section(o.processesBlock), about),
     logging: maybe(section(o.loggingBlock), about),
     controls: maybe(section(o.controlsBlock), about),

@@ -192,7 +192,7 @@ function endpointsOf(
 }
 
 /** `any` is `::` where the machine speaks IPv6, which takes IPv4 as well; together they are one endpoint. */
-function expandAddresses(wanted: Set<string>, facts: Facts): string[] {
+export function expandAddresses(wanted: Set<string>, facts: Pick<Facts, 'interfaces'>): string[] {
   const speaks6 = facts.interfaces.some((cidr) => cidr.includes(':'))
   if (wanted.has('any')) return [speaks6 ? '::' : '0.0.0.0']
   if (wanted.has('::')) wanted.delete('0.0.0.0')
@@ -278,7 +278,10 @@ function reportCollision({ listener, slice }: Built, other: Built, problems: Pro
   )
 }
 
-function collides({ endpoint: one }: ListenerSlice, { endpoint: other }: ListenerSlice): boolean {
+type Placed = Pick<ListenerSlice, 'endpoint'>
+
+/** Of the same port or path. */
+export function collides({ endpoint: one }: Placed, { endpoint: other }: Placed): boolean {
   if (one.kind === 'unix' || other.kind === 'unix') return true // they share the path
   return (
     one.address === other.address ||

@@ -45,7 +45,7 @@ function findTls(
   return null
 }
 
-function tlsSlice({ name, values }: Section<typeof tlsBlock>): TlsContextSlice {
+export function tlsSlice({ name, values }: Section<typeof tlsBlock>): TlsContextSlice {
   return {
     name,
     certificate: values.certificate ?? '',

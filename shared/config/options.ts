@@ -3,8 +3,8 @@
  *
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
  * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`, `options-policy.ts`,
- * `options-clients.ts`, `options-maps.ts`, `options-routing.ts`, `options-servers.ts`, `options-work.ts`, `options-resolver.ts` and
- * `options-load.ts`. To add an option: a row there, its
+ * `options-clients.ts`, `options-maps.ts`, `options-routing.ts`, `options-servers.ts`, `options-work.ts`,
+ * `options-resolver.ts`, `options-load.ts` and `options-web.ts`. To add an option: a row there, its
  * way into a slice in `slice.ts`, and `config/options.md` written anew.
  */
 import * as clients from './options-clients.ts'
@@ -17,6 +17,7 @@ import * as policy from './options-policy.ts'
 import * as resolver from './options-resolver.ts'
 import * as routing from './options-routing.ts'
 import * as servers from './options-servers.ts'
+import * as web from './options-web.ts'
 import * as work from './options-work.ts'
 import type { BlockType } from './section.ts'
 
@@ -30,6 +31,7 @@ export * from './options-policy.ts'
 export * from './options-resolver.ts'
 export * from './options-routing.ts'
 export * from './options-servers.ts'
+export * from './options-web.ts'
 export * from './options-work.ts'
 
 /** In the order of the manual. */
@@ -57,6 +59,7 @@ export const allBlocks: readonly BlockType[] = [
   work.ldaBlock,
   work.smtpcBlock,
   resolver.resolverBlock,
+  web.webBlock,
   work.processesBlock,
   work.loggingBlock,
   work.channelBlock,

@@ -53,6 +53,7 @@ export interface Config {
   lda: Section<typeof o.ldaBlock>
   smtpc: Section<typeof o.smtpcBlock>
   resolver: Section<typeof o.resolverBlock>
+  web: Section<typeof o.webBlock>
   processes: Section<typeof o.processesBlock>
   logging: Section<typeof o.loggingBlock>
   channel: Section<typeof o.channelBlock>[]
@@ -75,6 +76,7 @@ const single = [
   o.ldaBlock,
   o.smtpcBlock,
   o.resolverBlock,
+  o.webBlock,
   o.processesBlock,
   o.loggingBlock,
   o.controlsBlock,
@@ -146,6 +148,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     lda: whole(o.ldaBlock),
     smtpc: whole(o.smtpcBlock),
     resolver: whole(o.resolverBlock),
+    web: whole(o.webBlock),
     processes: whole(o.processesBlock),
     logging: whole(o.loggingBlock),
     controls: whole(o.controlsBlock),

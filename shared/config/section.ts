@@ -15,7 +15,7 @@ import type { Item, Statement, Word } from './tree.ts'
 import type { Type } from './types.ts'
 
 /** Processes that are told an option's value; `agent` is the user's own, which reads accounts.conf. */
-export type Reader = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'agent' | 'check'
+export type Reader = 'mcp' | 'qmgr' | 'smtpd' | 'smtpc' | 'resolver' | 'lda' | 'web' | 'agent' | 'check'
 
 export interface Option<V> {
   readonly type: Type<unknown>

@@ -30,6 +30,8 @@ import {
 } from './slices.ts'
 import type { Span } from './source.ts'
 import { toDomain } from './types.ts'
+import { buildWeb } from './web.ts'
+import type { WebSlice } from './web-slice.ts'
 
 const USUAL_RUN_DIRECTORY = '/run/posthorn'
 /** The longest name that mcp gives a socket below `run-directory`. */
@@ -44,6 +46,7 @@ interface Common {
   listeners: ListenerSlice[]
   busUids: Record<string, number[]> | null
   match: MatchContext
+  web: WebSlice | null
 }
 
 /** Only to be used when no error was reported. */
@@ -57,7 +60,8 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
   const listeners = buildListeners({ config, facts, match, problems, runDirectory })
   const hostname = chooseHostname(config, facts, problems)
   const busUids = staysCaller(facts) ? null : lookUpUsers(config, facts, problems)
-  const common: Common = { config, facts, problems, hostname, paths, listeners, busUids, match }
+  const web = buildWeb({ config, facts, problems, hostname, runDirectory, listeners })
+  const common: Common = { config, facts, problems, hostname, paths, listeners, busUids, match, web }
   const qualifyDomain = config.options.values['qualify-domain'] ?? hostname
   const site = {
     hostname,
@@ -94,6 +98,7 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
     }),
     lda: { purpose: 'mailbox', ...lda },
     agentLda: { purpose: 'agent', ...lda },
+    web,
   }
 }
 
@@ -189,7 +194,7 @@ function lookUpUsers(config: Config, facts: Facts, problems: Problems): Record<s
   return uids
 }
 
-function mcpSlice({ config, facts, hostname, listeners, paths, problems }: Common): McpSlice {
+function mcpSlice({ config, facts, hostname, listeners, paths, problems, web }: Common): McpSlice {
   const { controls, options, processes } = config
   const { runDirectory } = paths
   const channels = logChannels(config)
@@ -198,6 +203,7 @@ function mcpSlice({ config, facts, hostname, listeners, paths, problems }: Commo
     ...paths,
     controlMode: controls.values.unix.mode,
     listeners,
+    web: web?.places ?? [],
     smtpdProcesses: processes.values.smtpd,
     submissionProcesses: processes.values.submission,
     users: {

@@ -11,6 +11,7 @@ import type { PolicySlice } from './policy-slice.ts'
 import type { RelaySlice } from './routing-slice.ts'
 import type { RuleBook } from './rule-book.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
+import type { WebPlace, WebSlice } from './web-slice.ts'
 import type { ZoneSlice } from './zone-slice.ts'
 
 export type * from './client-slices.ts'
@@ -19,6 +20,7 @@ export { isSubmission } from './listener-slices.ts'
 export type { MapSlice, TableSlice } from './map-slices.ts'
 export type * from './routing-slice.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
+export type { MailAccess, WebPlace, WebSlice } from './web-slice.ts'
 export type { ZoneSlice } from './zone-slice.ts'
 
 export interface SmtpdSlice {
@@ -255,6 +257,8 @@ export interface McpSlice {
   queueSocket: string
   controlMode: number
   listeners: ListenerSlice[]
+  /** Where web listens; none: there is no such process. */
+  web: WebPlace[]
   smtpdProcesses: number
   submissionProcesses: number
   /** System users by role; used only when mcp is root. */
@@ -291,4 +295,6 @@ export interface Slices {
   lda: LdaSlice
   /** An lda that speaks to the agent of its user. */
   agentLda: LdaSlice
+  /** Null: there is no such process. */
+  web: WebSlice | null
 }

@@ -26,6 +26,7 @@ test('config/options.md is what the table says', { timeout }, () => {
 
 /** What a section needs to be one, without the option under test. */
 const frames: Readonly<Record<string, (inside: string) => string>> = {
+  web: (inside) => `web { ${inside} }; ${tls} ${others}`,
   options: (inside) => `options { ${inside} }; ${others}`,
   tls: (inside) => `listener "x" { type mx; port 26; tls "x"; }; tls "x" { ${inside} }; ${others}`,
   auth: (inside) =>
@@ -60,6 +61,8 @@ const others = `listener "mx" { port 25; }; ${zone}`
 const lists = 'dnsbl "bl.example" { }; dnswl "wl.example" { };'
 
 const UNBOUND = 'dnssec unbound; unbound-program "/bin/sh"; trust-anchor "/bin/sh";'
+const WEB = 'port 80; mta-sts testing;'
+const PROGRAMS = 'port 80; pop3 "pop.example.org"; submission "smtp.example.org";'
 const pair = 'certificate "/c"; key "/k";'
 const jwks = 'oauth-jwks "https://id.example.org/keys"; oauth-issuer "i"; oauth-audience "a";'
 const shown = 'oauth-introspection "https://id.example.org/show";'
@@ -352,6 +355,18 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'resolver attempts': ['', 'attempts 3;'],
   'resolver cache-entries': ['', 'cache-entries 3;'],
   'resolver cache-size': ['', 'cache-size 1M;'],
+  'web port': [WEB, WEB.replace('80', '81')],
+  'web address': [WEB, `${WEB} address 127.0.0.9;`],
+  'web socket': [WEB, `${WEB} socket "w.sock";`],
+  'web tls': [`${WEB} address any;`, `${WEB} address any; tls "t";`],
+  'web domains': [WEB, `${WEB} domains { "other.example"; };`],
+  'web mta-sts': [WEB, WEB.replace('testing', 'enforce')],
+  'web mx': [WEB, `${WEB} mx "mx.example.org" "*.example.net";`],
+  'web max-age': [WEB, `${WEB} max-age 1d;`],
+  'web imap': [PROGRAMS, `${PROGRAMS} imap "imap.example.org";`],
+  'web pop3': [PROGRAMS.replace('pop3', 'imap'), `${PROGRAMS.replace('pop3', 'imap')} pop3 "p.example.org";`],
+  'web submission': [PROGRAMS, PROGRAMS.replace('smtp', 'other')],
+  'web login': [PROGRAMS, `${PROGRAMS} login local-part;`],
   'resolver dnssec': ['', UNBOUND],
   'resolver unbound-program': [UNBOUND, 'dnssec unbound; unbound-program "/bin/ls"; trust-anchor "/bin/sh";'],
   'resolver unbound-port': [UNBOUND, `${UNBOUND} unbound-port 3;`],

@@ -30,7 +30,7 @@ class Play {
   }
 
   begin(smtpdProcesses = 2): Effect[] {
-    const mcp = { smtpdProcesses, submissionProcesses: 1 }
+    const mcp = { smtpdProcesses, submissionProcesses: 1, web: [] }
     const counts = { mcp, smtpd: { listeners: ['mx'] }, submission: { listeners: [] } }
     return this.feed({ kind: 'add', workers: initialWorkers(counts) })
   }
@@ -340,7 +340,7 @@ test('whatever happens in whatever order: one process per worker, and a drain al
 })
 
 test('strangers and users are served by processes of their own', () => {
-  const mcp = { smtpdProcesses: 2, submissionProcesses: 1 }
+  const mcp = { smtpdProcesses: 2, submissionProcesses: 1, web: [] }
   const of = (strangers: string[], users: string[]) =>
     smtpdNames(3, { mcp, smtpd: { listeners: strangers }, submission: { listeners: users } })
   assert.deepEqual(of(['mx'], ['local']), ['smtpd-3', 'smtpd-4', 'submission-3'])

@@ -1,5 +1,5 @@
 /**
- * The TLS side of a listener: certificate and key read from their files, and again when one of them changes (looked
+ * The TLS side of whoever is listening: certificate and key read from their files, and again when one of them changes (looked
  * at once a second), so that a renewed certificate needs neither restart nor reload: the next handshake has it, and
  * sessions that are open keep what they have. A reload reads them in any case.
  *
@@ -10,8 +10,8 @@
 import { constants, createHash, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext, type SecureContext } from 'node:tls'
-import type { Log } from '../../shared/base/log.ts'
-import type { TlsContextSlice } from '../../shared/config/slices.ts'
+import type { Log } from '../base/log.ts'
+import type { TlsContextSlice } from '../config/slices.ts'
 
 const LOOK_INTERVAL_MS = 1000
 
