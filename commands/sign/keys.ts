@@ -5,18 +5,16 @@
  * Fails: `Stop` with 78 where the key is none, 75 where the command fails: it may have been locked.
  */
 import { spawn } from 'node:child_process'
-import { createPrivateKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { readPrivateKey } from '../../shared/dkim/private-key.ts'
+import type { Signer } from '../../shared/dkim/signature-field.ts'
 import { exitCodes } from '../sendmail/exit-code.ts'
 import { Stop } from '../sendmail/stop.ts'
-import type { Signer } from './dkim-signer.ts'
 import type { KeySource, SenderConfig } from './sign-config.ts'
 
 const LONGEST_KEY = 64 * 1024
 const LEAST_RSA_BITS = 1024
-/** The form around a bare Ed25519 key (RFC 8410 section 7). */
-const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')
-const ED25519_OCTETS = 32
 
 /** One after the other: each command may ask its user something. */
 export async function loadSigners({ domain, key: keys, timeout }: SenderConfig): Promise<Signer[]> {
@@ -28,7 +26,7 @@ export async function loadSigners({ domain, key: keys, timeout }: SenderConfig):
 
 async function load({ selector, from }: KeySource, timeout: number): Promise<KeyObject> {
   const text = from.kind === 'file' ? readKeyFile(from.path) : await printed(from.words, timeout)
-  const key = readPrivateKey(text)
+  const key = readPrivateKey(text, LEAST_RSA_BITS)
   if (!key) throw new Stop(exitCodes.config, [`key "${selector}" is neither RSA nor Ed25519, or too short`])
   return key
 }
@@ -38,22 +36,6 @@ function readKeyFile(path: string): string {
     return readFileSync(path, 'utf8')
   } catch (error) {
     throw new Stop(exitCodes.config, [`cannot read the key ${path}: ${(error as Error).message}`])
-  }
-}
-
-/** Null: none that signs mail. */
-export function readPrivateKey(text: string): KeyObject | null {
-  try {
-    const bare = Buffer.from(text.trim(), 'base64')
-    const key =
-      bare.length === ED25519_OCTETS && !text.includes('-----')
-        ? createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, bare]), format: 'der', type: 'pkcs8' })
-        : createPrivateKey(text)
-    if (key.asymmetricKeyType === 'ed25519') return key
-    const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
-    return key.asymmetricKeyType === 'rsa' && bits >= LEAST_RSA_BITS ? key : null
-  } catch {
-    return null
   }
 }
 

@@ -48,7 +48,7 @@ export function initialWorkers(slices: ServerCounts): { name: string; role: Work
 export interface ServerCounts {
   mcp: { smtpdProcesses: number; submissionProcesses: number; web: readonly unknown[] }
   smtpd: { listeners: readonly unknown[] }
-  submission: { listeners: readonly unknown[] }
+  submission: { listeners: readonly unknown[]; dkim: readonly unknown[] }
 }
 
 /** The two kinds of smtpd: for strangers, and for users and local programs. Only the latter holds passwords. */
@@ -58,7 +58,9 @@ export type ServerClass = 'smtpd' | 'submission'
 export function smtpdNames(first: number, { mcp, smtpd, submission }: ServerCounts): string[] {
   const names = (what: ServerClass, count: number) =>
     Array.from({ length: count }, (_, n) => `${what}-${first + n}`)
-  const users = submission.listeners.length > 0 ? names('submission', mcp.submissionProcesses) : []
+  // whoever has the keys is asked to sign, even where no user comes
+  const busy = submission.listeners.length + submission.dkim.length > 0
+  const users = busy ? names('submission', mcp.submissionProcesses) : []
   const strangers = smtpd.listeners.length > 0 || users.length === 0 ? names('smtpd', mcp.smtpdProcesses) : []
   return [...strangers, ...users]
 }

@@ -25,6 +25,7 @@ import { Reports } from './reports.ts'
 import { classOf, policyFor } from './retry-policy.ts'
 import { ourReply, Router } from './router.ts'
 import { Scheduler } from './scheduler.ts'
+import { Signatures } from './signatures.ts'
 import type { StorePort } from './store-port.ts'
 import { tasksOf } from './tasks.ts'
 import { TermsTable } from './terms.ts'
@@ -59,6 +60,7 @@ export class Assembly {
   readonly #userAgents: UserAgents
   readonly #scheduler: Scheduler
   readonly #reports: Reports
+  readonly #signatures: Signatures
   readonly #router: Router
   readonly #control: Control
 
@@ -72,7 +74,9 @@ export class Assembly {
     this.#terms = new TermsTable(slice)
     this.#userAgents = new UserAgents({ slice, now })
     this.#scheduler = new Scheduler((route) => this.#terms.of(route))
-    this.#reports = new Reports({ policy: slice, ids, log, now, read: this.#read })
+    this.#signatures = new Signatures({ slice, peers: foundation.peers, log })
+    const sign = (content: Buffer) => this.#signatures.signed(content)
+    this.#reports = new Reports({ policy: slice, ids, log, now, read: this.#read, sign })
     this.queue = this.#makeQueue()
     this.resolver = this.#dialResolver()
     this.#router = this.#makeRouter()
@@ -97,6 +101,7 @@ export class Assembly {
       'content-credit': (payload) => courier.credit(payload),
       'deliver-dial': (payload) => courier.dial(payload),
       submit: (payload) => intake.submit(payload),
+      sign: (payload) => this.#signatures.pass(payload),
       'queue-list': (payload, peer) => control.list(payload, peer),
       'queue-show': (payload, peer) => control.show(payload, peer),
       'queue-act': (payload, peer) => control.act(payload, peer),

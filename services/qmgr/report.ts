@@ -20,7 +20,7 @@ export interface ReportFacts extends StatusFacts {
   returned: Returned
 }
 
-export function composeReport(facts: ReportFacts): Uint8Array {
+export function composeReport(facts: ReportFacts): Buffer {
   const { returned, about } = facts
   const boundary = boundaryFor(facts)
   const parts = [

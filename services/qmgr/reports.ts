@@ -29,6 +29,8 @@ export interface ReportsOptions {
   now: () => number
   /** At least the first `octets` of a message that is not in memory, if it has so many. */
   read: (id: number, size: number, octets: number) => Promise<Uint8Array>
+  /** With DKIM signatures, where there are keys; never rejects. */
+  sign: (content: Buffer) => Promise<Buffer>
 }
 
 /** A message that is told of; `content` null: it is not in memory. */
@@ -64,12 +66,13 @@ export class Reports {
   }
 
   async #report(subject: Subject, kind: NoticeKind, notices: readonly Notice[]): Promise<Report> {
-    const { policy, ids, log, now } = this.#options
+    const { policy, ids, log, now, sign } = this.#options
     const { hostname } = policy()
     const about = subject.envelope
     const returned = await this.#returned(subject, kind)
     const id = ids.next()
-    const content = composeReport({ kind, id, about, notices, returned, hostname, now: now() })
+    const composed = composeReport({ kind, id, about, notices, returned, hostname, now: now() })
+    const content = await sign(composed)
     const envelope = reportEnvelope(id, about, content, now())
     log.info(
       { message: formatId('T', about.id), report: formatId('T', id), to: about.sender, about: kind },

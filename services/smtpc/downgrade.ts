@@ -4,9 +4,9 @@
  * large message is never held.
  *
  * Text becomes quoted-printable, other bodies base64; what is encoded already, and what is 7bit by its own word and in
- * fact, stays as it is. The octets of a multipart/signed cannot be changed (RFC 1847 section 2.1): where they are beyond
- * ASCII it has failed. So it has where a header, or a body in an encoding that is not known, is. `trouble` then says why,
- * and nothing that is given afterwards may be sent. What comes before the first part and behind the last is for nobody;
+ * fact, stays as it is. The octets of a multipart/signed cannot be changed (RFC 1847 section 2.1), nor those of a message
+ * with a DKIM signature: where they are beyond ASCII it has failed. So it has where a header, or a body in an encoding that
+ * is not known, is. `trouble` then says why, and nothing that is given afterwards may be sent. What comes before the first part and behind the last is for nobody;
  * there an octet beyond ASCII becomes a question mark.
  *
  * Limits: a header past MOST_HEADER octets, and parts within parts past MOST_DEPTH, are trouble.
@@ -34,6 +34,9 @@ type Place =
   | { kind: 'encode'; encoder: Encoder }
   | { kind: 'keep'; why: 'signed' | 'encoding' }
   | { kind: 'between' }
+
+/** RFC 6376 section 5.3: a signature is of the body as it is. */
+const DKIM = /^dkim-signature[ \t]*:/im
 
 interface Enclosing {
   boundary: Buffer
@@ -130,10 +133,12 @@ export class Downgrade {
     const entity = readEntity(header, inDigest)
     if (this.#enclosing.length >= MOST_DEPTH) return this.#fail('size')
     // what says 7bit is believed where it is one of many
+    const sealed = of === 'top' && this.#mode === 'convert' && DKIM.test(header)
     const kept = !CHANGEABLE.has(entity.encoding) || (entity.encoding === '7bit' && of !== 'top')
-    if (entity.kind === 'multipart' || entity.kind === 'message') this.#beginComposite(header, entity)
-    else if (entity.kind === 'signed' || entity.kind === 'opaque' || kept) {
-      this.#place = { kind: 'keep', why: entity.kind === 'signed' ? 'signed' : 'encoding' }
+    if (!sealed && (entity.kind === 'multipart' || entity.kind === 'message'))
+      this.#beginComposite(header, entity)
+    else if (sealed || entity.kind === 'signed' || entity.kind === 'opaque' || kept) {
+      this.#place = { kind: 'keep', why: sealed || entity.kind === 'signed' ? 'signed' : 'encoding' }
       this.#put(header)
     } else this.#beginLeaf(header, entity.kind === 'text', of !== 'part')
   }

@@ -9,6 +9,7 @@ import type { FilterMaker } from './filter/makers.ts'
 import type { Listener } from './listener.ts'
 import type { Tarpit } from './output.ts'
 import type { QueueBus } from './queue-bus.ts'
+import type { Sign } from './signing/signer.ts'
 import type { Setting } from './state.ts'
 
 export interface ConnectionOptions {
@@ -26,6 +27,8 @@ export interface ConnectionOptions {
   tarpit: Tarpit
   bareNewline: 'refuse' | 'normalise'
   inlineLimit: number
+  /** Makes DKIM signatures; null: there are no keys. */
+  sign: Sign | null
   filters: readonly FilterMaker[]
   logins: LoginAttempts | null
 }

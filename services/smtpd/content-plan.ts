@@ -7,10 +7,12 @@ import { isSubmission } from '../../shared/config/slices.ts'
 import { roomForTags, tagHeaders } from './access.ts'
 import { AuthenticationWatch, originOf } from './authentication/watch.ts'
 import type { Examination } from './filter/examination.ts'
-import { isAuthenticated } from './handover.ts'
+import { isAuthenticated, isSigned } from './handover.ts'
 import { receivedHeader } from './received.ts'
 import { scoreHeader } from './screening.ts'
 import { SignatureWatch } from './signature/watch.ts'
+import type { Sign } from './signing/signer.ts'
+import { SIGNATURE_ROOM, SigningWatch } from './signing/signing-watch.ts'
 import type { Hello, Setting, State, Transaction, Verdict } from './state.ts'
 import { type Submission, submissionOf } from './submission.ts'
 
@@ -41,6 +43,8 @@ export interface ContentPlan {
   watch: SignatureWatch | null
   /** Sees it too; its results get room on top, and fields that forge them go. */
   authentication: AuthenticationWatch | null
+  /** Sees what leaves, where it is to be signed. */
+  signing: SigningWatch | null
   /** Filters that see what is too large to be kept whole. */
   filters: Examination | null
   /** Octets kept in front of streamed content, for what is only known at its end. */
@@ -53,7 +57,11 @@ export const PATCH_ROOM = 256 << 10
 export type Doom = Exclude<Verdict['kind'], 'whole'>
 
 export function planOf(
-  { bareNewline, inlineLimit }: Pick<ContentPlan, 'bareNewline' | 'inlineLimit'>,
+  {
+    bareNewline,
+    inlineLimit,
+    sign,
+  }: Pick<ContentPlan, 'bareNewline' | 'inlineLimit'> & { sign: Sign | null },
   setting: Setting,
   hello: Hello,
   transaction: Transaction,
@@ -62,6 +70,7 @@ export function planOf(
 ): Omit<ContentPlan, 'framing'> {
   const { sender, signed, asksHeader } = transaction
   const own = state.login?.setting ?? setting
+  const signing = sign && isSigned(own) ? new SigningWatch(own.signs, sign) : null
   return {
     stream: transaction.id,
     sizeLimit: own.messageSizeLimit,
@@ -77,8 +86,12 @@ export function planOf(
     // with RCPTHDR a recipient's zone may still ask for a signature
     watch: signed || asksHeader ? new SignatureWatch(sender) : null,
     authentication: isAuthenticated(own) ? new AuthenticationWatch(originOf(own, hello, sender)) : null,
+    signing,
     filters,
-    room: (filters ? PATCH_ROOM : 0) + (asksHeader ? roomForTags(own.access) : 0),
+    room:
+      (filters ? PATCH_ROOM : 0) +
+      (asksHeader ? roomForTags(own.access) : 0) +
+      (signing ? SIGNATURE_ROOM : 0),
     submission: isSubmission(setting.kind) ? submissionOf(own, transaction) : null,
   }
 }

@@ -188,6 +188,7 @@ export class Content {
   }
 
   #pass(chunk: Buffer, from: number, to: number): void {
+    this.#plan.signing?.push(chunk, from, to)
     this.#plan.filters?.push(chunk.subarray(from, to))
     this.#forward(chunk, from, to)
   }
@@ -235,6 +236,7 @@ export class Content {
     this.#streaming = true
     this.#buffer = Buffer.allocUnsafeSlow(CONTENT_CHUNK)
     this.#used = 0
+    this.#plan.signing?.push(gathered, this.#header, length)
     this.#forward(gathered, 0, length)
   }
 

@@ -1,6 +1,7 @@
 /**
  * The last steps of a transaction whose content and recipients are all known: its signatures are looked into where
- * they are demanded, filters look at it where there are any, then it is submitted. Pure.
+ * they are demanded, filters look at it where there are any, it is signed where it is one of our own, then it is
+ * submitted. Pure.
  */
 import { formatId } from '../../shared/base/ids.ts'
 import { tagHeaders } from './access.ts'
@@ -25,12 +26,20 @@ export function isAuthenticated({ authenticate, mayRelay }: Setting): boolean {
   return authenticate && !mayRelay
 }
 
+/** What is from elsewhere is not ours to answer for. */
+export function isSigned({ signs, mayRelay }: Setting): boolean {
+  return mayRelay && signs.length > 0
+}
+
+function isLookedAt(setting: Setting, { signed }: Transaction): boolean {
+  return signed || isAuthenticated(setting) || setting.filtered || isSigned(setting)
+}
+
 export function handOver(setting: Setting, state: State, whole: Whole): Step {
   const { hello, transaction, size, fates } = whole
   // rules have discarded it for everybody
   if (transaction.agreed > 0 && transaction.recipients.length === 0) return swallow(state, whole)
-  if (!transaction.signed && !isAuthenticated(setting) && !setting.filtered)
-    return commit(setting, state, whole)
+  if (!isLookedAt(setting, transaction)) return commit(setting, state, whole)
   const phase: Phase = { at: 'check', hello, transaction, size, fates }
   return move(state, phase, { kind: 'check', transaction })
 }

@@ -30,6 +30,7 @@ import type { QueueBus } from './queue-bus.ts'
 import { replies } from './replies.ts'
 import { maySendByMap, SenderLogins } from './sender-logins.ts'
 import { type Ground, type Matches, matchesOf, plainAddress, settingFor, starttlsOf } from './setting.ts'
+import type { Sign } from './signing/signer.ts'
 import type { AuthSetting, Setting } from './state.ts'
 
 const DEADLINE_CHECK_MS = 1000
@@ -38,6 +39,8 @@ const DRAIN_PATIENCE_MS = 30_000
 export class Listener extends SMTPServer {
   readonly #bus: QueueBus
   readonly #log: Log
+  /** Its keys are those of the process; which ones there are changes with the config. */
+  readonly #sign: Sign | null
   readonly #sessions = new Set<Connection>()
   /** Sockets from which a PROXY header was taken, and maybe more. */
   readonly #readFrom = new WeakSet<Socket>()
@@ -59,7 +62,7 @@ export class Listener extends SMTPServer {
   #tooMany = 0
   #empty: (() => void) | null = null
 
-  constructor(site: SmtpdSlice, slice: ListenerSlice, bus: QueueBus, log: Log) {
+  constructor(site: SmtpdSlice, slice: ListenerSlice, bus: QueueBus, log: Log, sign: Sign | null = null) {
     super({
       name: site.hostname,
       secure: slice.tls.mode === 'implicit',
@@ -72,6 +75,7 @@ export class Listener extends SMTPServer {
     })
     this.#bus = bus
     this.#log = log
+    this.#sign = sign
     this.#site = site
     this.#slice = slice
     this.#matches = matchesOf(slice)
@@ -167,6 +171,7 @@ export class Listener extends SMTPServer {
       bareNewline: this.#slice.bareNewline,
       inlineLimit: this.#site.inlineLimit,
       filters: this.#filters,
+      sign: this.#sign,
       logins: this.#authenticator?.begin(client, secure, this.#bus) ?? null,
     })
     this.connections.add(connection)
@@ -206,6 +211,7 @@ export class Listener extends SMTPServer {
       session,
       access: this.#access,
       rules: this.#site.rules,
+      signs: slice.sign ? (this.#site.signing?.bodies ?? []) : [],
     }
     // a server in front of us is not the user whose mail it brings
     const uid = slice.kind === 'local' && peer?.uid !== OVERFLOW_UID ? peer?.uid : undefined

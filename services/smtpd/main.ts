@@ -9,21 +9,31 @@ import { systemProbe } from '../../shared/system/credentials.ts'
 import { cryptAvailable } from '../../shared/system/crypt.ts'
 import { Listener } from './listener.ts'
 import { QueueBus } from './queue-bus.ts'
+import { Signing } from './signing/signing.ts'
 
 async function start(context: Context<'smtpd'>): Promise<Running<'smtpd'>> {
   const { slice, log, buses, identity } = context
   const bus = new QueueBus({ qmgr: buses.qmgr, resolver: buses.resolver, identity, log })
-  const listeners = slice.listeners.map((one) => new Listener(slice, one, bus, log))
+  const signing = new Signing(slice, bus, log)
+  const listeners = slice.listeners.map((one) => new Listener(slice, one, bus, log, signing.sign))
   await bus.ready()
+  signing.begin()
   await Promise.all(listeners.map((listener) => listener.accept(descriptorFor(context, listener.name))))
   return {
     drain: async () => {
       await Promise.all(listeners.map((listener) => listener.drain()))
       for (const listener of listeners) listener.stop()
+      signing.close()
       bus.close()
     },
-    reconfigure: (news) => reconfigure(listeners, news),
-    figures: () => ({ sessions: listeners.reduce((sum, listener) => sum + listener.open, 0) }),
+    reconfigure: (news) => {
+      signing.reconfigure(news)
+      reconfigure(listeners, news)
+    },
+    figures: () => ({
+      sessions: listeners.reduce((sum, listener) => sum + listener.open, 0),
+      ...(signing.unpublished > 0 && { unpublishedKeys: signing.unpublished }),
+    }),
   }
 }
 

@@ -36,6 +36,8 @@ interface Stream {
 const DOWN: Intake = { state: 'down', reason: '', storage: false }
 const GO: Intake = { state: 'go', reason: '', storage: false }
 
+export type Signer = (question: Payload<'sign'>) => Promise<Answer<'sign'>>
+
 export type Submission = Extract<Effect, { kind: 'submit' }>
 
 export class QueueBus implements Moment, Outlet {
@@ -49,6 +51,7 @@ export class QueueBus implements Moment, Outlet {
   /** Destinations that take no more recipients. */
   readonly #full = new Set<string>()
   #ids: IdSource | null = null
+  #signer: Signer = () => Promise.resolve({ kind: 'failed' })
 
   constructor({ qmgr, resolver, identity, log }: BusOptions) {
     this.#log = log
@@ -64,6 +67,7 @@ export class QueueBus implements Moment, Outlet {
           for (const destination of relieved) this.#full.delete(destination)
         },
         'content-credit': ({ stream, octets }) => this.#hearCredit(stream, octets),
+        sign: (question) => this.#signer(question),
       },
       onUp: ({ serial }) => {
         this.#ids = new IdSource(serial)
@@ -132,6 +136,16 @@ export class QueueBus implements Moment, Outlet {
       if (answer && !question.explain) this.#answers.put(question, answer)
       answered(answer)
     })
+  }
+
+  /** Who signs what qmgr asks for. */
+  setSigner(signer: Signer): void {
+    this.#signer = signer
+  }
+
+  /** By the keys of another smtpd; null: it cannot be asked. */
+  sign(question: Payload<'sign'>): Promise<Answer<'sign'> | null> {
+    return new Promise((answered) => this.#ask(this.#qmgr, 'sign', question, answered))
   }
 
   /** TXT records, for keys. */

@@ -12,8 +12,10 @@ import { authenticate, type Checked, fateOfForged, type Questions } from './auth
 import { Content } from './content.ts'
 import type { ContentPlan, Outlet } from './content-plan.ts'
 import { examine, type Patch } from './filter/outcome.ts'
+import { replies } from './replies.ts'
 import type { SessionLog } from './session-log.ts'
 import { verifySignatures } from './signature/judge.ts'
+import type { SigningWatch } from './signing/signing-watch.ts'
 import type { Effect, Event, Forged, Transaction } from './state.ts'
 
 /** The bus, as content needs it. */
@@ -170,11 +172,18 @@ export class Reception {
     this.#kept = true
     const tell = (checked: Checked) => {
       if (!ended || this.#ended !== ended) return // the client has gone
+      const { change, refusal } = checked
+      const isOver = refusal !== null || change?.revision.discard === true
+      if (plan?.signing && !isOver) return this.#sign(ended, plan.signing, checked, finish)
+      finish(checked)
+    }
+    const finish = (checked: Checked) => {
+      if (!ended || this.#ended !== ended) return
       this.#kept = false
       if (checked.refusal) ended.abandon()
       log.checked(transaction, checked)
-      const { refusal, hold, change } = checked
-      told({ kind: 'checked', refusal, hold, ...(change && { change }) })
+      const { refusal, hold, change, grown } = checked
+      told({ kind: 'checked', refusal, hold, ...(change && { change }), ...(grown && { grown }) })
       this.letGo()
     }
     if (!transaction.signed) return this.#authenticate(transaction.forged, seconds, questions, tell)
@@ -216,6 +225,21 @@ export class Reception {
       this.inline = inline
       this.patch = patch
       tell({ ...checked, ...seen })
+    })
+  }
+
+  /** As it will leave: after all else that changes it. */
+  #sign(ended: Content, signing: SigningWatch, checked: Checked, finish: (checked: Checked) => void): void {
+    const { inline, patch } = this
+    const signed = inline
+      ? signing.signWhole(inline.subarray(ended.headerAt))
+      : signing.signStreamed(patch?.data.subarray(ended.headerAt) ?? null)
+    void signed.then((made) => {
+      if (this.#ended !== ended) return // the client has gone
+      if (made.kind === 'failed') return finish({ ...checked, refusal: replies.keyMissing })
+      if (made.kind === 'none') return finish(checked)
+      this.putOnTop(made.field)
+      finish({ ...checked, grown: made.field.length })
     })
   }
 

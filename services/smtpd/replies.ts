@@ -124,6 +124,7 @@ export const replies = {
   filterRejected: defineReply(550, '5.7.1', 'Not accepted'),
   filterMissing: defineReply(550, '5.3.0', 'The message cannot be checked'),
   relayDenied: defineReply(550, '5.7.1', 'Relaying denied'),
+  keyMissing: defineReply(451, '4.3.5', 'The key to sign your message cannot be read, try again later'),
   // RFC 6376 section 6.3 has the words, RFC 7372 section 3.1 the enhanced codes of those below
   signatureUnknown: defineReply(451, '4.7.5', 'The DKIM key cannot be looked up now, try again later'),
   signatureBroken: defineReply(550, '5.7.20', 'The DKIM signature does not verify'),

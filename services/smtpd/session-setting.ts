@@ -7,6 +7,7 @@ import type { BoundsSlice } from '../../shared/config/bounds.ts'
 import type { TarpitSlice } from '../../shared/config/patience.ts'
 import type { RuleBook } from '../../shared/config/rule-book.ts'
 import type { ListenerKind, ScreeningSlice } from '../../shared/config/slices.ts'
+import type { Canonicalization } from '../../shared/dkim/body-hash.ts'
 import type { AccessRule } from './access.ts'
 import type { Barred } from './admission.ts'
 import type { Judge, Rights } from './rights.ts'
@@ -75,6 +76,8 @@ export interface Setting {
   access: readonly AccessRule[]
   /** Something about this session stands in maps. */
   mapped?: boolean
+  /** Who may relay has mail signed (DKIM), by these hashes of its body; none: nobody has. */
+  signs: readonly Canonicalization[]
   /** Filters are asked about recipients and content. */
   filtered: boolean
 }

@@ -249,14 +249,15 @@ function received(setting: Setting, state: State, verdict: Verdict, now: Moment)
 function checked(
   setting: Setting,
   state: State,
-  { refusal, hold, change }: Extract<Event, { kind: 'checked' }>,
+  { refusal, hold, change, grown = 0 }: Extract<Event, { kind: 'checked' }>,
 ): Step {
   const { phase } = state
   if (phase.at !== 'check') return stay(state)
   if (refusal) return finish(state, phase, refusal)
-  const { transaction } = phase
-  const whole = hold ? { ...phase, transaction: { ...transaction, hold } } : phase
-  return change ? commitChanged(setting, state, whole, change) : commit(setting, state, whole)
+  const transaction = hold ? { ...phase.transaction, hold } : phase.transaction
+  const size = (change ?? phase).size + grown
+  const whole = { ...phase, transaction, size }
+  return change ? commitChanged(setting, state, whole, { ...change, size }) : commit(setting, state, whole)
 }
 
 function settled(state: State, answer: Extract<Event, { kind: 'settled' }>['answer']): Step {

@@ -33,6 +33,8 @@ export interface Ground {
   slice: ListenerSlice
   matches: Matches
   access: readonly AccessRule[]
+  /** See Setting. */
+  signs: Setting['signs']
   rules: RuleBook
   hostname: string
   qualifyDomain: string
@@ -147,6 +149,7 @@ function plainSetting(ground: Ground, { client, uid, named }: Guest): Setting {
     ...((access.some(({ maps }) => maps.length > 0) || slice.senderLogin?.kind === 'map') && {
       mapped: true,
     }),
+    signs: ground.signs,
     filtered: slice.filters.length > 0,
     grants: grantsOf(matches, client, name),
     assume: null,

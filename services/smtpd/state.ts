@@ -261,7 +261,8 @@ export type Event =
   /** What filters say to DATA; null: nothing against it. */
   | { kind: 'admitted'; refusal: SmtpReply | null }
   /** The content was looked into; refusal null: it may be sent. `change`: what filters have made of it. */
-  | { kind: 'checked'; refusal: SmtpReply | null; hold: boolean; change?: Change }
+  /** grown: by octets that were put on top. */
+  | { kind: 'checked'; refusal: SmtpReply | null; hold: boolean; change?: Change; grown?: number }
   /** A chunk that is not the last is there. `doom`: why the content will be refused. */
   | { kind: 'chunk'; octets: number; doom: Doom | null }
   /** null: qmgr went away; the message may or may not have been kept. */

@@ -30,7 +30,7 @@ import { connectionTermsShape } from '../message/connection-terms.ts'
 import { deliverByShape, envelopeShape, tlsDemandShape } from '../message/envelope.ts'
 import { fateShape, outcomeShape, replyShape } from '../message/outcome.ts'
 import { routeShape } from '../message/route.ts'
-import { senderPolicyAnswer, senderPolicyQuestion } from './authentication.ts'
+import * as sender from './authentication.ts'
 import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
 import { lookUpAnswer, lookUpQuestion } from './looking-up.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
@@ -138,7 +138,9 @@ export const busMessages = {
   /** What maps say of keys; `services/resolver/maps/keys.ts` says which keys a use means. */
   'look-up': request(['smtpd', 'command'], ['resolver'], lookUpQuestion, lookUpAnswer, 60 * SECOND),
   /** SPF. */
-  'sender-policy': request(['smtpd'], ['resolver'], senderPolicyQuestion, senderPolicyAnswer, 60 * SECOND),
+  'sender-policy': request(['smtpd'], ['resolver'], sender.policyQuestion, sender.policyAnswer, 60 * SECOND),
+  /** Of the smtpd for users, which alone has keys; by way of qmgr. */
+  sign: request(['smtpd', 'qmgr'], ['qmgr', 'smtpd'], sender.signQuestion, sender.signAnswer, 30 * SECOND),
   /** What is known of a client; always answered, at the latest after its screening's `timeout`. */
   screen: request(['smtpd'], ['resolver'], asked.screenQuestion, asked.screenAnswer, 90 * SECOND),
   /** What a client is called; always answered, and soon. */
@@ -151,13 +153,7 @@ export const busMessages = {
   ),
   /** Whether network, sender and recipient have been seen together; asked where all else speaks for them. */
   greylist: request(['smtpd'], ['resolver'], asked.greylistQuestion, asked.greylistAnswer, 30 * SECOND),
-  'greylist-act': request(
-    ['command'],
-    ['resolver'],
-    asked.greylistActQuestion,
-    asked.greylistActAnswer,
-    30 * SECOND,
-  ),
+  'greylist-act': request(['command'], ['resolver'], asked.actQuestion, asked.actAnswer, 30 * SECOND),
 
   /** Who a local caller is, by the kernel's word: asked once for each session on the local socket. */
   caller: request(['smtpd'], ['resolver'], { uid: integer, gid: integer }, asked.callerAnswer, 10 * SECOND),

@@ -54,7 +54,7 @@ export const greylistAnswer = struct({
 
 const greylistKey = { network: string, sender: string, recipient: string }
 
-export const greylistActQuestion = {
+export const actQuestion = {
   act: oneOf('list', 'remove', 'flush'),
   /** remove: an address or network of clients, a sender or a recipient. */
   what: optional(string),
@@ -63,7 +63,7 @@ export const greylistActQuestion = {
   limit: integer,
 }
 
-export const greylistActAnswer = struct({
+export const actAnswer = struct({
   /** sender and recipient are '' where it is about the network as a whole; times in milliseconds since 1970. */
   entries: list(struct({ ...greylistKey, first: integer, last: integer, passed: integer }), 1000),
   next: nullable(struct(greylistKey)),

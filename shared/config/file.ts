@@ -50,6 +50,7 @@ export const fileBlock = {
     auth: many(section(o.authBlock), about),
     filter: many(section(o.filterBlock), about),
     listener: many(section(o.listenerBlock), about),
+    dkim: many(section(o.dkimBlock), about),
     policy: many(section(o.policyBlock), about),
     access: many(section(o.accessBlock), about),
     screening: many(section(o.screeningBlock), about),

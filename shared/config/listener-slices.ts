@@ -99,6 +99,8 @@ export interface ListenerSlice {
   userAgents: boolean
   /** Take only mail with a valid DKIM signature of its sender. */
   requireSignature: boolean
+  /** Who may relay gets mail signed. */
+  sign: boolean
   /** How strangers are looked at; null: not at all. */
   screening: ScreeningSlice | null
   /** In order; none: everybody is as welcome as the rest says. */

@@ -133,16 +133,24 @@ function buildListener(listener: Listener, context: ListenerContext): Built[] {
       holdLimit: isSubmission(kind) ? listener.values['hold-limit'] : 0,
       removesArguments: listener.values['t-arguments'] === 'remove',
       userAgents: listener.values['user-agents'] === 'yes',
-      requireSignature: listener.values['require-signature'] === 'yes',
       screening,
       access,
       filters: filtersOf(listener, context.config, context.problems),
       bareNewline: listener.values['bare-newline'] ?? (kind === 'local' ? 'normalise' : 'refuse'),
       bounds,
-      authenticate: listener.values.authenticate === 'yes',
-      trustedSealers: listener.values['trusted-sealers'],
+      ...authorshipOf(listener, kind),
     },
   }))
+}
+
+/** Whose mail it has to be, and what is said of that. */
+function authorshipOf({ values }: Listener, kind: ListenerKind) {
+  return {
+    sign: (values.sign ?? (isSubmission(kind) ? 'yes' : 'no')) === 'yes',
+    requireSignature: values['require-signature'] === 'yes',
+    authenticate: values.authenticate === 'yes',
+    trustedSealers: values['trusted-sealers'],
+  }
 }
 
 function kindOf(listener: Listener, problems: Problems): ListenerKind | null {

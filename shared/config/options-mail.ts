@@ -193,6 +193,11 @@ export const listenerBlock = block('listener', sectionName, 'Where mail is taken
     doc: 'Take only mail that the domains in From and of the reverse-path have signed (DKIM), all of it; a stolen relay cannot originate.',
     readers: ['mcp', 'smtpd'],
   }),
+  sign: maybe(t.oneOf('yes', 'no'), {
+    doc: 'Whether mail of clients that may relay is signed with the key of its author (`dkim`).',
+    usual: '`yes` for `submission` and `local`, else `no`',
+    readers: ['mcp', 'qmgr', 'smtpd'],
+  }),
   access: many(t.series(v.reference, 20), {
     doc: 'The `access` sections whose rules hold here, in this order.',
     usual: 'none',
@@ -247,6 +252,10 @@ export const zoneBlock = block(
     'require-signature': one(t.oneOf('yes', 'no'), 'no', {
       doc: 'Mail goes to this zone only if its sender has signed it, as for a listener; with zone `.`, nothing leaves unsigned.',
       readers: ['resolver'],
+    }),
+    sign: one(t.braced(v.reference, 20), [], {
+      doc: 'The `dkim` sections whose keys sign what authors of this zone send; the same as the zone in their `domains`.',
+      readers: ['qmgr', 'smtpd'],
     }),
     forged: one(t.oneOf('tag', 'quarantine', 'reject'), 'tag', {
       doc: "Mail that fails DMARC, where the listener has `authenticate yes` and the author's domain asks for it: only marked; held in the queue; refused, and held if the domain asks for no more.",

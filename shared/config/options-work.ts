@@ -220,7 +220,7 @@ export const smtpcBlock = block('smtpc', null, 'Sending to other servers.', {
   }),
   ...outgoing(null, 'none'),
   'eight-bit': one(t.oneOf('downgrade', 'refuse'), 'downgrade', {
-    doc: 'Content with octets beyond ASCII, for a host that does not take 8BITMIME: encoded anew, or returned with 5.6.3. What is signed by multipart/signed is always returned.',
+    doc: 'Content with octets beyond ASCII, for a host that does not take 8BITMIME: encoded anew, or returned with 5.6.3. What is signed, by multipart/signed or DKIM, is always returned.',
     readers: ['smtpc'],
   }),
   'connection-idle': one(t.duration(0, 10 * minute), 5 * second, {

@@ -35,6 +35,7 @@ export interface Config {
   auth: Section<typeof o.authBlock>[]
   filter: Section<typeof o.filterBlock>[]
   listener: Section<typeof o.listenerBlock>[]
+  dkim: Section<typeof o.dkimBlock>[]
   policy: Section<typeof o.policyBlock>[]
   access: Section<typeof o.accessBlock>[]
   screening: Section<typeof o.screeningBlock>[]
@@ -86,6 +87,7 @@ const listed = [
   o.authBlock,
   o.filterBlock,
   o.listenerBlock,
+  o.dkimBlock,
   o.policyBlock,
   o.accessBlock,
   o.screeningBlock,
@@ -156,6 +158,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     auth: all(o.authBlock, raws('auth')),
     filter: all(o.filterBlock, raws('filter')),
     listener: all(o.listenerBlock, raws('listener')),
+    dkim: all(o.dkimBlock, raws('dkim')),
     policy: all(o.policyBlock, raws('policy')),
     access: all(o.accessBlock, raws('access')),
     screening: all(o.screeningBlock, raws('screening')),

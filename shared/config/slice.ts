@@ -19,7 +19,9 @@ import { buildRuleBook, emptyBook } from './rule-book.ts'
 import { checkRules, usualDirectory } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
 import { buildServers } from './servers.ts'
+import { buildSigning, reportSigning, signingOf } from './signing.ts'
 import {
+  type DkimSlice,
   isSubmission,
   type ListenerSlice,
   type LogChannel,
@@ -47,6 +49,7 @@ interface Common {
   busUids: Record<string, number[]> | null
   match: MatchContext
   web: WebSlice | null
+  dkim: DkimSlice[]
 }
 
 /** Only to be used when no error was reported. */
@@ -61,13 +64,15 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
   const hostname = chooseHostname(config, facts, problems)
   const busUids = staysCaller(facts) ? null : lookUpUsers(config, facts, problems)
   const web = buildWeb({ config, facts, problems, hostname, runDirectory, listeners })
-  const common: Common = { config, facts, problems, hostname, paths, listeners, busUids, match, web }
+  const dkim = buildSigning(config, facts, problems)
+  const common: Common = { config, facts, problems, hostname, paths, listeners, busUids, match, web, dkim }
   const qualifyDomain = config.options.values['qualify-domain'] ?? hostname
   const site = {
     hostname,
     qualifyDomain,
     inlineLimit: config.qmgr.values['inline-limit'],
     recipientDelimiter: config.resolver.values['recipient-delimiter'],
+    signing: signingOf(dkim),
   }
   const lda = { hostname, qualifyDomain, idle: config.lda.values['idle-timeout'] }
   const policies = buildPolicies(config, facts, problems)
@@ -78,12 +83,14 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
       ...site,
       policies: [],
       rules: emptyBook,
+      dkim: [],
       listeners: listeners.filter(({ kind }) => !isSubmission(kind)),
     },
     submission: {
       ...site,
       policies,
       rules: buildRuleBook(config),
+      dkim,
       listeners: listeners.filter(({ kind }) => isSubmission(kind)),
     },
     smtpc: smtpcSlice(common),
@@ -251,7 +258,7 @@ function leastSeverity(channels: readonly LogChannel[]): McpSlice['severity'] {
 }
 
 function qmgrSlice(common: Common): QmgrSlice {
-  const { busUids, config, facts, hostname, listeners, match, paths } = common
+  const { busUids, config, dkim, facts, hostname, listeners, match, paths } = common
   const { lda, options, qmgr } = config
   const uidOf = (user: string | number, at: Span) => lookUpUser(user, at, common)
   const controlUids = config.controls.values.users.flatMap((user) =>
@@ -279,6 +286,7 @@ function qmgrSlice(common: Common): QmgrSlice {
     sessionLimit: qmgr.values['session-limit'],
     load: buildLoad(config, match, uidOf),
     ldaLimit: lda.values.limit,
+    signing: reportSigning(config, facts, dkim, listeners),
     userAgents: userAgents(common),
     ...buildServers(config),
     controlUids,

@@ -10,6 +10,7 @@ import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
 import type { RelaySlice } from './routing-slice.ts'
 import type { RuleBook } from './rule-book.ts'
+import type { DkimSlice, SigningSlice } from './signing-slice.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 import type { WebPlace, WebSlice } from './web-slice.ts'
 import type { ZoneSlice } from './zone-slice.ts'
@@ -19,6 +20,7 @@ export type * from './listener-slices.ts'
 export { isSubmission } from './listener-slices.ts'
 export type { MapSlice, TableSlice } from './map-slices.ts'
 export type * from './routing-slice.ts'
+export type * from './signing-slice.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
 export type { MailAccess, WebPlace, WebSlice } from './web-slice.ts'
 export type { ZoneSlice } from './zone-slice.ts'
@@ -31,6 +33,10 @@ export interface SmtpdSlice {
   /** Completes unqualified addresses on submission and local listeners. */
   qualifyDomain: string
   policies: PolicySlice[]
+  /** What is signed; null: nothing. */
+  signing: SigningSlice | null
+  /** With which keys; only the smtpd for users is told. */
+  dkim: DkimSlice[]
   rules: RuleBook
   /** Separates user and detail (`+`), or '' for none. */
   recipientDelimiter: string
@@ -135,6 +141,11 @@ export interface QmgrSlice {
   sessionLimit: number
   load: LoadSlice
   ldaLimit: number
+  /**
+   * Reports of our own are signed, by the smtpd that runs as this user (null: as we do); null: they are not.
+   * relayed: what the smtpd for strangers relays for some of them is signed too.
+   */
+  signing: (SigningSlice & { uid: number | null; relayed: boolean }) | null
   /** Who is asked whether they have an agent: who hands mail in by these listeners, for these zones. */
   userAgents: { listeners: string[]; zones: string[]; minimumUid: number; onlyUid: number | null }
   /** The first that matches decides. */

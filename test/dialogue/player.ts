@@ -18,6 +18,7 @@ import type { Claim, Verdict } from '../../services/smtpd/sasl-step.ts'
 import { SenderLogins } from '../../services/smtpd/sender-logins.ts'
 import { awaitsUs, mayTake, openSession, step } from '../../services/smtpd/session.ts'
 import { matchesOf, settingFor, starttlsOf } from '../../services/smtpd/setting.ts'
+import type { Sign } from '../../services/smtpd/signing/signer.ts'
 import type {
   AuthSetting,
   Effect,
@@ -56,6 +57,7 @@ export function settingOf(slice: ListenerSlice, change: Partial<Setting> = {}): 
     slice,
     matches: matchesOf(slice),
     rules: emptyBook,
+    signs: slice.sign ? (['relaxed'] as const) : [],
     access: compileAccess(slice.access),
     ...({
       hostname: 'mx.example.org',
@@ -83,6 +85,9 @@ function authSettingOf(
     asUser: (setting) => setting,
   }
 }
+
+/** Nobody here can read a key. */
+const keyless: Sign = async () => ({ kind: 'failed' })
 
 function judge(claim: Claim): Verdict {
   const right = claim.kind === 'password' && claim.login === 'anna' && claim.password === 'secret'
@@ -280,7 +285,7 @@ export class Player implements Owner {
     this.#streamed = []
     const { bareNewline } = this.#slice
     const plan = planOf(
-      { bareNewline, inlineLimit: 128 << 10 },
+      { bareNewline, inlineLimit: 128 << 10, sign: keyless },
       this.#setting,
       hello,
       transaction,

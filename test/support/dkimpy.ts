@@ -26,7 +26,21 @@ def verify(one):
     return (cv or b'fail').decode() # of a chain that has no shape it says nothing
 json.dump([verify(one) for one in json.load(sys.stdin)], sys.stdout)`
 
+const SIGNATURES = `
+import sys, json, base64, dkim
+job = json.load(sys.stdin)
+records = {name.encode(): text.encode() for name, text in job['records'].items()}
+def look(name, timeout=5):
+    return records.get(name.rstrip(b'.'), b'')
+def each(message):
+    signer = dkim.DKIM(base64.b64decode(message))
+    count = len([1 for name, value in signer.headers if name.lower() == b'dkim-signature'])
+    return ' '.join('good' if signer.verify(idx=n, dnsfunc=look) else 'bad' for n in range(count))
+json.dump([each(message) for message in job['messages']], sys.stdout)`
+
 export interface Dkimpy {
+  /** What it thinks of each signature of each message, from the top: `good good`. Records by name. */
+  signatures: (messages: readonly Buffer[], records: Readonly<Record<string, string>>) => string[]
   /**
    * The message (latin1) as each of these domains passes it on, selector `s`; the first says that DMARC had passed for
    * example.org.
@@ -45,6 +59,8 @@ export function dkimpy(): Dkimpy | null {
       run(path, SEAL, { message: octets(message), sealers, key }).map((one) =>
         Buffer.from(one, 'base64').toString('latin1'),
       ),
+    signatures: (messages, records) =>
+      run(path, SIGNATURES, { messages: messages.map((one) => one.toString('base64')), records }),
     verify: (messages, record) =>
       run(
         path,

@@ -45,6 +45,7 @@ function sliceIn(directory: string, more: Partial<QmgrSlice> = {}): QmgrSlice {
     sessionLimit: 100,
     load: usualLoad,
     ldaLimit: 4,
+    signing: null,
     servers: [],
     retryClasses: [],
     userAgents: { listeners: ['local'], zones: ['.'], minimumUid: 1000, onlyUid: null },

@@ -143,6 +143,7 @@ export function listenerSlice(change: Partial<ListenerSlice> = {}): ListenerSlic
     removesArguments: false,
     userAgents: false,
     requireSignature: false,
+    sign: false,
     screening: null,
     access: [],
     filters: [],
@@ -198,7 +199,21 @@ export const stageSite = {
   inlineLimit: 128 << 10,
   policies: [],
   rules: emptyBook,
+  signing: null,
+  dkim: [],
   recipientDelimiter: '+',
+}
+
+/** Nobody can read its key. */
+const keyless: Pick<SmtpdSlice, 'signing' | 'dkim'> = {
+  signing: { domains: ['client.example'], bodies: ['relaxed'] },
+  dkim: [
+    {
+      ...{ name: 'lost', domains: ['client.example'], senders: null, lifetime: null },
+      ...{ header: 'relaxed', body: 'relaxed', onFailure: 'tempfail' },
+      from: { kind: 'file', selector: 's', path: '/dev/null' },
+    },
+  ],
 }
 
 export async function openStage(
@@ -262,6 +277,7 @@ export async function openStage(
     'smtpd',
     {
       ...stageSite,
+      ...(slice.sign && keyless),
       ...site,
       listeners: [slice],
     },

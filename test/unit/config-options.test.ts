@@ -32,7 +32,7 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   auth: (inside) =>
     `listener "x" { type submission; port 26; tls "t"; auth "x"; }; auth "x" { ${inside} }; ${tls} ${others}`,
   listener: (inside) =>
-    `listener "x" { ${inside} }; screening "s" { }; access "s" { rule sender "<>" accept; }; filter "f" { milter "/f"; }; auth "a" { passwords "/p"; }; ${tls} ${others}`,
+    `listener "x" { ${inside} }; screening "s" { }; access "s" { rule sender "<>" accept; }; filter "f" { milter "/f"; }; auth "a" { passwords "/p"; }; dkim "k" { ${signs} }; ${tls} ${others}`,
   access: (inside) => `listener "x" { port 25; access "x"; }; access "x" { ${inside} }; ${zone}`,
   screening: (inside) =>
     `listener "x" { port 25; screening "x"; }; screening "x" { ${inside} }; ${lists} ${zone}`,
@@ -45,8 +45,9 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   filter: (inside) =>
     `listener "x" { type mx; port 26; filters { "x"; }; }; filter "x" { ${inside} }; ${others}`,
   policy: (inside) => `policy "x" { ${inside} }; ${others}`,
+  dkim: (inside) => `dkim "x" { ${inside} }; ${others}`,
   zone: (inside) =>
-    `zone "x.example" { ${inside} }; map "m" { type hash; file "/m"; }; relay "r" { hosts { r.example; }; }; routing "o" { rule size 1 direct; }; ${others}`,
+    `zone "x.example" { ${inside} }; map "m" { type hash; file "/m"; }; relay "r" { hosts { r.example; }; }; routing "o" { rule size 1 direct; }; dkim "k" { ${signs} }; ${others}`,
   relay: (inside) => `relay "x" { ${inside} }; ${others}`,
   routing: (inside) => `routing "x" { ${inside} }; zone "." { type remote; routing "x"; }; ${others}`,
   map: (inside) => `map "x" { ${inside} }; ${others}`,
@@ -55,6 +56,7 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   channel: (inside) => `logging { channel "x" { ${inside} }; }; ${others}`,
   logging: (inside) => `logging { ${inside} channel "x" { stderr; }; }; ${others}`,
 }
+const signs = 'domains { "example.org"; }; selector "s"; key "/k";'
 const tls = 'tls "t" { certificate "/c"; key "/k"; };'
 const zone = 'zone "example.org" { type local; };'
 const others = `listener "mx" { port 25; }; ${zone}`
@@ -108,6 +110,16 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'filter connect-timeout': ['milter "/f";', 'milter "/f"; connect-timeout 1s;'],
   'filter timeout': ['milter "/f";', 'milter "/f"; timeout 1s;'],
   'filter content-timeout': ['milter "/f";', 'milter "/f"; content-timeout 1s;'],
+  'listener sign': ['type mx; port 26;', 'type mx; port 26; sign yes;'],
+  'zone sign': ['type local;', 'type local; sign { "k"; };'],
+  'dkim domains': [signs, signs.replace('example.org', 'example.net')],
+  'dkim senders': [signs, `${signs} senders { "news@example.org"; };`],
+  'dkim selector': [signs, signs.replace('"s"', '"t"')],
+  'dkim key': [signs, signs.replace('/k', '/l')],
+  'dkim directory': [signs, 'domains { "example.org"; }; directory "/k";'],
+  'dkim canonicalization': [signs, `${signs} canonicalization simple/simple;`],
+  'dkim lifetime': [signs, `${signs} lifetime 7d;`],
+  'dkim on-failure': [signs, `${signs} on-failure accept;`],
   'listener trusted-sealers': [
     'type mx; port 26;',
     'type mx; port 26; trusted-sealers { "lists.example.net"; };',

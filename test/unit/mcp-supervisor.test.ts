@@ -31,7 +31,7 @@ class Play {
 
   begin(smtpdProcesses = 2): Effect[] {
     const mcp = { smtpdProcesses, submissionProcesses: 1, web: [] }
-    const counts = { mcp, smtpd: { listeners: ['mx'] }, submission: { listeners: [] } }
+    const counts = { mcp, smtpd: { listeners: ['mx'] }, submission: { listeners: [], dkim: [] } }
     return this.feed({ kind: 'add', workers: initialWorkers(counts) })
   }
 
@@ -341,10 +341,11 @@ test('whatever happens in whatever order: one process per worker, and a drain al
 
 test('strangers and users are served by processes of their own', () => {
   const mcp = { smtpdProcesses: 2, submissionProcesses: 1, web: [] }
-  const of = (strangers: string[], users: string[]) =>
-    smtpdNames(3, { mcp, smtpd: { listeners: strangers }, submission: { listeners: users } })
+  const of = (strangers: string[], users: string[], dkim: string[] = []) =>
+    smtpdNames(3, { mcp, smtpd: { listeners: strangers }, submission: { listeners: users, dkim } })
   assert.deepEqual(of(['mx'], ['local']), ['smtpd-3', 'smtpd-4', 'submission-3'])
   assert.deepEqual(of(['mx'], []), ['smtpd-3', 'smtpd-4'])
+  assert.deepEqual(of(['mx'], [], ['key']), ['smtpd-3', 'smtpd-4', 'submission-3'])
   assert.deepEqual(of([], ['local']), ['submission-3'])
   assert.deepEqual(of([], []), ['smtpd-3', 'smtpd-4'])
   assert.deepEqual(

@@ -82,6 +82,7 @@ class Stage {
       reports: new Reports({
         policy: () => ({ hostname: 'mx.test', returnLimit: 1000 }),
         ids: new IdSource(9),
+        sign: async (content) => content,
         log: silentLog,
         now,
         read: async () => new Uint8Array(),

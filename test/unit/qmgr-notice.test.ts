@@ -137,6 +137,7 @@ class House {
     this.reports = new Reports({
       ...common,
       ids: new IdSource(7),
+      sign: async (content) => content,
       read: async (id) => {
         const content = this.#files.get(id)
         if (!content) throw new Error('ENOENT')

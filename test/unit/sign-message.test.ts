@@ -6,12 +6,12 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { begin, type Envelope, fatesAfter, onReply, type State } from '../../commands/sign/conversation.ts'
 import { convert, serverPart } from '../../commands/sign/gosendmail-config.ts'
-import { readPrivateKey } from '../../commands/sign/keys.ts'
 import { parseOptions } from '../../commands/sign/options.ts'
 import { type Rules, sanitise } from '../../commands/sign/sanitise.ts'
 import { readSignText, senderFor } from '../../commands/sign/sign-config.ts'
 import { loadConfigText } from '../../shared/config/check.ts'
 import { readFields } from '../../shared/dkim/fields.ts'
+import { readPrivateKey } from '../../shared/dkim/private-key.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { signingKey } from '../support/signing-key.ts'
 
@@ -323,11 +323,11 @@ test("what of GoSendmail's config.json is for the server is good there", () => {
 })
 
 test('keys: RSA, Ed25519, a bare Ed25519 key, and what is none', () => {
-  assert.equal(readPrivateKey(signingKey('rsa').pem)?.asymmetricKeyType, 'rsa')
+  assert.equal(readPrivateKey(signingKey('rsa').pem, 1024)?.asymmetricKeyType, 'rsa')
   const { key, pem } = signingKey('ed25519')
-  assert.equal(readPrivateKey(pem)?.asymmetricKeyType, 'ed25519')
+  assert.equal(readPrivateKey(pem, 1024)?.asymmetricKeyType, 'ed25519')
   const bare = key.export({ type: 'pkcs8', format: 'der' }).subarray(-32)
-  assert.ok(readPrivateKey(`${bare.toString('base64')}\n`)?.equals(key))
+  assert.ok(readPrivateKey(`${bare.toString('base64')}\n`, 1024)?.equals(key))
   for (const none of ['', 'x', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'])
-    assert.equal(readPrivateKey(none), null)
+    assert.equal(readPrivateKey(none, 1024), null)
 })

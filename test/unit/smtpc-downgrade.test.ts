@@ -179,6 +179,16 @@ for (const { name, content, enhanced, watched } of refused) {
   })
 }
 
+test('what has a DKIM signature is sent as it is or not at all', () => {
+  const header = ['DKIM-Signature: v=1; d=example.org', 'Content-Type: multipart/mixed; boundary=m']
+  const parts = (text: string) => lines(...header, '', '--m', '', text, '--m--')
+  assert.equal(pass(parts('plain')), parts('plain').toString('latin1'))
+  const downgrade = new Downgrade('convert')
+  downgrade.push(parts('é'))
+  downgrade.end()
+  assert.equal(downgrade.trouble?.enhanced, '5.6.3')
+})
+
 test('what is signed and in ASCII stays as it is', () => {
   const signed = [
     'Content-Type: multipart/signed; boundary=s',

@@ -43,6 +43,7 @@ function open(change: Partial<ContentPlan> = {}): { content: Content; outlet: Ou
     submission: null,
     watch: null,
     authentication: null,
+    signing: null,
     filters: null,
     room: 0,
     ...change,

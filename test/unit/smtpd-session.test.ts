@@ -47,6 +47,7 @@ const setting: Setting = {
   named: null,
   naming: null,
   filtered: false,
+  signs: [],
 }
 const go: Event = { kind: 'opened', answer: { kind: 'go' } }
 const found = (address: string): Answer<'resolve'> => ({

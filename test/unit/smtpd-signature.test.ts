@@ -4,13 +4,14 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { test } from 'node:test'
-import { DkimSigner, namesToSign, type Signer } from '../../commands/sign/dkim-signer.ts'
+import { DkimSigner } from '../../commands/sign/dkim-signer.ts'
 import { authorDomains } from '../../services/smtpd/signature/authors.ts'
 import { LONGEST_HEADER } from '../../services/smtpd/signature/header-gatherer.ts'
 import { judge, keysWanted, type Texts, verifySignatures } from '../../services/smtpd/signature/judge.ts'
 import { readSignature } from '../../services/smtpd/signature/signature.ts'
 import { MOST_SIGNATURES, SignatureWatch } from '../../services/smtpd/signature/watch.ts'
 import { readFields } from '../../shared/dkim/fields.ts'
+import { namesToSign, type Signer } from '../../shared/dkim/signature-field.ts'
 import { signingKey } from '../support/signing-key.ts'
 
 const NOW = 1_700_000_000
@@ -71,7 +72,8 @@ test('what readers see can neither be added nor taken away', () => {
   for (const field of ['Subject: x', 'Reply-To: <x@evil.example>', 'Cc: x@evil.example', 'Date: then'])
     assert.match(fate(`${field}\r\n${one}`), /^5\.7\.2[01]$/, field)
   assert.equal(fate(one.replace('To: b@example.net\r\n', '')), '5.7.20')
-  assert.equal(fate(`Content-Type: text/html\r\n${one}`), '5.7.21', 'not signed, so nobody vouches for it')
+  assert.match(fate(`Content-Type: text/html\r\n${one}`), /^5\.7\.2[01]$/, 'signed as absent')
+  assert.equal(fate(`Sender: x@evil.example\r\n${one}`), '5.7.21', 'not signed, so nobody vouches for it')
   assert.equal(fate(`Received: from x\r\n${one}`), 'ok')
 })
 
@@ -191,5 +193,17 @@ test('signatures that are none', () => {
 
 test('what is signed: all there is, and once more what must not be added', () => {
   const names = namesToSign(readFields('From: a\r\nSubject: b\r\nX: y\r\nReceived: z\r\nList-Id: l\r\n'))
-  assert.deepEqual(names, ['from', 'from', 'to', 'cc', 'subject', 'subject', 'date', 'reply-to', 'list-id'])
+  const always = [
+    'to',
+    'cc',
+    'subject',
+    'subject',
+    'date',
+    'reply-to',
+    'message-id',
+    'in-reply-to',
+    'references',
+  ]
+  const mime = ['mime-version', 'content-type', 'content-transfer-encoding']
+  assert.deepEqual(names, ['from', 'from', ...always, ...mime, 'list-id'])
 })

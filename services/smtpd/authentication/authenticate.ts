@@ -32,6 +32,8 @@ export interface Checked {
   results: Results | null
   /** What filters have made of it. */
   change?: Change
+  /** By so many octets, of a signature. */
+  grown?: number
 }
 
 /** @param forged what the zones want, beyond which the author's domain is not gone. */
