@@ -7,9 +7,9 @@
 import { readFileSync } from 'node:fs'
 import { connect, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
+import type { ChannelBinding } from '../../shared/smtp-client/sasl.ts'
 import { goThroughSocks, type Passage } from '../../shared/smtp-client/socks.ts'
 import type { Account } from '../accounts/account.ts'
-import type { ChannelBinding } from './sasl.ts'
 
 /** A connected socket, in the clear. */
 export async function dial(account: Account): Promise<Socket> {

@@ -11,11 +11,11 @@ import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { own } from '../../shared/smtp-client/commands.ts'
 import { Dialogue, DialogueTrouble } from '../../shared/smtp-client/dialogue.ts'
 import { type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
+import { offeredMechanisms, speakSasl } from '../../shared/smtp-client/sasl.ts'
 import type { Account } from '../accounts/account.ts'
 import { isTokenMechanism } from '../accounts/read.ts'
 import { type Mechanism, mechanisms } from '../accounts/values.ts'
 import { channelBinding, secure } from './dial.ts'
-import { type Credentials, SaslFailure, startExchange } from './sasl.ts'
 
 export class LoginRefused extends Error {
   override name = 'LoginRefused'
@@ -84,13 +84,9 @@ async function authenticate(
   const secret = await secretFor(isTokenMechanism(mechanism) ? 'token' : 'password')
   const bindingOffered = offered.includes('scram-sha-256-plus')
   const { host, port } = account
-  await exchange(dialogue, mechanism, { user, secret, host, port, binding, bindingOffered }, account)
-}
-
-/** RFC 4954 section 3: keywords behind AUTH; `AUTH=` is an old misspelling that still goes around. */
-export function offeredMechanisms(words: readonly string[]): string[] {
-  const lines = words.filter((word) => /^AUTH[ =]/i.test(word))
-  return lines.flatMap((line) => line.slice('AUTH '.length).trim().toLowerCase().split(/[ =]+/))
+  const credentials = { user, secret, host, port, binding, bindingOffered }
+  const reply = await speakSasl(dialogue, mechanism, credentials)
+  expect(235, reply, `AUTH ${mechanism.toUpperCase()}`, account)
 }
 
 /** The best that the server offers, the account allows and its secret fits; null: none. */
@@ -105,34 +101,6 @@ export function chooseMechanism(
     (isTokenMechanism(one) ? account.tokenCommand : account.secret) !== null &&
     (one !== 'scram-sha-256-plus' || canBind)
   return allowed.find(fits) ?? null
-}
-
-async function exchange(
-  dialogue: Dialogue,
-  mechanism: Mechanism,
-  credentials: Credentials,
-  account: Account,
-): Promise<void> {
-  const { first, next, proved } = startExchange(mechanism, credentials)
-  const command = `AUTH ${mechanism.toUpperCase()}`
-  const initial = first === null ? '' : ` ${first.length === 0 ? '=' : first.toString('base64')}`
-  // RFC 4954 section 4: a command line is at most 12288 octets here; longer ones wait for the challenge
-  const glued = command.length + initial.length <= 500
-  let reply = await dialogue.ask(glued ? command + initial : command)
-  if (!glued && reply.code === 334 && first !== null) reply = await dialogue.ask(first.toString('base64'))
-  while (reply.code === 334) {
-    const challenge = Buffer.from(reply.text.trim(), 'base64')
-    const answer = await next(challenge).catch((error: unknown) => cancel(dialogue, error))
-    reply = await dialogue.ask(answer.toString('base64'))
-  }
-  expect(235, reply, `AUTH ${mechanism.toUpperCase()}`, account)
-  if (!proved()) throw new SaslFailure('the server did not prove that it knows the password')
-}
-
-/** RFC 4954 section 4: `*` takes an AUTH back. */
-async function cancel(dialogue: Dialogue, error: unknown): Promise<never> {
-  await dialogue.ask('*').catch(() => undefined)
-  throw error
 }
 
 /** The account's own trouble must not bounce mail: what is refused before MAIL can be put right and tried again. */

@@ -14,6 +14,7 @@ import { type Content, ContentStream } from './content.ts'
 import { Dial, type Dialled } from './dial.ts'
 import { firstHost, orderTargets, type Target, whenAllFailed } from './hosts.ts'
 import type { Tenant } from './job.ts'
+import { type Login, loginFor } from './login.ts'
 import type { Pool } from './pool.ts'
 import { prefersIPv6 } from './race.ts'
 import { STRAIGHT, type Way, wayFor } from './way.ts'
@@ -33,6 +34,7 @@ export class Attempt implements Tenant {
   readonly #route: SmtpRoute
   readonly #pool: Pool
   readonly #way: Way
+  readonly #login: Login | null
   readonly #client: Client
   #targets: Target[] = []
   #failures: Reply[] = []
@@ -49,6 +51,8 @@ export class Attempt implements Tenant {
     this.content = content
     this.#pool = pool
     this.#way = wayFor(pool.slice.ways, speakerFor(route), delivery.terms)
+    const logins = route.relay === undefined ? undefined : pool.slice.logins[route.relay]
+    this.#login = logins === undefined ? null : loginFor(logins, delivery.sender)
     this.#client = client
   }
 
@@ -98,7 +102,8 @@ export class Attempt implements Tenant {
   get #key(): string {
     const { protocol, destination } = this.#route
     const { tlsDemand } = this.#delivery
-    const kind = `${this.#requireTls ? ' requiretls' : ''}${tlsDemand ? ` ${tlsDemand}` : ''}`
+    const as = this.#login ? ` login ${JSON.stringify(this.#login)}` : ''
+    const kind = `${this.#requireTls ? ' requiretls' : ''}${tlsDemand ? ` ${tlsDemand}` : ''}${as}`
     const key = `${protocol}${kind} ${destination}`
     return this.#way === STRAIGHT ? key : `${key} ${JSON.stringify(this.#way)}`
   }
@@ -134,6 +139,7 @@ export class Attempt implements Tenant {
         lmtp: this.#lmtp,
         requireTls: this.#requireTls,
         tls: this.#delivery.tlsDemand ?? null,
+        login: this.#login,
         way: this.#way,
       },
       (dialled) => this.#dialled(dialled),

@@ -22,19 +22,21 @@ export function demandsTls(demand: TlsDemand | null): boolean {
 }
 
 /** RFC 3463 section 3.8: 4.7.4 is a security feature that is missing, 4.7.5 one that failed. */
-export function whyUnmet(demand: TlsDemand | null, { encrypted, verified, why }: Secured, host: string) {
+/** @param who demands it. */
+export function whyUnmet(
+  demand: TlsDemand | null,
+  { encrypted, verified, why }: Secured,
+  host: string,
+  who = 'the sender',
+): Reply | null {
   if (!demandsTls(demand)) return null
-  if (!encrypted) return own(451, '4.7.4', `the sender demands TLS, and ${host} does not offer it`)
+  if (!encrypted) return own(451, '4.7.4', `${who} demands TLS, and ${host} does not offer it`)
   if (demand === 'encrypted' || verified) return null
-  return own(
-    451,
-    '4.7.5',
-    `the sender demands a certificate that can be verified, not that of ${host}: ${why}`,
-  )
+  return own(451, '4.7.5', `${who} demands a certificate that can be verified, not that of ${host}: ${why}`)
 }
 
-export function handshakeFailed(host: string, why: string): Reply {
-  return own(451, '4.7.5', `the sender demands TLS, and the handshake with ${host} failed: ${why}`)
+export function handshakeFailed(host: string, why: string, who = 'the sender'): Reply {
+  return own(451, '4.7.5', `${who} demands TLS, and the handshake with ${host} failed: ${why}`)
 }
 
 /** One of the replies above. */

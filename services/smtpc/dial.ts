@@ -22,6 +22,7 @@ import { NO_REQUIRETLS, own } from '../../shared/smtp-client/commands.ts'
 import { NO_OFFERS, type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
 import { demandsTls, handshakeFailed, whyUnmet } from './demand.ts'
 import { isSocketPath, type Target } from './hosts.ts'
+import { type Login, logIn, staysHere } from './login.ts'
 import { goThrough } from './proxy.ts'
 import { Race, rememberFamily } from './race.ts'
 import { contextFor, describeTls, isVerified, securedBy } from './trust.ts'
@@ -67,6 +68,8 @@ export interface Demands {
   requireTls: boolean
   /** The sender's demand. What else asks for TLS is not weakened by `none`. */
   tls: TlsDemand | null
+  /** Null: none. A password is never said in clear, but to this machine, nor to whom cannot prove its name. */
+  login: Login | null
   /** A certificate of ours is never passed over for a session in clear. */
   way: Way
 }
@@ -114,8 +117,13 @@ export class Dial {
   }
 
   get #neverClear(): boolean {
-    const { requireTls, tls, way } = this.#demands
-    return requireTls || demandsTls(tls) || way.identity !== null
+    const { requireTls, way } = this.#demands
+    return requireTls || demandsTls(this.#tlsDemand) || way.identity !== null
+  }
+
+  get #tlsDemand(): TlsDemand | null {
+    const { login, tls } = this.#demands
+    return login && !staysHere(this.#target) ? 'verified' : tls
   }
 
   /** To a socket of this machine none leads. */
@@ -162,7 +170,7 @@ export class Dial {
   #startEngine(socket: Socket): void {
     const { name } = this.#target
     const { requireTls, way } = this.#demands
-    const verified = requireTls || this.#demands.tls === 'verified'
+    const verified = requireTls || this.#tlsDemand === 'verified'
     const tls = this.#clear ? null : contextFor(way.identity, verified, this.#slice.caFile)
     if (tls instanceof Error) return this.#broken(tls)
     const engine = new SMTPConnection({
@@ -212,9 +220,27 @@ export class Dial {
     const offers = engine._ehloLines ? readOffers(engine._ehloLines) : NO_OFFERS
     if (this.#demands.requireTls && !(isVerified(socket) && offers.requireTls))
       return this.#unfit({ ...NO_REQUIRETLS, host: '' })
-    const unmet = whyUnmet(this.#demands.tls, securedBy(socket), this.#target.name)
+    const unmet = whyUnmet(this.#tlsDemand, securedBy(socket), this.#target.name, this.#who)
     if (unmet) return this.#unfit(unmet)
     detach(engine, socket)
+    const { login } = this.#demands
+    if (login) void this.#logIn(socket, offers, login, engine._ehloLines ?? [])
+    else this.#up(socket, offers)
+  }
+
+  get #who(): string {
+    return this.#demands.login ? 'our login' : 'the sender'
+  }
+
+  async #logIn(socket: Socket, offers: Offers, login: Login, words: readonly string[]): Promise<void> {
+    this.#enter('helo')
+    const refused = await logIn(socket, words, login, this.#target, this.#slice.timeouts.helo)
+    if (this.#over) return
+    if (refused) this.#unfit(refused)
+    else this.#up(socket, offers)
+  }
+
+  #up(socket: Socket, offers: Offers): void {
     this.#over = true
     if (this.#timer) clearTimeout(this.#timer)
     const session = { socket, target: this.#target, offers, tls: describeTls(socket) }
@@ -230,8 +256,8 @@ export class Dial {
   #broken(error: NodeJS.ErrnoException & { response?: string }): void {
     if (this.#over) return
     const inHandshake = this.#engine?.upgrading === true
-    if (inHandshake && demandsTls(this.#demands.tls))
-      return this.#unfit(handshakeFailed(this.#target.name, reasonOf(error)))
+    if (inHandshake && demandsTls(this.#tlsDemand))
+      return this.#unfit(handshakeFailed(this.#target.name, reasonOf(error), this.#who))
     this.#drop()
     if (inHandshake && !this.#clear && !this.#neverClear) {
       this.#clear = true

@@ -2,7 +2,7 @@
  * The option table, the part about ways to other servers: groups of hosts that take mail on, and the rules by which mail
  * goes to them. See `options.ts`.
  */
-import { block, many, one, sectionName } from './blocks.ts'
+import { block, many, maybe, one, sectionName } from './blocks.ts'
 import { outgoing } from './options-outgoing.ts'
 import { routeRule } from './routing-values.ts'
 import * as t from './types.ts'
@@ -17,7 +17,15 @@ export const relayBlock = block(
   'relay',
   sectionName,
   'Hosts that take mail on for others; named by `zone` and by rules of `routing`.',
-  { hosts, ...outgoing(null, 'as in `smtpc`') },
+  {
+    hosts,
+    logins: maybe(t.path, {
+      doc: "Log in to the hosts (RFC 4954): a file of lines `KEY USER:PASSWORD`, readable for `smtpc-user`. The key is a sender, `@DOMAIN` of senders, a host's name or `*`; the first that is there, in this order, counts. Only over TLS with a certificate that verifies, or on this machine.",
+      usual: 'no login',
+      readers: ['smtpc'],
+    }),
+    ...outgoing(null, 'as in `smtpc`'),
+  },
 )
 
 export const routingBlock = block(

@@ -3,7 +3,7 @@ import type { Facts } from './facts.ts'
 import { type OutgoingWay, proxyFrom } from './options-outgoing.ts'
 import type { Problems } from './problem.ts'
 import { checkFile } from './rules.ts'
-import type { Config } from './schema.ts'
+import { type Config, placeOf } from './schema.ts'
 import type { SmtpcSlice } from './slices.ts'
 
 type Speaker = Config['smtpc'] | Config['relay'][number] | Config['zone'][number] | Config['server'][number]
@@ -16,12 +16,20 @@ export function buildWays(config: Config): SmtpcSlice['ways'] {
   }
 }
 
+/** Files of logins, by the `relay` section. */
+export function loginsOf({ relay }: Config): SmtpcSlice['logins'] {
+  return Object.fromEntries(
+    relay.flatMap(({ name, values }) => (values.logins === null ? [] : [[name, values.logins] as const])),
+  )
+}
+
 /** No name of a zone has a blank. */
 function asZone(relay: Config['relay'][number]): Config['relay'][number] {
   return { ...relay, name: `relay ${relay.name}` }
 }
 
 export function checkWays(config: Config, facts: Facts, problems: Problems): void {
+  for (const one of config.relay) checkFile(one.values.logins, placeOf(one, 'logins'), facts, problems)
   for (const section of [config.smtpc, ...config.zone, ...config.relay, ...config.server])
     checkWay(section, facts, problems)
 }

@@ -11,7 +11,7 @@ import { type Facts, staysCaller } from './facts.ts'
 import { buildListeners, MAX_SOCKET_PATH } from './listeners.ts'
 import { buildLoad } from './load.ts'
 import { flattenClients, type MatchContext } from './match-list.ts'
-import { buildWays, checkWays } from './outgoing.ts'
+import { buildWays, checkWays, loginsOf } from './outgoing.ts'
 import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
 import { buildResolver, buildValidator } from './resolver-slice.ts'
@@ -332,6 +332,7 @@ function smtpcSlice({ config, hostname }: Common): SmtpcSlice {
     caFile: values['ca-file'],
     eightBit: values['eight-bit'],
     ways: buildWays(config),
+    logins: loginsOf(config),
     connectionIdle: values['connection-idle'],
     transactionsPerConnection: values['transactions-per-connection'],
     timeouts: {

@@ -169,6 +169,8 @@ export interface SmtpcSlice {
   caFile: string | null
   /** By name; only those that say something. */
   ways: { usual: OutgoingWay; zones: Record<string, OutgoingWay>; servers: Record<string, OutgoingWay> }
+  /** Files of logins, by `relay` section. */
+  logins: Record<string, string>
   /** Content with octets beyond ASCII for a host without 8BITMIME. */
   eightBit: 'downgrade' | 'refuse'
   /** An idle connection is kept this long for the next transaction. */

@@ -7,6 +7,7 @@ export const SLICE: SmtpcSlice = {
   tls: 'opportunistic',
   caFile: null,
   eightBit: 'downgrade',
+  logins: {},
   ways: { usual: { identity: null, proxy: null }, zones: {}, servers: {} },
   connectionIdle: 60_000,
   transactionsPerConnection: 1000,

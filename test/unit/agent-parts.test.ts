@@ -19,16 +19,21 @@ import { renderQuestion } from '../../commands/agent/confirmation.ts'
 import { ALWAYS, type Grant, Grants, grantId, isGranted, listGrants } from '../../commands/agent/grants.ts'
 import { Incoming, missingFields } from '../../commands/agent/incoming.ts'
 import { Intake } from '../../commands/agent/intake.ts'
-import { chooseMechanism, offeredMechanisms } from '../../commands/agent/login.ts'
+import { chooseMechanism } from '../../commands/agent/login.ts'
 import { readNetrc } from '../../commands/agent/netrc.ts'
 import { renderReport, wantsReport } from '../../commands/agent/notice.ts'
 import { newMessage, type OutboxMessage } from '../../commands/agent/outbox.ts'
-import { type Credentials, SaslFailure, startExchange } from '../../commands/agent/sasl.ts'
 import { mechanisms as served } from '../../services/smtpd/sasl.ts'
 import type { Channel, SaslStep, Verdict } from '../../services/smtpd/sasl-step.ts'
 import { printProblems } from '../../shared/config/problem.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
 import { deriveKeys } from '../../shared/smtp/scram.ts'
+import {
+  type Credentials,
+  offeredMechanisms,
+  SaslFailure,
+  startExchange,
+} from '../../shared/smtp-client/sasl.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'posthorn-agent-parts-'))
 after(() => rmSync(folder, { recursive: true }))

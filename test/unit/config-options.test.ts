@@ -230,6 +230,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'zone routing': ['type remote;', 'type remote; routing "o";'],
   'zone reply': ['type error;', 'type error; reply 450 "4.1.2" "Come again";'],
   'relay hosts': ['hosts { a.example; };', 'hosts { a.example weight 2; "/run/s" smtp; };'],
+  'relay logins': ['hosts { a.example; };', 'hosts { a.example; }; logins "/l";'],
   'relay tls-certificate': [
     'hosts { a.example; }; tls-certificate "/a"; tls-key "/k";',
     'hosts { a.example; }; tls-certificate "/b"; tls-key "/k";',

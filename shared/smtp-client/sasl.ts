@@ -1,11 +1,12 @@
 /**
- * SASL mechanisms from the client's side, for AUTH (RFC 4954): octets in, octets out, no sockets.
+ * SASL mechanisms from the client's side, for AUTH (RFC 4954): octets in, octets out; and the dialogue by which they travel.
  *
  * `first` goes with the command where the mechanism speaks first; `next` answers a challenge, and rejects with
  * `SaslFailure` when the server talks nonsense or cannot prove that it knows the password. `proved` must be true when
  * the server says that all is well: SCRAM without the server's signature is no success (RFC 5802 section 3).
  */
 import { randomBytes } from 'node:crypto'
+import type { SmtpReply } from '../smtp/reply.ts'
 import {
   authMessage,
   clientProof,
@@ -13,8 +14,16 @@ import {
   encodeName,
   parseServerFirst,
   serverSignature,
-} from '../../shared/smtp/scram.ts'
-import type { Mechanism } from '../accounts/values.ts'
+} from '../smtp/scram.ts'
+import type { Dialogue } from './dialogue.ts'
+
+export type SaslMechanism =
+  | 'plain'
+  | 'login'
+  | 'xoauth2'
+  | 'oauthbearer'
+  | 'scram-sha-256'
+  | 'scram-sha-256-plus'
 
 export class SaslFailure extends Error {
   override name = 'SaslFailure'
@@ -44,7 +53,7 @@ export interface Exchange {
   proved: () => boolean
 }
 
-export function startExchange(mechanism: Mechanism, credentials: Credentials): Exchange {
+export function startExchange(mechanism: SaslMechanism, credentials: Credentials): Exchange {
   switch (mechanism) {
     case 'plain':
       return oneMessage(`\0${credentials.user}\0${credentials.secret}`) // RFC 4616
@@ -125,4 +134,42 @@ function scramExchange(credentials: Credentials, binding: ChannelBinding | null)
     },
     proved: () => proved,
   }
+}
+
+/** RFC 4954 section 3: keywords behind AUTH; `AUTH=` is an old misspelling that still goes around. */
+export function offeredMechanisms(words: readonly string[]): string[] {
+  const lines = words.filter((word) => /^AUTH[ =]/i.test(word))
+  return lines.flatMap((line) => line.slice('AUTH '.length).trim().toLowerCase().split(/[ =]+/))
+}
+
+/**
+ * The whole of AUTH. @returns the server's last word, which is 235 where all is well.
+ * @throws SaslFailure, DialogueTrouble
+ */
+export async function speakSasl(
+  dialogue: Dialogue,
+  mechanism: SaslMechanism,
+  credentials: Credentials,
+): Promise<SmtpReply> {
+  const { first, next, proved } = startExchange(mechanism, credentials)
+  const command = `AUTH ${mechanism.toUpperCase()}`
+  const initial = first === null ? '' : ` ${first.length === 0 ? '=' : first.toString('base64')}`
+  // RFC 4954 section 4: a command line is at most 12288 octets here; longer ones wait for the challenge
+  const glued = command.length + initial.length <= 500
+  let reply = await dialogue.ask(glued ? command + initial : command)
+  if (!glued && reply.code === 334 && first !== null) reply = await dialogue.ask(first.toString('base64'))
+  while (reply.code === 334) {
+    const challenge = Buffer.from(reply.text.trim(), 'base64')
+    const answer = await next(challenge).catch((error: unknown) => cancel(dialogue, error))
+    reply = await dialogue.ask(answer.toString('base64'))
+  }
+  if (reply.code === 235 && !proved())
+    throw new SaslFailure('the server did not prove that it knows the password')
+  return reply
+}
+
+/** RFC 4954 section 4: `*` takes an AUTH back. */
+async function cancel(dialogue: Dialogue, error: unknown): Promise<never> {
+  await dialogue.ask('*').catch(() => undefined)
+  throw error
 }
