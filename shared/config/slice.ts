@@ -11,7 +11,7 @@ import { type Facts, staysCaller } from './facts.ts'
 import { buildListeners, MAX_SOCKET_PATH } from './listeners.ts'
 import { buildLoad } from './load.ts'
 import { flattenClients, type MatchContext } from './match-list.ts'
-import { buildWays, checkWays, loginsOf } from './outgoing.ts'
+import { checkWays } from './outgoing.ts'
 import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
 import { buildResolver, buildValidator } from './resolver-slice.ts'
@@ -28,8 +28,8 @@ import {
   type McpSlice,
   type QmgrSlice,
   type Slices,
-  type SmtpcSlice,
 } from './slices.ts'
+import { smtpcSlice } from './smtpc-slice.ts'
 import type { Span } from './source.ts'
 import { toDomain } from './types.ts'
 import { buildWeb } from './web.ts'
@@ -93,7 +93,7 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
       dkim,
       listeners: listeners.filter(({ kind }) => isSubmission(kind)),
     },
-    smtpc: smtpcSlice(common),
+    smtpc: smtpcSlice(config, hostname),
     resolver: buildResolver({
       config,
       facts,
@@ -322,29 +322,4 @@ function namesOf(uids: readonly number[], { accounts }: Facts): Record<string, s
       return name === null ? [] : [[String(uid), name]]
     }),
   )
-}
-
-function smtpcSlice({ config, hostname }: Common): SmtpcSlice {
-  const { values } = config.smtpc
-  return {
-    hostname,
-    tls: values.tls,
-    caFile: values['ca-file'],
-    eightBit: values['eight-bit'],
-    ways: buildWays(config),
-    logins: loginsOf(config),
-    connectionIdle: values['connection-idle'],
-    transactionsPerConnection: values['transactions-per-connection'],
-    timeouts: {
-      connect: values['connect-timeout'],
-      greeting: values['greeting-timeout'],
-      helo: values['helo-timeout'],
-      mail: values['mail-timeout'],
-      rcpt: values['rcpt-timeout'],
-      dataInitiation: values['data-initiation-timeout'],
-      dataBlock: values['data-block-timeout'],
-      dataTermination: values['data-termination-timeout'],
-      quit: values['quit-timeout'],
-    },
-  }
 }
