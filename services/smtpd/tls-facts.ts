@@ -14,6 +14,8 @@ export interface TlsFacts {
   exporter: Buffer | null
   /** What a certificate that was found good says of its owner; empty: there was none. */
   certificateNames: readonly string[]
+  /** Of a certificate that was found good: the common name of who has signed it, and its SHA-256 with colons. */
+  certificate?: { issuer: string; fingerprint: string }
 }
 
 const EXPORTER_LABEL = 'EXPORTER-Channel-Binding'
@@ -26,7 +28,23 @@ export function tlsFacts(socket: TLSSocket): TlsFacts {
     version === 'TLSv1.3'
       ? socket.exportKeyingMaterial(EXPORTER_LENGTH, EXPORTER_LABEL, Buffer.alloc(0))
       : null
-  return { version, cipher: standardName ?? name, exporter, certificateNames: namesOf(socket) }
+  const cipher = standardName ?? name
+  return { version, cipher, exporter, certificateNames: namesOf(socket), ...certificateOf(socket) }
+}
+
+function certificateOf(socket: TLSSocket): Pick<TlsFacts, 'certificate'> {
+  if (!socket.authorized) return {}
+  const { issuer, fingerprint256 = '' }: Partial<PeerCertificate> = socket.getPeerCertificate()
+  return {
+    certificate: { issuer: typeof issuer?.CN === 'string' ? issuer.CN : '', fingerprint: fingerprint256 },
+  }
+}
+
+/** Bits of the key of a cipher, by its name; 0 for one that is not known here. */
+export function cipherBits(cipher: string): number {
+  if (/CHACHA20/i.test(cipher)) return 256
+  if (/3DES|DES-CBC3/i.test(cipher)) return 168
+  return Number(/(?:AES|CAMELLIA|ARIA)[_-]?(128|192|256)/i.exec(cipher)?.[1] ?? 0)
 }
 
 /** Mail addresses first, then the common name. */

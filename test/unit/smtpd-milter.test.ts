@@ -22,10 +22,12 @@ import {
   strings,
 } from '../../services/smtpd/filter/milter-packet.ts'
 import { readReply, readTerms } from '../../services/smtpd/filter/milter-reply.ts'
+import { cipherBits } from '../../services/smtpd/tls-facts.ts'
 import { milterPacket } from '../support/milter.ts'
 
 const facts: MessageFacts = {
   named: null,
+  agreed: 2,
   hostname: 'mx.example.org',
   listener: 'mx',
   session: 'S1',
@@ -138,6 +140,26 @@ test('commands and macros are as libmilter writes them', () => {
   assert.equal(connect('192.0.2.7'), 'C[192.0.2.7]\x004\x9c\x40192.0.2.7\0')
   assert.equal(connect('2001:db8::1'), 'C[IPv6:2001:db8::1]\x006\x9c\x40IPv6:2001:db8::1\0')
   assert.equal(connect(''), 'Clocalhost\x004\x9c\x40127.0.0.1\0')
+  const tls = {
+    ...{ version: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384', exporter: null, certificateNames: ['anna'] },
+    certificate: { issuer: 'Our CA', fingerprint: 'AA:BB' },
+  }
+  const [helo] = say(open, { kind: 'helo', facts: { ...facts, tls } }).packets.map((one) =>
+    one.toString('latin1').slice(4),
+  )
+  assert.equal(
+    helo,
+    'DH{tls_version}\0TLSv1.3\0{cipher}\0TLS_AES_256_GCM_SHA384\0{cipher_bits}\x00256\0{cert_subject}\0anna\0{cert_issuer}\0Our CA\0',
+  )
+  const [end] = say(open, { kind: 'end', facts }).packets.map((one) => one.toString('latin1').slice(4))
+  assert.equal(end, 'DEi\0T1\0{nrcpts}\x002\0')
+  const ciphers = [
+    'TLS_CHACHA20_POLY1305_SHA256',
+    'ECDHE-RSA-AES128-GCM-SHA256',
+    'TLS_RSA_WITH_3DES_EDE_CBC_SHA',
+    'X',
+  ]
+  assert.deepEqual(ciphers.map(cipherBits), [256, 128, 168, 0])
   const named = { ...facts, named: { kind: 'confirmed', name: 'mx.client.example' } } as const
   const [told, named4] = say(open, { kind: 'connect', facts: named }).packets.map((one) =>
     one.toString('latin1').slice(4),

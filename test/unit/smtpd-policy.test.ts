@@ -19,6 +19,7 @@ import { silentLog } from '../../shared/base/log.ts'
 
 const facts: MessageFacts = {
   named: null,
+  agreed: 2,
   hostname: 'mx.example.org',
   listener: 'mx',
   session: 'S1',
@@ -49,6 +50,13 @@ test('a policy server is told what Postfix tells', () => {
   assert.equal(told.get('recipient'), 'anna@example.org')
   assert.equal(told.get('client_address'), '192.0.2.7')
   assert.equal(told.get('client_name'), 'unknown')
+  const tls = {
+    ...{ version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', exporter: null, certificateNames: [] },
+    certificate: { issuer: 'Our CA', fingerprint: 'AA:BB' },
+  }
+  const secure = renderQuestion({ stage: 'rcpt', facts: { ...facts, tls }, recipients: [] }).toString()
+  assert.match(secure, /^ccert_issuer=Our CA\nccert_fingerprint=AA:BB$/m)
+  assert.match(secure, /^encryption_keysize=128$/m)
   const named = { ...facts, named: { kind: 'unconfirmed', name: 'mx.client.example' } } as const
   const doubted = renderQuestion({ stage: 'rcpt', facts: named, recipients: ['a@b.example'] }).toString()
   assert.match(doubted, /^client_name=unknown\nreverse_client_name=mx\.client\.example$/m)

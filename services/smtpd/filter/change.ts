@@ -90,6 +90,8 @@ export interface MessageFacts extends SessionFacts {
   size: number
   body: '7bit' | '8bitmime' | 'binarymime'
   smtputf8: boolean
+  /** RCPT commands that were accepted so far. */
+  agreed: number
 }
 
 /** One filter for one session. The questions about a message come in this order, `recipient` once for each. */

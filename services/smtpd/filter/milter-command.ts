@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net'
 import type { Named } from '../session-setting.ts'
+import { cipherBits } from '../tls-facts.ts'
 import { confirmedName, type MessageFacts, reverseName, type SessionFacts } from './change.ts'
 import { type Field, fieldValue } from './header.ts'
 import { number32, renderPacket, strings } from './milter-packet.ts'
@@ -162,12 +163,12 @@ const usual: Readonly<Partial<Record<Stage, readonly string[]>>> = {
     ...['j', '_', 'v', '{daemon_name}', '{daemon_addr}', '{daemon_port}', '{if_name}', '{if_addr}'],
     ...['{client_addr}', '{client_name}', '{client_ptr}', '{client_resolve}', '{client_port}'],
   ],
-  helo: ['{tls_version}', '{cipher}', '{cert_subject}'],
+  helo: ['{tls_version}', '{cipher}', '{cipher_bits}', '{cert_subject}', '{cert_issuer}'],
   mail: ['i', '{auth_type}', '{auth_authen}', '{mail_addr}', '{mail_host}', '{mail_mailer}'],
   rcpt: ['i', '{rcpt_addr}', '{rcpt_host}', '{rcpt_mailer}'],
-  data: ['i'],
+  data: ['i', '{nrcpts}'],
   'end-of-header': ['i'],
-  end: ['i'],
+  end: ['i', '{nrcpts}'],
 }
 
 /** The packet that goes before the command; null where there is nothing to tell. */
@@ -226,6 +227,10 @@ function macro(
       return facts.tls?.version
     case '{cipher}':
       return facts.tls?.cipher
+    case '{cipher_bits}':
+      return facts.tls ? bitsOf(facts.tls.cipher) : undefined
+    case '{cert_issuer}':
+      return facts.tls?.certificate?.issuer
     case '{auth_type}':
       return facts.mechanism
     case '{auth_authen}':
@@ -242,7 +247,13 @@ function macro(
   }
 }
 
-function ofMessage(name: string, { id, sender }: MessageFacts): string | undefined {
+function bitsOf(cipher: string): string | undefined {
+  const bits = cipherBits(cipher)
+  return bits > 0 ? String(bits) : undefined
+}
+
+function ofMessage(name: string, { id, sender, agreed }: MessageFacts): string | undefined {
+  if (name === '{nrcpts}') return agreed > 0 ? String(agreed) : undefined
   if (name === 'i' || name === '{i}') return id
   if (name === '{mail_addr}') return sender
   return name === '{mail_host}' ? sender.slice(sender.lastIndexOf('@') + 1) : undefined

@@ -6,6 +6,7 @@
  * `instance` is the same for all questions about one message. Next: `policy-answer.ts`.
  */
 import type { PolicyStage } from '../../../shared/config/filter-slice.ts'
+import { cipherBits } from '../tls-facts.ts'
 import { confirmedName, type MessageFacts, reverseName } from './change.ts'
 
 export interface PolicyQuestion {
@@ -67,12 +68,12 @@ function ofClient({ hostname, client, named, helo, user, mechanism, tls, ends, l
     sasl_username: user ?? '',
     sasl_sender: '',
     ccert_subject: tls?.certificateNames[0] ?? '',
-    ccert_issuer: '',
-    ccert_fingerprint: '',
+    ccert_issuer: tls?.certificate?.issuer ?? '',
+    ccert_fingerprint: tls?.certificate?.fingerprint ?? '',
     ccert_pubkey_fingerprint: '',
     encryption_protocol: tls?.version ?? '',
     encryption_cipher: tls?.cipher ?? '',
-    encryption_keysize: '0',
+    encryption_keysize: String(tls ? cipherBits(tls.cipher) : 0),
     etrn_domain: '',
     stress: '',
     policy_context: listener,

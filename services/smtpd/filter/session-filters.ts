@@ -92,12 +92,25 @@ function factsOf(
   { remote, ...ends }: SocketEnds,
 ): MessageFacts {
   const { hostname, listener, session, client, named, clientHelo } = setting
-  const { sender, size, body, smtputf8 } = transaction
+  const { sender, size, body, smtputf8, agreed } = transaction
   const { user, mechanism } = login?.setting ?? setting
   const id = formatId('T', transaction.id)
   const who = { client, named, helo: clientHelo ?? hello.name, user, mechanism, tls }
   // PROXY and XCLIENT tell of a client whose port is not that of the socket
   const own = { ...ends, clientPort: remote === client ? ends.clientPort : 0 }
   const protocol = setting.kind === 'lmtp' ? 'LMTP' : hello.extended ? 'ESMTP' : 'SMTP'
-  return { hostname, listener, session, ...who, id, sender, size, body, smtputf8, protocol, ends: own }
+  return {
+    hostname,
+    listener,
+    session,
+    ...who,
+    id,
+    sender,
+    size,
+    body,
+    smtputf8,
+    agreed,
+    protocol,
+    ends: own,
+  }
 }
