@@ -126,6 +126,7 @@ export class Deliveries {
       this.#options.log.error(facts, 'delivery for another user refused')
       return failAll(slots, oursOutcome('the delivery came to a process of another user'))
     }
+    if (route.delivery) return failAll(slots, oursOutcome('nothing but a mailbox can be delivered to'))
     try {
       const maildir = this.#open(route.mailbox)
       for (const slot of slots) this.#start(slot, maildir, request)

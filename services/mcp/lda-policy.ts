@@ -4,7 +4,7 @@
  *
  * As root: never uid 0, never below the config's least uid. A system user may, if a local zone serves system
  * users and the gid is the account's own. Anyone else may if a local zone's mailbox file gives that uid and gid
- * to somebody, or if they are those that the config gives all mailboxes of a map. As the caller: the caller's own uid only.
+ * to somebody, or if they are those that the config gives all mailboxes of a map, or of `alias-user`. As the caller: the caller's own uid only.
  * An lda that can only speak to the agent of its user may run for any account of the system from the least uid on,
  * with the gid and groups of that account, where some listener has `user-agents`.
  * Pure, over the texts of the files.
@@ -60,7 +60,8 @@ function judgeByAccounts(wanted: Wanted, grounds: Grounds): Verdict {
     if (account.gid !== wanted.gid) return refused(`gid ${wanted.gid} is not that of ${account.user}`)
     return { kind: 'become', ...account }
   }
-  const listed = local.some(({ users }) => {
+  const listed = local.some(({ users, aliasUser }) => {
+    if (aliasUser?.uid === wanted.uid && aliasUser.gid === wanted.gid) return true
     if (users?.kind === 'map') return users.owner?.uid === wanted.uid && users.owner.gid === wanted.gid
     return users?.kind === 'file' && isListed(wanted, grounds.read(users.path))
   })

@@ -10,14 +10,15 @@
  */
 import { formatId } from '../../shared/base/ids.ts'
 import type { Log } from '../../shared/base/log.ts'
+import type { Envelope } from '../../shared/message/envelope.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
 import type { Route } from '../../shared/message/route.ts'
 import type { Backlog } from './backlog.ts'
 import { destinationOf, type Entry, freshEntry, heardFrom, rowOf, type Slot } from './entry.ts'
 import type { Journal } from './journal.ts'
 import { type Notice, noticeFor } from './notice.ts'
-import type { Report, Reports } from './reports.ts'
-import type { Change } from './store.ts'
+import type { Reports } from './reports.ts'
+import type { Change, StoredMessage } from './store.ts'
 import { noLaterThanDue, startsAt } from './timing.ts'
 import { judge, type RetryPolicy, type Verdict } from './verdict.ts'
 
@@ -26,6 +27,14 @@ export interface Conclusion {
   outcome: Outcome
   /** Wait at least until then, whatever the schedule says, and do not count it as an attempt. */
   notBefore?: number
+}
+
+/** A message that comes of another one, and is stored in the same commit as what becomes of that one. */
+export interface Offspring {
+  envelope: Envelope
+  /** Null: it is a file. */
+  content: Uint8Array | null
+  stored: StoredMessage
 }
 
 export interface ActiveQueueOptions {
@@ -77,7 +86,7 @@ export class ActiveQueue {
   }
 
   /** Reports that are on stable storage now. */
-  send(reports: readonly Report[]): void {
+  send(reports: readonly Offspring[]): void {
     for (const { envelope, content } of reports) this.admit(freshEntry(envelope, content))
   }
 
@@ -87,6 +96,37 @@ export class ActiveQueue {
     entry.open += slots.length
     entry.waiting -= slots.length
     this.#options.route(entry, slots)
+  }
+
+  /**
+   * Recipients that give way to other messages, in one commit with these.
+   *
+   * @param reports that go at once; the others are taken up one in each turn of the event loop.
+   */
+  disperse(
+    entry: Entry,
+    slots: readonly Slot[],
+    offspring: readonly Offspring[],
+    reports: readonly Offspring[],
+  ): void {
+    const changes: Change[] = []
+    for (const slot of slots) {
+      if (slot.state === 'done') continue
+      this.#leave(slot, '')
+      entry.open--
+      changes.push({ kind: 'settle', message: entry.id, n: slot.n })
+    }
+    this.#record(entry, this.#close(entry, changes), [...reports, ...offspring], () => {
+      this.send(reports)
+      this.#admitInTurns(offspring, 0)
+    })
+  }
+
+  #admitInTurns(offspring: readonly Offspring[], at: number): void {
+    const one = offspring[at]
+    if (!one) return
+    this.send([one])
+    if (at + 1 < offspring.length) setImmediate(() => this.#admitInTurns(offspring, at + 1))
   }
 
   freeze(): void {
@@ -225,7 +265,12 @@ export class ActiveQueue {
     return [{ kind: 'remove', message: entry.id, ...(entry.alone && { alone: true }) }]
   }
 
-  #record(entry: Entry, changes: Change[], reports: Report[]): void {
+  #record(
+    entry: Entry,
+    changes: Change[],
+    reports: readonly Offspring[],
+    then: () => void = () => this.send(reports),
+  ): void {
     const gone = entry.filed && changes.some((change) => change.kind === 'remove')
     if (changes.some((change) => change.kind !== 'remove')) entry.alone = false
     if (reports.length === 0 && !gone) return this.#options.journal.record(changes)
@@ -233,7 +278,7 @@ export class ActiveQueue {
       changes,
       reports.map((report) => report.stored),
       () => {
-        this.send(reports)
+        then()
         if (gone) this.#options.dropFile(entry.id)
       },
     )

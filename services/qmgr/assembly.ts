@@ -20,6 +20,7 @@ import { DueLoader } from './due.ts'
 import { destinationOf, type Entry, type Slot } from './entry.ts'
 import { Intake } from './intake.ts'
 import { Journal } from './journal.ts'
+import { Lists } from './lists.ts'
 import { LoadControl } from './load-control.ts'
 import { Reports } from './reports.ts'
 import { classOf, policyFor } from './retry-policy.ts'
@@ -160,7 +161,21 @@ export class Assembly {
       queue: () => this.queue,
       journal: this.journal,
       reports: this.#reports,
+      lists: this.#makeLists(),
       log: this.#foundation.context.log,
+    })
+  }
+
+  #makeLists(): Lists {
+    const { context, ids, port } = this.#foundation
+    return new Lists({
+      expand: (question) => this.resolver.request('expand', question),
+      queue: () => this.queue,
+      reports: this.#reports,
+      linkContent: (from, to) => this.files.link(from, to),
+      load: async (id) => (await port.call('load', id))?.content ?? null,
+      ids,
+      log: context.log,
     })
   }
 

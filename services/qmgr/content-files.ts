@@ -11,7 +11,7 @@
  * Fails: `StoreTrouble` 'full' for ENOSPC and EDQUOT, 'broken' for everything else; after a failed write or sync
  * the descriptor is closed and the file removed, never trusted again (rule D5).
  */
-import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises'
+import { type FileHandle, link, mkdir, open, readdir, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { CONTENT_CHUNK } from '../../shared/bus/messages.ts'
 import { type Memory, RecentContent } from './recent-content.ts'
@@ -64,6 +64,12 @@ export class ContentFiles {
   /** The pieces of a content that has just come in, when they are still in memory. */
   recent(id: number): readonly Uint8Array[] | null {
     return this.#recent.get(id)
+  }
+
+  /** The same content under further names, each durable: files of messages of their own. */
+  async link(id: number, others: readonly number[]): Promise<void> {
+    for (const other of others) await link(this.path(id), this.path(other))
+    await this.#syncDirectory()
   }
 
   openToRead(id: number): Promise<FileHandle> {

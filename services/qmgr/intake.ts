@@ -114,7 +114,8 @@ export class Intake {
       return this.#refused(envelope, charge.refusal, brake)
     }
     try {
-      const straight = !this.#options.queue.full && !mustTell(envelope) && !mustWait(envelope)
+      const straight =
+        !this.#options.queue.full && !mustTell(envelope) && !mustWait(envelope) && !hasList(envelope)
       if (cutThrough !== undefined && straight) {
         const wait = { deadline: cutThrough, verdict: verdict === true }
         const answer = await this.#cut(envelope, content, stream, wait)
@@ -236,6 +237,11 @@ function waiting(entry: Entry, at: number, state: 'deferred' | 'held'): Change[]
 /** It is not to be tried now. */
 function mustWait({ holdUntil, onHold }: Envelope): boolean {
   return holdUntil !== undefined || onHold === true
+}
+
+/** What comes of a list is committed with it. */
+function hasList({ recipients }: Envelope): boolean {
+  return recipients.some(({ list }) => list)
 }
 
 /** Success must be reported, whatever crashes: such a message needs the store, so it is stored first. */

@@ -10,6 +10,8 @@ import { nameClient } from './client-name.ts'
 import { Stub } from './dns/stub.ts'
 import { Greylist } from './greylist/greylist.ts'
 import { type HostsFile, parseHosts } from './hosts-file.ts'
+import { linesOf } from './include-file.ts'
+import { ListPages } from './list-pages.ts'
 import { LocalZones } from './local-zones.ts'
 import { Maps } from './maps/maps.ts'
 import { NameServers } from './name-servers.ts'
@@ -26,6 +28,7 @@ const BUDGET_MS = 25_000
 
 export interface Assembled {
   resolve(question: Question): Resolution | Promise<Resolution>
+  expand(question: Payload<'expand'>): Promise<Answer<'expand'>>
   senderPolicy(question: SenderPolicyQuestion): Promise<SenderPolicyAnswer>
   screen(question: ScreenQuestion): Promise<ScreenAnswer>
   nameClient(question: Payload<'name-client'>): Promise<Answer<'name-client'>>
@@ -60,11 +63,16 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const routes = new Routes({ relays: slice.relays, nextHops, maps, log })
   const callers = new Callers({ passwd: '/etc/passwd', group: '/etc/group' }, log, now)
   const resolver = new Resolver({ slice, log, local, maps, nextHops, routes, now })
+  const lists = new ListPages({ ends: resolver.ends.bind(resolver), lines: linesOf, log }, log)
   const screener = new Screener({ slice, dns, log, now })
   const greylist = slice.greylist && new Greylist(slice.greylist, log)
   local.look(now())
   return {
     resolve: (question) => (question.explain ? resolver.explain(question) : resolver.resolve(question)),
+    expand: (question) => {
+      resolver.lookAgain()
+      return lists.page(question)
+    },
     senderPolicy: (question) => senderPolicy(dns, question, hostname),
     screen: (question) => screener.screen(question),
     nameClient: (question) => nameClient({ dns, hosts: hosts() }, question),
@@ -85,6 +93,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),
     close: () => {
       greylist?.close()
+      lists.close()
       maps.close()
     },
   }

@@ -3,9 +3,12 @@
  * asks the `Directory` it is given.
  *
  * In a local zone a name is looked for as an alias, then as a user, then both again without its `+detail`. An
- * alias that names itself means its own mailbox. An end is a mailbox, an address in a zone that is not local, or
- * a failure, which has the address that failed. A loop, an alias that cannot be followed and a breach of the
- * limits make the whole address fail: nobody could say who is missing.
+ * alias that names itself means its own mailbox. An end is a mailbox, an address in a zone that is not local, a
+ * command or a file of an alias, a list, or a failure, which has the address that failed. A loop, an alias that cannot
+ * be followed and too long a chain make the whole address fail: nobody could say who is missing.
+ *
+ * A list is not entered here, its members are gone through later and piece by piece (`list-walk.ts`): an alias with
+ * `:include:`, one with a long line, one that has an owner (`owner-NAME`), and whatever comes to more than MOST_ENDS.
  *
  * Limits: MOST_DEPTH aliases in a chain, MOST_ENDS ends and aliases in all.
  */
@@ -42,14 +45,33 @@ export type Failure =
   | { kind: 'unreadable' }
   | { kind: 'loop'; path: string[] }
   | { kind: 'too-deep'; path: string[] }
-  | { kind: 'too-many' }
-  | { kind: 'unsupported'; alias: string; line: number; what: string }
+  | { kind: 'unsupported'; alias: string; line: number; text: string }
   | { kind: 'faulty-alias'; alias: string; line: number; text: string }
 
 export type End =
   | { kind: 'mailbox'; address: Address; zone: ZoneSlice; user: User }
   | { kind: 'elsewhere'; address: Address; zone: ZoneSlice }
+  | CommandOrFile
+  | ListEnd
   | { kind: 'failed'; address: Address; failure: Failure }
+
+/** `address` is the name by which the queue knows it: `|command` or `/file` at the domain of `via`, its alias. */
+export interface CommandOrFile {
+  kind: 'pipe' | 'file'
+  address: Address
+  zone: ZoneSlice
+  via: Address
+  text: string
+}
+
+export interface ListEnd {
+  kind: 'list'
+  address: Address
+  zone: ZoneSlice
+  alias: Alias
+  /** Who is told of trouble with it. */
+  owner: Address | null
+}
 
 interface Walk {
   readonly directory: Directory
@@ -57,17 +79,30 @@ interface Walk {
   readonly seen: Set<string>
   /** Set by what makes all of the address fail. */
   fatal: Failure | null
+  /** The first alias on the way, as a list. */
+  first: ListEnd | null
+  /** More than can be gone through at once. */
+  tooMany: boolean
 }
 
-/** @param follow false: `address` was made by an alias, only mailboxes are looked for. */
-export function expand(address: Address, directory: Directory, follow: boolean): End[] {
-  const walk: Walk = { directory, ends: new Map(), seen: new Set(), fatal: null }
-  visit(walk, address, [], follow)
-  return walk.fatal ? [{ kind: 'failed', address, failure: walk.fatal }] : [...walk.ends.values()]
+/**
+ * @param follow false: `address` was made by an alias, only mailboxes are looked for.
+ * @param path the aliases that led here, outermost first.
+ */
+export function expand(
+  address: Address,
+  directory: Directory,
+  follow: boolean,
+  path: readonly string[] = [],
+): End[] {
+  const walk: Walk = { directory, ends: new Map(), seen: new Set(), fatal: null, first: null, tooMany: false }
+  visit(walk, address, path, follow)
+  if (walk.fatal) return [{ kind: 'failed', address, failure: walk.fatal }]
+  return walk.tooMany && walk.first ? [walk.first] : [...walk.ends.values()]
 }
 
 function visit(walk: Walk, asked: Address, path: readonly string[], follow: boolean): void {
-  if (walk.fatal) return
+  if (walk.fatal || walk.tooMany) return
   const { directory } = walk
   const address = qualify(asked, directory.primary)
   const zone = address.domain === '' ? null : directory.zone(address.domain)
@@ -141,28 +176,47 @@ function followAlias(
   else if (longer.length > MOST_DEPTH) walk.fatal ??= { kind: 'too-deep', path: longer }
   if (walk.fatal || walk.seen.has(key)) return
   walk.seen.add(key)
+  const owner = ownerOf(walk.directory, zone, alias, address.domain)
+  if (owner === 'unreadable') return fail(walk, address, { kind: 'unreadable' })
+  const list: ListEnd = { kind: 'list', address, zone, alias, owner }
+  walk.first ??= list
+  if (owner || isLong(alias)) return end(walk, list)
   count(walk)
-  for (const target of alias.targets) visitTarget(walk, address, alias, target, longer)
+  for (const target of alias.targets) visitTarget(walk, list, target, longer)
 }
 
-function visitTarget(
-  walk: Walk,
-  from: Address,
-  alias: Alias,
-  target: AliasTarget,
-  path: readonly string[],
-): void {
-  const { name, line } = alias
+function isLong({ members, targets }: Alias): boolean {
+  return members !== undefined || targets.some(({ kind }) => kind === 'include')
+}
+
+/** `owner-NAME` beside NAME, and `owner-owner` beside that, as with sendmail. */
+function ownerOf(directory: Directory, zone: ZoneSlice, { name }: Alias, domain: string): Found<Address> {
+  const local = name.startsWith('owner-') ? 'owner-owner' : `owner-${name}`
+  if (name === 'owner-owner' || name.startsWith('@')) return null
+  const owner = directory.alias(zone, local, domain)
+  return owner && owner !== 'unreadable' ? { local, domain } : owner
+}
+
+function visitTarget(walk: Walk, from: ListEnd, target: AliasTarget, path: readonly string[]): void {
+  const { name, line } = from.alias
   switch (target.kind) {
     case 'unsupported':
-      walk.fatal ??= { kind: 'unsupported', alias: name, line, what: target.what }
+    case 'include':
+      walk.fatal ??= { kind: 'unsupported', alias: name, line, text: target.text }
+      return
+    case 'pipe':
+    case 'file':
+      // nobody has to be anybody for that
+      if (!from.zone.aliasUser && target.text !== '/dev/null')
+        walk.fatal ??= { kind: 'unsupported', alias: name, line, text: target.text }
+      else end(walk, commandOrFile(from, target.kind, target.text))
       return
     case 'faulty':
       walk.fatal ??= { kind: 'faulty-alias', alias: name, line, text: target.text }
       return
     case 'address': {
       const { local, domain } = target.address
-      return visit(walk, { local, domain: domain || from.domain }, path, !target.final)
+      return visit(walk, { local, domain: domain || from.address.domain }, path, !target.final)
     }
     default: {
       const never: never = target
@@ -171,9 +225,16 @@ function visitTarget(
   }
 }
 
+export function commandOrFile(from: ListEnd, kind: CommandOrFile['kind'], text: string): CommandOrFile {
+  const { address, zone } = from
+  const local = kind === 'pipe' ? `|${text}` : text
+  return { kind, address: { local, domain: address.domain }, zone, via: address, text }
+}
+
 function end(walk: Walk, one: End): void {
   const { local, domain } = one.address
-  const key = formatAddress({ local: one.kind === 'elsewhere' ? local : local.toLowerCase(), domain })
+  const keepsCase = one.kind === 'elsewhere' || one.kind === 'pipe' || one.kind === 'file'
+  const key = formatAddress({ local: keepsCase ? local : local.toLowerCase(), domain })
   if (walk.ends.has(key)) return
   walk.ends.set(key, one)
   count(walk)
@@ -184,9 +245,9 @@ function fail(walk: Walk, address: Address, failure: Failure): void {
 }
 
 function count(walk: Walk): void {
-  if (walk.ends.size + walk.seen.size > MOST_ENDS) walk.fatal ??= { kind: 'too-many' }
+  if (walk.ends.size + walk.seen.size > MOST_ENDS) walk.tooMany = true
 }
 
-function keyOf(zone: ZoneSlice, alias: Alias): string {
+export function keyOf(zone: ZoneSlice, alias: Alias): string {
   return `${alias.name}@${zone.name}`
 }

@@ -113,6 +113,13 @@ export class LocalZones implements Directory {
     return user && hasMailbox(user, minimumUid, this.caller) ? user : null
   }
 
+  /** The account that commands and files of a zone's aliases belong to. */
+  aliasAccount({ aliasUser }: ZoneSlice): Omit<Mailbox, 'format' | 'path'> | null {
+    if (!aliasUser) return null
+    const { user, uid, gid } = aliasUser
+    return { user, uid, gid, home: this.#passwd.value?.byName.get(user.toLowerCase())?.home ?? '/' }
+  }
+
   /**
    * `null` when this uid's mailbox cannot be written to: without root only the caller's own can. The owner is
    * named as the system knows the uid, because its groups go by that name; one that the system does not know is

@@ -10,6 +10,7 @@ import { admit } from './admission.ts'
 import { assemble } from './assembly.ts'
 import { loadCodec } from './dns/message.ts'
 import { loadSqlite } from './greylist/store.ts'
+import { handlersOf } from './handlers.ts'
 import { InHand } from './in-hand.ts'
 import { loadForMaps } from './maps/sources.ts'
 
@@ -47,18 +48,7 @@ async function start(context: Context<'resolver'>): Promise<Running<'resolver'>>
         ? { kind: 'welcome', epoch: context.epoch(), serial: 0 }
         : { kind: 'refused', reason: refused }
     },
-    handlers: {
-      resolve: (question, peer) =>
-        inHand.hold(resolver.resolve({ ...question, queued: peer.identity?.role === 'qmgr' })),
-      'sender-policy': (question) => inHand.hold(resolver.senderPolicy(question)),
-      screen: (question) => inHand.hold(resolver.screen(question)),
-      'name-client': (question) => inHand.hold(resolver.nameClient(question)),
-      greylist: (question) => resolver.greylist(question),
-      'greylist-act': (question) => resolver.greylistAct(question),
-      'look-up-text': (question) => inHand.hold(resolver.lookUpText(question)),
-      'look-up': (question) => inHand.hold(resolver.lookUp(question)),
-      caller: (question) => resolver.caller(question),
-    },
+    handlers: handlersOf(() => resolver, inHand),
   })
   const fd = context.descriptor('bus')
   await hub.listen(fd === undefined ? { path: buses.resolver } : { fd })

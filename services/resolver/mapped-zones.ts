@@ -15,8 +15,8 @@ import type { Use } from './maps/keys.ts'
 import type { Looked, Maps } from './maps/maps.ts'
 import { type User, userOf } from './users.ts'
 
-/** For each alias in a chain what it is, who it is, and who takes the rest. */
-const MOST_ROUNDS = 6 * (MOST_DEPTH + 2)
+/** For each alias in a chain what it is, who it is, who owns it, and who takes the rest. */
+const MOST_ROUNDS = 8 * (MOST_DEPTH + 2)
 
 export interface Walked {
   ends: End[]
@@ -43,19 +43,25 @@ export function expandByMaps(
   local: LocalZones,
   maps: Pick<Maps, 'ask' | 'isWatched' | 'complain'>,
   follow: boolean,
+  path: readonly string[] = [],
 ): Walked | Promise<Walked> {
   const zones = new MappedZones(local, maps)
-  const ends = expand(address, zones, follow)
+  const ends = expand(address, zones, follow, path)
   return zones.missing === null
     ? { ends, lasting: zones.lasting, directory: zones }
-    : again(zones, address, follow)
+    : again(zones, address, follow, path)
 }
 
-async function again(zones: MappedZones, address: Address, follow: boolean): Promise<Walked> {
+async function again(
+  zones: MappedZones,
+  address: Address,
+  follow: boolean,
+  path: readonly string[],
+): Promise<Walked> {
   for (let round = 1; round < MOST_ROUNDS; round++) {
     await zones.missing
     zones.missing = null
-    const ends = expand(address, zones, follow)
+    const ends = expand(address, zones, follow, path)
     if (zones.missing === null) return { ends, lasting: zones.lasting, directory: zones }
   }
   return {

@@ -58,8 +58,6 @@ export function replyTo(failure: Failure, queued: boolean): ReplyName {
       return 'aliasLoop'
     case 'too-deep':
       return 'aliasTooDeep'
-    case 'too-many':
-      return 'aliasTooMany'
     case 'unsupported':
       return 'aliasUnsupported'
     default: {

@@ -9,13 +9,15 @@
  * fail is the address itself refused or put off. When smtpd asks and DNS has no answer in time, that too is a
  * target without a route: the sender is not made to wait for other people's name servers.
  */
+import { join } from 'node:path'
 import type { Log } from '../../shared/base/log.ts'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { ResolverSlice, ZoneSlice } from '../../shared/config/slices.ts'
-import type { Target } from '../../shared/message/route.ts'
+import type { Delivery, Mailbox, Target } from '../../shared/message/route.ts'
 import { type Address, formatAddress, parseMailbox } from '../../shared/smtp/address.ts'
+import { commandOrFileIn } from './alias-target.ts'
 import { Cache } from './dns/cache.ts'
-import { type End, expand, type Failure } from './expansion.ts'
+import { type CommandOrFile, type End, expand, type Failure } from './expansion.ts'
 import { explain } from './explanation.ts'
 import type { LocalZones } from './local-zones.ts'
 import { expandByMaps, routesByMaps, usesMaps, type Walked } from './mapped-zones.ts'
@@ -64,12 +66,35 @@ export class Resolver {
     this.#asked++
     const now = this.#options.now()
     this.#forgetStale(now)
+    if (question.via !== undefined) return this.#resolveVia(question, question.via)
     const key = question.expanded ? `=${question.address}` : question.address
     const known = this.#answers.get(key, now)
     if (known) return known
     const parsed = parseMailbox(question.address, { utf8: true })
     if (!parsed.ok) return refusal('notAnAddress')
     return this.#answer(parsed.address, question, key)
+  }
+
+  /** A command or a file, if the alias that named it still does. */
+  #resolveVia(question: Question, via: string): Resolution | Promise<Resolution> {
+    const parsed = parseMailbox(via, { utf8: true })
+    if (!parsed.ok) return refusal('notAnAddress')
+    const found = (ends: readonly End[]) => {
+      const failure = ends.find((one) => one.kind === 'failed')
+      const named = commandOrFileIn(ends, question.address)
+      const all: readonly End[] = named ? [named] : failure ? [failure] : [unknown(parsed.address)]
+      return this.#conclude(parsed.address, question, null, all)
+    }
+    const ends = this.ends(parsed.address, true, [])
+    return ends instanceof Promise ? ends.then(found) : found(ends)
+  }
+
+  /** What an address stands for, lists not entered. */
+  ends(address: Address, follow: boolean, path: readonly string[]): End[] | Promise<End[]> {
+    const { local, maps } = this.#options
+    if (!this.#mapped) return expand(address, local, follow, path)
+    const walked = expandByMaps(address, local, maps, follow, path)
+    return walked instanceof Promise ? walked.then(({ ends }) => ends) : walked.ends
   }
 
   /** The same, with what decided. */
@@ -92,6 +117,11 @@ export class Resolver {
     const { directory } = await expandByMaps(address, this.#options.local, this.#options.maps, true)
     const why = explain(address, directory, { zones, aliasPlace: directory.aliasPlace.bind(directory) })
     return { ...(await answer), why }
+  }
+
+  /** Files that have changed are read. */
+  lookAgain(): void {
+    this.#forgetStale(this.#options.now())
   }
 
   figures(): Record<string, number> {
@@ -133,7 +163,7 @@ export class Resolver {
     const lasting =
       answer.kind === 'found' &&
       ends.length <= MOST_REMEMBERED_TARGETS &&
-      ends.every((end) => end.kind === 'mailbox')
+      ends.every((end) => end.kind === 'mailbox' || end.kind === 'list')
     if (lasting && key !== null) this.#answers.set(key, answer, Number.POSITIVE_INFINITY)
     return answer
   }
@@ -145,6 +175,11 @@ export class Resolver {
         return failed(end.address, replyTo(end.failure, question.queued))
       case 'mailbox':
         return this.#settleMailbox(end)
+      case 'pipe':
+      case 'file':
+        return this.#settleCommandOrFile(end)
+      case 'list':
+        return { kind: 'target', target: { address: formatAddress(end.address), list: true } }
       case 'elsewhere': {
         const hop = this.#options.routes.find(end.zone, end.address, question.mail ?? null)
         if (hop instanceof Promise) return hop.then((found) => settleHop(end, found, question.queued))
@@ -164,12 +199,36 @@ export class Resolver {
     return { kind: 'target', target: { address: formatAddress(address), route } }
   }
 
+  #settleCommandOrFile({ kind, address, zone, via, text }: CommandOrFile): Settled {
+    if (kind === 'file' && text === '/dev/null') {
+      const nowhere = { kind: 'discard', zone: zone.name, destination: 'discard' } as const
+      return {
+        kind: 'target',
+        target: { address: formatAddress(address), via: formatAddress(via), route: nowhere },
+      }
+    }
+    const account = this.#options.local.aliasAccount(zone)
+    if (!account) return failed(address, 'aliasUnsupported')
+    const { user, uid, home } = account
+    const delivery: Delivery = kind === 'pipe' ? { kind, command: text, user } : { kind, path: text, user }
+    const mailbox: Mailbox = { ...account, format: 'maildir', path: join(home, 'Maildir') }
+    const route = { kind: 'local', zone: zone.name, destination: `local:${uid}`, mailbox, delivery } as const
+    return {
+      kind: 'target',
+      target: { address: formatAddress(address), via: formatAddress(via), route },
+    }
+  }
+
   /** What is the fault of the maps goes to the log with its place; an unknown user is nobody's fault. */
   #explain({ address }: Question, failure: Failure): void {
     if (failure.kind === 'unknown' || failure.kind === 'no-zone') return
     const path = 'path' in failure ? { path: failure.path.join(' -> ') } : {}
     this.#options.log.warn({ address, ...failure, ...path }, 'address cannot be expanded')
   }
+}
+
+function unknown(address: Address): End {
+  return { kind: 'failed', address, failure: { kind: 'unknown' } }
 }
 
 type Elsewhere = Extract<End, { kind: 'elsewhere' }>

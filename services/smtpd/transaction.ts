@@ -187,6 +187,8 @@ export function fateOf(
   const copied = several ? parametersOfCopies(parameters) : parameters
   const recipients = targets.map((target): Recipient => {
     const recipient: Recipient = { address: target.address, ...copied }
+    if (target.list) recipient.list = true
+    if (target.via !== undefined) recipient.via = target.via
     if (several || target.address !== address) recipient.original = address
     if (target.route) recipient.route = target.route
     return recipient

@@ -34,7 +34,7 @@ import * as sender from './authentication.ts'
 import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
 import { lookUpAnswer, lookUpQuestion } from './looking-up.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
-import { resolveAnswer, resolveQuestion } from './resolving.ts'
+import { expandAnswer, expandQuestion, resolveAnswer, resolveQuestion } from './resolving.ts'
 import * as asked from './screening.ts'
 import { queueStatusShape, serverStatusShape } from './status.ts'
 
@@ -132,6 +132,8 @@ export const busMessages = {
 
   // --- routing: smtpd, qmgr -> resolver
   resolve: request(['smtpd', 'qmgr'], ['resolver'], resolveQuestion, resolveAnswer, 60 * SECOND),
+  /** The members of a list, a page at a time. */
+  expand: request(['qmgr'], ['resolver'], expandQuestion, expandAnswer, 60 * SECOND),
 
   /** TXT records of a name, each with its strings put together; for the keys of signatures. */
   'look-up-text': request(['smtpd'], ['resolver'], { name: string }, asked.textsShape, 60 * SECOND),

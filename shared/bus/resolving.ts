@@ -2,7 +2,7 @@
  * Where an address leads: the question of smtpd and qmgr, and the resolver's answer; the parts of `messages.ts` that
  * would be too long there.
  */
-import { boolean, integer, list, oneOf, optional, string, struct, union } from '../base/shape.ts'
+import { boolean, integer, list, nullable, oneOf, optional, string, struct, union } from '../base/shape.ts'
 import { replyShape } from '../message/outcome.ts'
 import { targetShape } from '../message/route.ts'
 
@@ -22,6 +22,8 @@ export const resolveQuestion = {
       user: optional(string),
     }),
   ),
+  /** `address` is a command or a file of this one's alias, and still has to be. */
+  via: optional(string),
   /** Say what decided, in `why`: a line for each rule, alias and file. */
   explain: optional(boolean),
 }
@@ -46,4 +48,26 @@ export const resolveAnswer = union({
   refused: { reply: replyShape, why: optional(list(string, 100)) },
   /** Our trouble or DNS's: ask again later. */
   later: { reply: replyShape, why: optional(list(string, 100)) },
+})
+
+/** Of a list; `after` is the last answer's `next`, and the questions for one list follow one another. */
+export const expandQuestion = { address: string, after: nullable(string) }
+
+export const expandAnswer = union({
+  /** Each member once. next: null at the end. */
+  found: {
+    members: list(
+      struct({
+        address: string,
+        /** The reverse-path of what goes to it, where that is the list's owner. */
+        sender: optional(string),
+        via: optional(string),
+      }),
+      2000,
+    ),
+    next: nullable(string),
+  },
+  refused: { reply: replyShape },
+  /** Ours: to be begun anew, later. */
+  later: { reply: replyShape },
 })

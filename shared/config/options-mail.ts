@@ -49,6 +49,16 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
     doc: 'System users below this number get no mail, and no process runs as them to deliver it.',
     readers: ['mcp', 'qmgr', 'resolver'],
   }),
+  aliases: many(t.series(table, 20), {
+    doc: 'Files of aliases, and maps, for all local zones; asked after those of the zone.',
+    usual: 'none',
+    readers: ['resolver'],
+  }),
+  'alias-user': maybe(t.systemName, {
+    doc: 'The user as whom commands (`|command`) and files (`/path`) in aliases are run and written.',
+    usual: 'aliases name neither',
+    readers: ['resolver'],
+  }),
 })
 
 const tcp = ['mx', 'submission', 'lmtp'] as const

@@ -23,6 +23,8 @@ export interface ZoneSlice {
     | null
   /** local: files of aliases and maps, asked in order. */
   aliases: TableSlice[]
+  /** local: as whom commands and files of aliases are run and written; absent: there are none. */
+  aliasUser?: { user: string; uid: number; gid: number }
   /** relay: the map of all recipients there are; null: nobody knows. */
   recipients: string | null
   /** local: a Maildir, relative to the home where it begins with `~/`. */

@@ -9,13 +9,15 @@ import type { Problems } from './problem.ts'
 import { checkHosts, checkRelay, rulesFor } from './routing.ts'
 import { checkNames, checkOnly } from './rules.ts'
 import { type Config, placeOf, type Section } from './schema.ts'
-import type { ZoneSlice } from './slices.ts'
+import type { TableSlice, ZoneSlice } from './slices.ts'
+import type { Span } from './source.ts'
 
 type Zone = Section<typeof zoneBlock>
 
 export function buildZones(config: Config, facts: Facts, problems: Problems): ZoneSlice[] {
   checkNames(config.zone, 'zone', problems)
   if (!config.meant.has('zone')) problems.warn(config.at, 'there is no zone: all mail will be refused')
+  checkGlobal(config, facts, problems)
   return config.zone.flatMap((zone) => buildZone(zone, config, facts, problems) ?? [])
 }
 
@@ -67,14 +69,50 @@ function buildLocal(zone: Zone, config: Config, facts: Facts, problems: Problems
     )
   }
   const { aliases, deliver } = zone.values
-  const files = aliases.flat()
-  for (const file of files) {
-    const at = placeOf(zone, 'aliases')
+  const tables = [...aliases.flat(), ...config.options.values.aliases.flat()]
+  checkAliases(aliases.flat(), placeOf(zone, 'aliases'), config, facts, problems)
+  const users = usersOf(zone, config, facts, problems)
+  const aliasUser = aliasUserOf(config, facts)
+  return { ...bare(zone), type: 'local', users, aliases: tables, ...(aliasUser && { aliasUser }), ...deliver }
+}
+
+function checkAliases(
+  tables: TableSlice[],
+  at: Span,
+  config: Config,
+  facts: Facts,
+  problems: Problems,
+): void {
+  for (const file of tables) {
     if (file.kind === 'map') checkMap(file.name, at, config, problems)
     else if (facts.readable(file.path) !== 'yes') problems.warn(at, `${file.path} cannot be read`)
   }
-  const users = usersOf(zone, config, facts, problems)
-  return { ...bare(zone), type: 'local', users, aliases: files, ...deliver }
+}
+
+/** What `options` says for all local zones. */
+function checkGlobal(config: Config, facts: Facts, problems: Problems): void {
+  const { options } = config
+  checkAliases(options.values.aliases.flat(), placeOf(options, 'aliases'), config, facts, problems)
+  const name = options.values['alias-user']
+  if (name === null || staysCaller(facts)) return
+  const at = placeOf(options, 'alias-user')
+  const account = facts.accounts.user(name)
+  if (!account) problems.error(at, `there is no user \`${name}\``)
+  else if (account.uid < options.values['minimum-uid'] || account.gid === 0)
+    problems.error(
+      at,
+      `nothing is run as ${name}, uid ${account.uid}`,
+      '`minimum-uid` in `options` says from which on',
+    )
+}
+
+function aliasUserOf({ options }: Config, facts: Facts): ZoneSlice['aliasUser'] | null {
+  const name = options.values['alias-user']
+  if (name === null) return null
+  if (staysCaller(facts))
+    return { user: facts.accounts.nameOf(facts.uid) ?? name, uid: facts.uid, gid: facts.gid }
+  const account = facts.accounts.user(name)
+  return account && { user: name, uid: account.uid, gid: account.gid }
 }
 
 function usersOf(zone: Zone, config: Config, facts: Facts, problems: Problems): ZoneSlice['users'] {

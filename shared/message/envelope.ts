@@ -10,6 +10,10 @@ export const recipientShape = struct({
   address: string,
   /** What RCPT said, when an alias or a rewrite made `address` of it. */
   original: optional(string),
+  /** It stands for a list whose members are not known yet. */
+  list: optional(boolean),
+  /** Of a command or a file: the address whose alias names it. */
+  via: optional(string),
   /** RFC 3461 section 4.1, in the normal form of `notify.ts`: `SUCCESS,FAILURE`, `NEVER`; absent: the default. */
   notify: optional(string),
   /** RFC 3461 section 4.2, as received (`rfc822;…`, xtext). */

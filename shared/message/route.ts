@@ -139,6 +139,10 @@ export type Route = Infer<typeof routeShape>
 /** One final recipient that an address stands for: itself, or what an alias made of it. */
 export const targetShape = struct({
   address: string,
+  /** The address stands for a list: it is accepted now, and qmgr asks for its members. */
+  list: optional(boolean),
+  /** Of a command or a file: the address whose alias names it. */
+  via: optional(string),
   /** Absent when DNS could not answer in time: accepted now, routed before the first attempt. */
   route: optional(routeShape),
 })

@@ -108,7 +108,7 @@ test('newaliases reads the alias files', { timeout }, async () => {
   writeFileSync(aliases, 'info: anna\n')
   const good = await runProgram(program('newaliases'), ['-c', posthorn.configFile], '')
   assert.deepEqual([good.code, good.stderr], [0, ''])
-  assert.match(good.stdout, /1 alias, in use as it is/)
+  assert.match(good.stdout, /1 alias, 1 target, most in info \(1\); in use as it is/)
   writeFileSync(aliases, 'info: anna\nwhat is this\n')
   const bad = await runProgram(program('sendmail'), ['-bi', '--config', posthorn.configFile], '')
   assert.equal(bad.code, 1)

@@ -81,6 +81,8 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'options qualify-domain': ['', 'qualify-domain "example.org";'],
   'options message-size-limit': ['', 'message-size-limit 99M;'],
   'options minimum-uid': ['', 'minimum-uid 7;'],
+  'options aliases': ['', 'aliases "/a" "/b";'],
+  'options alias-user': ['', 'alias-user u;'],
   'tls certificate': ['certificate "/c"; key "/k";', 'certificate "/d"; key "/k";'],
   'tls key': ['certificate "/c"; key "/k";', 'certificate "/c"; key "/l";'],
   'tls minimum-version': [pair, `${pair} minimum-version 1.3;`],

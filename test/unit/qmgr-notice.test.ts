@@ -428,6 +428,7 @@ describe('an alias that stands for several', { timeout }, () => {
       queue: () => house.queue,
       journal: house.journal,
       reports: house.reports,
+      lists: { expand: async () => undefined },
       log: silentLog,
     })
     const entry = await house.admit(envelopeTo([{ address: 'all@x', notify: 'SUCCESS,FAILURE' }]))

@@ -66,6 +66,8 @@ function shown(end: End): string {
   const address = formatAddress(end.address)
   if (end.kind === 'mailbox') return `${address} in ${end.user.name}`
   if (end.kind === 'elsewhere') return `${address} via ${end.zone.name}`
+  if (end.kind === 'list') return `${address} list${end.owner ? ` of ${formatAddress(end.owner)}` : ''}`
+  if (end.kind !== 'failed') return `${address} ${end.kind} via ${formatAddress(end.via)}`
   const { failure } = end
   return `${address} ${failure.kind}${'path' in failure ? ` ${failure.path.join(' ')}` : ''}`
 }
@@ -185,6 +187,26 @@ const cases: [title: string, address: string, world: World, ends: string[]][] = 
   ],
   ['a program', 'a@example.org', { users: ['u'], aliases: 'a: u, |prog' }, ['a@example.org unsupported']],
   [
+    'a list by its owner',
+    'a@example.org',
+    { users: ['u'], aliases: 'a: u\nowner-a: u' },
+    ['a@example.org list of owner-a@example.org'],
+  ],
+  [
+    'a list by its file',
+    'a@example.org',
+    { users: ['u'], aliases: 'a: u, :include:/x' },
+    ['a@example.org list'],
+  ],
+  [
+    'a list within',
+    'a@example.org',
+    { users: ['u'], aliases: 'a: u, b\nb: :include:/x' },
+    ['u@example.org in u', 'b@example.org list'],
+  ],
+  ['nowhere', 'a@example.org', { aliases: 'a: /dev/null' }, ['/dev/null@example.org file via a@example.org']],
+  ['an owner', 'owner-a@example.org', { users: ['u'], aliases: 'owner-a: u' }, ['u@example.org in u']],
+  [
     'a faulty target',
     'a@example.org',
     { users: ['u'], aliases: 'a: u, x@@y' },
@@ -237,9 +259,9 @@ test('a chain may be as deep as the limit and no deeper', () => {
 
 test('a list may be as long as the limit and no longer', () => {
   const list = (size: number) => {
-    const members = Array.from({ length: size }, (_, n) => `m${n}@x.example`)
-    return expansion('a@example.org', { aliases: `a: ${members.join(', ')}` })
+    const members = Array.from({ length: size }, (_, n) => `${n}@x.e`)
+    return expansion('a@example.org', { aliases: `a: ${members.join(',')}` })
   }
   assert.equal(list(MOST_ENDS - 1).length, MOST_ENDS - 1)
-  assert.deepEqual(list(MOST_ENDS), ['a@example.org too-many'])
+  assert.deepEqual(list(MOST_ENDS), ['a@example.org list'])
 })
