@@ -84,6 +84,7 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
     case 'greylist flush':
       return (await import('./greylist.ts')).forget(call, print)
     default:
+      if (call.command.startsWith('key ')) return (await import('../keys/call.ts')).key(call, print)
       return dispatchQueue(call, print)
   }
 }

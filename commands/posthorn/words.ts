@@ -47,6 +47,7 @@ const optionTable = {
   print: { doc: 'show the lines instead of running them' },
   scram: { doc: 'store keys for SCRAM-SHA-256 instead of a scrypt hash' },
   'name-server': { value: 'ADDRESS', doc: "ask this one, ADDRESS:PORT, not the machine's own" },
+  now: { doc: 'do not wait for the time that is usual' },
   remove: { doc: 'take the account out' },
   verify: { doc: 'only say whether the password fits' },
   help: { short: 'h', doc: 'this text' },
@@ -168,6 +169,19 @@ export const commandTable = {
     options: ['scram', 'remove', 'verify'],
     doc: 'set a password in a password file; asks, or reads standard input',
   },
+  'key generate': {
+    operands: '[NAME]',
+    options: ['as-caller'],
+    doc: 'make the keys that dkim sections lack, and print their records for DNS',
+  },
+  'key rotate': {
+    operands: '[NAME]',
+    options: ['as-caller', 'now'],
+    doc: 'put new keys in place of old ones, a step at a time; call it daily',
+  },
+  'key publish': { operands: '[NAME]', options: [], doc: 'the records of all keys, for a zone file' },
+  'key list': { operands: '[NAME]', options: [], doc: 'the keys, and which of them sign' },
+  'key check': { operands: '[NAME]', options: [], doc: 'whether DNS has the keys that are here' },
   'sign-and-send': {
     operands: '[ADDRESS …]',
     options: [],
@@ -243,7 +257,7 @@ function readCommand(
   const name = Object.hasOwn(commandTable, two) ? two : (words[0] ?? '')
   if (!Object.hasOwn(commandTable, name)) {
     const known = Object.keys(commandTable)
-    const written = ['queue', 'account', 'outbox'].includes(words[0] ?? '')
+    const written = ['queue', 'account', 'outbox', 'key'].includes(words[0] ?? '')
       ? words.slice(0, 2).join(' ')
       : name
     return usage(unknown('command', written, known, ''))

@@ -136,7 +136,7 @@ export const busMessages = {
   expand: request(['qmgr'], ['resolver'], expandQuestion, expandAnswer, 60 * SECOND),
 
   /** TXT records of a name, each with its strings put together; for the keys of signatures. */
-  'look-up-text': request(['smtpd'], ['resolver'], { name: string }, asked.textsShape, 60 * SECOND),
+  'look-up-text': request(['smtpd', 'command'], ['resolver'], { name: string }, asked.texts, 60 * SECOND),
   /** What maps say of keys; `services/resolver/maps/keys.ts` says which keys a use means. */
   'look-up': request(['smtpd', 'command'], ['resolver'], lookUpQuestion, lookUpAnswer, 60 * SECOND),
   /** SPF. */

@@ -5,7 +5,7 @@
 import { boolean, integer, list, nullable, oneOf, optional, string, struct, union } from '../base/shape.ts'
 
 /** TXT records of a name, each with its strings put together. */
-export const textsShape = union({
+export const texts = union({
   /** An empty list where there are none. */
   found: {
     texts: list(string, 64),

@@ -67,6 +67,11 @@ export const dkimBlock = block(
       doc: 'In place of `selector` and `key`: where `posthorn key` keeps keys that it changes from time to time.',
       readers: ['smtpd'],
     }),
+    algorithm: maybe(t.oneOf('rsa', 'ed25519'), {
+      doc: 'What the key must be; `posthorn key` makes such ones.',
+      usual: 'either; with `key` RSA is made, in a `directory` one of each',
+      readers: ['smtpd'],
+    }),
     canonicalization: one(
       t.oneOf('relaxed/relaxed', 'relaxed/simple', 'simple/relaxed', 'simple/simple'),
       'relaxed/relaxed',

@@ -11,6 +11,8 @@ export interface DkimSlice {
   /** Authors, as patterns in lower case with `*`; null: all of these domains. */
   senders: string[] | null
   from: { kind: 'file'; selector: string; path: string } | { kind: 'directory'; path: string }
+  /** What the key must be; null: either. */
+  algorithm: 'rsa' | 'ed25519' | null
   header: Canonicalization
   body: Canonicalization
   /** How long a signature is good; null: for ever. */

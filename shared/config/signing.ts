@@ -53,6 +53,7 @@ function buildOne(dkim: Dkim, config: Config, facts: Facts, problems: Problems):
     from && {
       ...{ name, domains, from, header, body },
       senders: values.senders,
+      algorithm: values.algorithm,
       lifetime: values.lifetime,
       onFailure: values['on-failure'],
     }

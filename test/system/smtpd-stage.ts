@@ -209,7 +209,7 @@ const keyless: Pick<SmtpdSlice, 'signing' | 'dkim'> = {
   signing: { domains: ['client.example'], bodies: ['relaxed'] },
   dkim: [
     {
-      ...{ name: 'lost', domains: ['client.example'], senders: null, lifetime: null },
+      ...{ name: 'lost', domains: ['client.example'], senders: null, lifetime: null, algorithm: null },
       ...{ header: 'relaxed', body: 'relaxed', onFailure: 'tempfail' },
       from: { kind: 'file', selector: 's', path: '/dev/null' },
     },

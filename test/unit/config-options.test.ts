@@ -118,6 +118,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'dkim senders': [signs, `${signs} senders { "news@example.org"; };`],
   'dkim selector': [signs, signs.replace('"s"', '"t"')],
   'dkim key': [signs, signs.replace('/k', '/l')],
+  'dkim algorithm': [signs, `${signs} algorithm ed25519;`],
   'dkim directory': [signs, 'domains { "example.org"; }; directory "/k";'],
   'dkim canonicalization': [signs, `${signs} canonicalization simple/simple;`],
   'dkim lifetime': [signs, `${signs} lifetime 7d;`],

@@ -11,10 +11,10 @@ import { join } from 'node:path'
 import { domainToASCII } from 'node:url'
 import type { Log } from '../../../shared/base/log.ts'
 import type { DkimSlice } from '../../../shared/config/slices.ts'
+import { KEY_LIST, keyFile, parseKeyList } from '../../../shared/dkim/key-list.ts'
 import { readPrivateKey } from '../../../shared/dkim/private-key.ts'
 import type { Canonicalizations, Signer } from '../../../shared/dkim/signature-field.ts'
 import { isLike } from '../rights.ts'
-import { KEY_LIST, keyFile, parseKeyList } from './key-list.ts'
 
 const LOOK_MS = 1000
 const LEAST_RSA_BITS = 2048
@@ -98,9 +98,11 @@ export class Keyring {
     return keys
   }
 
-  #read({ name, from }: DkimSlice, before: Known | undefined): readonly Key[] | null {
+  #read({ algorithm, name, from }: DkimSlice, before: Known | undefined): readonly Key[] | null {
     try {
       const keys = from.kind === 'file' ? [keyOf(from.selector, from.path)] : activeKeys(from.path)
+      const other = keys.find(({ key }) => algorithm !== null && key.asymmetricKeyType !== algorithm)
+      if (other) throw new Error(`${other.selector} is no ${algorithm} key`)
       if (keys.length === 0) throw new Error('no key is active')
       const selectors = keys.map(({ selector }) => selector)
       this.#log.info({ dkim: name, selectors }, before ? 'DKIM keys changed' : 'DKIM keys read')
