@@ -21,6 +21,7 @@ import { exampleMailbox } from './example.ts'
 import { CannotStart, exitCodes, type Ground, layGround, type McpOptions } from './groundwork.ts'
 import { LdaHouse } from './lda-house.ts'
 import { missingGuarantees } from './missing.ts'
+import { provideFiles } from './open-files.ts'
 import { Overseer } from './overseer.ts'
 import { applyReload } from './reloader.ts'
 import { initialWorkers, partOf } from './roles.ts'
@@ -64,6 +65,8 @@ export class Mcp {
   /** The config in force, and its number. */
   slices: Slices
   epoch = 1
+  /** Processes that may run out of descriptors, a sentence each. */
+  #shortages: string[] = []
   readonly #ldas: LdaHouse
   readonly #startedAt = Date.now()
   #control: Hub | null = null
@@ -118,6 +121,7 @@ export class Mcp {
     const { log, options } = this.ground
     log.info({ build: BUILD, pid: process.pid, config: options.configFile }, 'starting')
     this.#listenToSignals()
+    this.provide()
     // forks first: the workers load their code while we go on
     this.overseer.dispatch({ kind: 'add', workers: initialWorkers(this.slices) })
     await this.validator.use(this.slices.mcp.validator)
@@ -126,6 +130,17 @@ export class Mcp {
     } catch (error) {
       log.error({ err: error }, 'no control socket: status, reload and stop work by signals only')
     }
+  }
+
+  /** Descriptors enough for the config in force. */
+  provide(): void {
+    const pids = this.overseer.status().flatMap(({ pid }) => pid ?? [])
+    this.#shortages = provideFiles(this.slices, pids)
+    for (const why of this.#shortages) this.ground.log.warn({ why }, 'too few open files')
+  }
+
+  #missing(): string[] {
+    return [...missingGuarantees(this.ground.caller), ...this.#shortages]
   }
 
   #openControl(): Promise<Hub> {
@@ -186,7 +201,7 @@ export class Mcp {
   }
 
   #status(): Answer<'status'> {
-    const { caller, logs, options } = this.ground
+    const { logs, options } = this.ground
     const self = {
       name: 'mcp',
       role: 'mcp',
@@ -204,14 +219,14 @@ export class Mcp {
       configFile: options.configFile,
       startedAt: this.#startedAt,
       processes: [self, ...this.overseer.status(), ...this.validator.status()],
-      missing: [...missingGuarantees(caller), ...this.validator.missing(), ...logs.troubles()],
+      missing: [...this.#missing(), ...this.validator.missing(), ...logs.troubles()],
     }
   }
 
   /** Whoever waits is told: the log, the caller of a start in the background, the person at the terminal. */
   #settled(givenUp: string[]): void {
-    const { log, options, caller } = this.ground
-    const missing = missingGuarantees(caller)
+    const { log, options } = this.ground
+    const missing = this.#missing()
     if (givenUp.length > 0) log.error({ givenUp }, 'started, but not all of it')
     else log.info({ took: Date.now() - this.#startedAt, missing }, 'started')
     process.send?.({ started: givenUp.length === 0 })

@@ -35,6 +35,7 @@ async function exchange(mcp: Mcp, slices: Slices): Promise<Answer<'reload'>> {
   const replaceWeb = plan.changed || secureOf(slices) !== secureOf(mcp.slices)
   plan.commit()
   mcp.slices = slices
+  mcp.provide()
   mcp.epoch++
   const { severity, channels } = slices.mcp
   log.setSeverity(severity)

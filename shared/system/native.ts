@@ -12,6 +12,8 @@ export interface NativeCalls {
   /** 0, or -1 with `errno`. `length` holds the size of `value`, and then what the kernel filled in. */
   getsockopt: (fd: number, level: number, option: number, value: Uint8Array, length: [number]) => number
   flock: (fd: number, operation: number) => number
+  /** `limit`: two numbers of 64 bits, soft and hard; null where numbers are of another size here. */
+  prlimit: ((pid: number, resource: number, limit: Uint8Array, old: null) => number) | null
   prctl: (option: number, value: number, second: number, third: number, fourth: number) => number
   errno: () => number
 }
@@ -38,6 +40,9 @@ export function whyNoNative(): string {
   return loaded.trouble
 }
 
+/** Where a limit has 64 bits. */
+const WIDE: ReadonlySet<string> = new Set(['x64', 'arm64', 'riscv64', 'ppc64', 's390x', 'loong64'])
+
 function load(): { calls: NativeCalls | null; trouble: string } {
   if (process.platform !== 'linux') return { calls: null, trouble: `no native calls on ${process.platform}` }
   try {
@@ -51,7 +56,12 @@ function load(): { calls: NativeCalls | null; trouble: string } {
     const prctl = library.func(
       'int prctl(int option, unsigned long value, unsigned long second, unsigned long third, unsigned long fourth)',
     ) as NativeCalls['prctl']
-    return { calls: { getsockopt, flock, prctl, errno: () => koffi.errno() }, trouble: '' }
+    const prlimit = WIDE.has(process.arch)
+      ? (library.func(
+          'int prlimit(int pid, int resource, const uint8_t *limit, void *old)',
+        ) as NativeCalls['prlimit'])
+      : null
+    return { calls: { getsockopt, flock, prctl, prlimit, errno: () => koffi.errno() }, trouble: '' }
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error)
     return { calls: null, trouble: `native calls cannot be loaded (${text.split('\n', 1)[0]})` }

@@ -82,8 +82,9 @@ export async function startMcp(
   world: World,
   words: string[] = ['--as-caller'],
   main = MAIN,
+  before: string[] = [],
 ): Promise<Started> {
-  const started = launchMcp(world, words, main)
+  const started = launchMcp(world, words, main, before)
   const early = started.exited.then((code) => {
     throw new Error(`mcp left with ${code}:\n${started.log()}`)
   })
@@ -92,8 +93,15 @@ export async function startMcp(
   return started
 }
 
-export function launchMcp(world: World, words: string[] = ['--as-caller'], main = MAIN): Started {
-  const child = spawn(process.execPath, [main, '-c', world.configFile, ...words])
+/** @param before a program, with its words, that starts it. */
+export function launchMcp(
+  world: World,
+  words: string[] = ['--as-caller'],
+  main = MAIN,
+  before: string[] = [],
+): Started {
+  const [program = '', ...rest] = [...before, process.execPath, main, '-c', world.configFile, ...words]
+  const child = spawn(program, rest)
   let log = ''
   const listeners = new Set<() => void>()
   for (const stream of [child.stdout, child.stderr]) {
