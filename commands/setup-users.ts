@@ -1,7 +1,8 @@
 /**
  * `posthorn setup-users`: the system users that the processes become, and the group that opens their buses.
  *
- * Each user owns nothing but its process, has no shell, no home and no password. What exists is left as it is, so
+ * Each user owns nothing but its process, has no shell, no home and no password, and a group of its own: a file of
+ * root, mode 0440, can be for one of them alone, which may read it and not change it. What exists is left as it is, so
  * it may be run again. `--print` shows the lines for an administrator who would rather run them, or put them into
  * a package, himself. Done with shadow's `groupadd` and `useradd`, which every Debian has.
  *
@@ -11,14 +12,13 @@ import { spawnSync } from 'node:child_process'
 import { systemAccounts } from '../shared/config/accounts.ts'
 
 const GROUP = 'posthorn'
-const USERS: readonly { name: string; does: string; alone?: boolean }[] = [
+const USERS: readonly { name: string; does: string }[] = [
   { name: 'phq', does: 'Posthorn queue' },
   { name: 'phs', does: 'Posthorn SMTP server' },
   { name: 'phm', does: 'Posthorn submission server' },
   { name: 'phc', does: 'Posthorn SMTP client' },
   { name: 'phr', does: 'Posthorn resolver' },
-  // not ours: it has no business on the buses
-  { name: 'phv', does: 'Posthorn DNSSEC validator', alone: true },
+  { name: 'phv', does: 'Posthorn DNSSEC validator' },
 ]
 
 export interface Line {
@@ -30,11 +30,11 @@ export interface Line {
 
 export const setupLines: readonly Line[] = [
   { name: GROUP, kind: 'group', command: ['groupadd', '--system', GROUP] },
-  ...USERS.map(({ name, does, alone }) => ({
+  ...USERS.map(({ name, does }) => ({
     name,
     kind: 'user' as const,
     command: [
-      ...['useradd', '--system', ...(alone ? ['--user-group'] : ['--gid', GROUP])],
+      ...['useradd', '--system', '--user-group'],
       ...['--no-create-home', '--home-dir', '/nonexistent'],
       ...['--shell', '/usr/sbin/nologin', '--comment', does, name],
     ],

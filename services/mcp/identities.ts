@@ -2,7 +2,7 @@
  * Whom each worker becomes: the system users that the config names, by /etc/passwd and /etc/group.
  *
  * The gid is always the group of the buses, whatever the user's own is: it opens the directory of the buses and
- * nothing else. Null stands for "stays who the caller is": without root, or when the caller wants it so.
+ * nothing else. The user's own group is one more of those that it has. Null stands for "stays who the caller is": without root, or when the caller wants it so.
  * Fails: a user that does not exist, or is root, is a sentence in `problems`.
  */
 import { type Accounts, systemAccounts } from '../../shared/config/accounts.ts'

@@ -24,6 +24,7 @@ import {
   type Role,
 } from '../bus/messages.ts'
 import type { Identity } from '../bus/peer.ts'
+import { systemAccounts } from '../config/accounts.ts'
 import type { Slices } from '../config/slices.ts'
 
 export type WorkerRole = Exclude<Role, 'mcp' | 'command'>
@@ -223,10 +224,11 @@ class Worker<R extends WorkerRole> {
  * the worker's user cannot read still works. The C library does this for every thread.
  */
 function become(whom: { user: string; uid: number; gid: number }): void {
-  if (whom.uid === 0)
-    throw new Fatal('no worker runs as root')
-    // @types/node does not know it
-  ;(process as { initgroups?: (user: string, group: number) => void }).initgroups?.(whom.user, whom.gid)
+  if (whom.uid === 0) throw new Fatal('no worker runs as root')
+  // @types/node does not know it
+  // its own group too: a file of root may be readable for it alone
+  const own = systemAccounts().user(whom.user)?.gid ?? whom.gid
+  ;(process as { initgroups?: (user: string, group: number) => void }).initgroups?.(whom.user, own)
   process.setgid?.(whom.gid)
   process.setuid?.(whom.uid)
   if (process.getuid?.() !== whom.uid || process.geteuid?.() !== whom.uid)

@@ -3,10 +3,21 @@
  * the proof from /proc. System users that every Debian has stand in for Posthorn's own, so nothing is changed.
  */
 import assert from 'node:assert/strict'
-import { chownSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connectTo, openSession, transact } from '../support/client.ts'
+import { plain } from '../support/login.ts'
 import { until } from '../support/wait.ts'
 import { configText, ended, makeWorld, type Started, show, startMcp, type World } from './mcp-stage.ts'
 
@@ -26,6 +37,9 @@ before(async () => {
   const home = join(world.directory, 'homes', 'carol')
   mkdirSync(home, { mode: 0o700 })
   chownSync(home, MAILBOX_UID, MAILBOX_UID)
+  passwd('anna', 'secret')
+  chownSync(passwords(), 0, accountOf(USERS.submission).gid)
+  chmodSync(passwords(), 0o440)
   const users = Object.entries(USERS).map(([role, user]) => `${role}-user "${user}";`)
   world.writeConfig(
     configText(world, {
@@ -34,12 +48,25 @@ before(async () => {
       mailboxes: `carol:${MAILBOX_UID}:${MAILBOX_UID}:${home}\n`,
       more: `
         listener "submission" { address 127.0.0.77; port 587; };
+        auth "users" { passwords "${passwords()}"; };
+        listener "login" { type submission; address 127.0.0.77; port 588; auth "users"; auth-without-tls yes; };
         listener "grey" { type mx; address 127.0.0.77; port 26; screening "all"; };
         screening "all" { greylist-score 0; exempt { none; }; };`,
     }),
   )
   mcp = await startMcp(world, [], closedInstallation(world))
 })
+
+function passwords(): string {
+  return join(world.directory, 'passwords')
+}
+
+/** By the command, as root would do it. */
+function passwd(login: string, password: string): void {
+  const words = [resolve('dist/commands/posthorn.js'), 'passwd', passwords(), login, '--scram']
+  const { status, stderr } = spawnSync(process.execPath, words, { input: `${password}\n`, encoding: 'utf8' })
+  assert.equal(status, 0, stderr)
+}
 
 after(() => {
   if (skip) return
@@ -149,6 +176,31 @@ test('sockets and directories are open to whom they are for', { timeout, skip },
   assert.equal(shown('run/bus/qmgr.sock'), `0:${group} 660`)
   assert.equal(shown('run/submit.sock').split(' ')[0], '0:0')
   assert.equal(shown('run/control.sock').split(' ')[0], `0:${group}`)
+})
+
+test('a password file of root that submission alone may read: users log in, and the port for strangers cannot', {
+  timeout,
+  skip,
+}, async () => {
+  const attempt = async (password: string) => {
+    const client = await connectTo(588, { host: '127.0.0.77' })
+    await client.reply()
+    await client.say('EHLO client.example')
+    const { code } = await plain(client, 'anna', password)
+    await client.quit()
+    return code
+  }
+  assert.deepEqual([await attempt('secret'), await attempt('wrong')], [235, 535])
+  // changed by root while all runs: whose it is stays, and it counts at once
+  passwd('anna', 'better')
+  const { uid, gid, mode } = statSync(passwords())
+  assert.deepEqual([uid, gid, mode & 0o777], [0, accountOf(USERS.submission).gid, 0o440])
+  assert.deepEqual([await attempt('better'), await attempt('secret')], [235, 535])
+  const readAs = (user: string) => {
+    const { uid, gid } = accountOf(user)
+    return spawnSync('cat', [passwords()], { uid, gid, encoding: 'utf8' }).status
+  }
+  assert.deepEqual([readAs(USERS.smtpd), readAs(USERS.submission)], [1, 0])
 })
 
 test('every worker may die, and no connection is refused meanwhile', { timeout, skip }, async () => {

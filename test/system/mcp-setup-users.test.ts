@@ -16,7 +16,7 @@ const able = process.getuid?.() === 0 && inCopy('true').status === 0
 const skip = able ? false : 'this needs root and a mount namespace: nothing of it was tested'
 
 test('makes what is missing, and nothing the second time', { timeout, skip }, () => {
-  const script = `${POSTHORN} setup-users; echo again; ${POSTHORN} setup-users; grep -h '^\\(ph[qsmcr]\\|posthorn\\):' /etc/passwd /etc/group`
+  const script = `${POSTHORN} setup-users; echo again; ${POSTHORN} setup-users; grep '^ph[qsmcr]:' /etc/passwd`
   const { stdout, stderr, status } = inCopy(script)
   assert.equal(status, 0, stderr)
   const [first = '', second = ''] = stdout.split('again\n')
@@ -32,7 +32,7 @@ test('the printed lines do the same', { timeout, skip }, () => {
     `${POSTHORN} setup-users --print | sh -e; ${POSTHORN} setup-users; id -gn phr`,
   )
   assert.equal(status, 0, stderr)
-  assert.equal(stdout, 'posthorn\n', 'nothing was left to make')
+  assert.equal(stdout, 'phr\n', 'nothing was left to make')
 })
 
 test('the shipped names pass a check afterwards, and not before', { timeout, skip }, () => {
