@@ -26,8 +26,30 @@ export function tlsOf(listener: Listener, config: Config, problems: Problems): L
   const names = listener.values.sni.flat()
   const sni = names.flatMap((name) => findTls(name, listener, 'sni', config, problems) ?? [])
   if (!context) return { mode: 'none', context: null, sni: [] }
+  for (const one of sni) checkAlike(one, context, listener, problems)
   const mode = use.mode ?? (listener.values.port === IMPLICIT_TLS_PORT ? 'implicit' : 'starttls')
   return { mode, context, sni }
+}
+
+/**
+ * What a client is asked for is settled before the name that it asks for picks a certificate. A section that differed
+ * would believe certificates that the other one does not, or none where it demands one.
+ */
+function checkAlike(
+  sni: TlsContextSlice,
+  usual: TlsContextSlice,
+  listener: Listener,
+  problems: Problems,
+): void {
+  const alike = (['clientCa', 'clientCertificate', 'minimumVersion'] as const).every(
+    (option) => sni[option] === usual[option],
+  )
+  if (alike) return
+  problems.error(
+    placeOf(listener, 'sni'),
+    `tls section \`${sni.name}\` asks clients for other things than \`${usual.name}\``,
+    'give both the same `client-ca`, `client-certificate` and `minimum-version`, or use another listener',
+  )
 }
 
 function findTls(
@@ -38,11 +60,22 @@ function findTls(
   problems: Problems,
 ): TlsContextSlice | null {
   const found = tls.find(({ name }) => name === wanted)
-  if (found) return tlsSlice(found)
+  if (found) return askingSlice(found, problems)
   const names = tls.map(({ name }) => name)
   const hint = suggestion(wanted, names) ?? `add \`tls "${wanted}" { certificate "…"; key "…"; };\``
   problems.error(placeOf(listener, option), `there is no tls section \`${wanted}\``, hint)
   return null
+}
+
+/** For a listener, who may ask clients for a certificate. */
+function askingSlice(section: Section<typeof tlsBlock>, problems: Problems): TlsContextSlice {
+  if (section.values['client-ca'] === null && section.where.has('client-certificate'))
+    problems.error(
+      placeOf(section, 'client-certificate'),
+      '`client-certificate` without `client-ca`: no client would be asked for one',
+      'say whose certificates are believed: `client-ca "PATH";`',
+    )
+  return tlsSlice(section)
 }
 
 export function tlsSlice({ name, values }: Section<typeof tlsBlock>): TlsContextSlice {

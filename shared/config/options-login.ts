@@ -17,7 +17,7 @@ export const tlsBlock = block('tls', sectionName, 'A certificate with its key, f
     readers: ['mcp', 'smtpd'],
   }),
   'client-certificate': one(t.oneOf('optional', 'required'), 'optional', {
-    doc: 'With `client-ca`: whether a client without a good certificate is sent away.',
+    doc: 'Only with `client-ca`: whether a client without a good certificate is sent away.',
     readers: ['mcp', 'smtpd'],
   }),
 })

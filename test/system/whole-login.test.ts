@@ -39,11 +39,13 @@ function statements(): string {
   return `
 ${tls('mx', mx)}
 ${tls('other', other)}
+tls "strict" { certificate "${mx.certificate}"; key "${mx.key}"; client-ca "${authority.certificate}"; client-certificate required; };
 auth "users" { passwords "${passwords}"; certificates yes; };
 listener "users" {
   type submission; address 127.0.0.1; port 0; tls "mx"; sni "other"; auth "users" required; sender-login "${senders}";
   error-limit 1000;
 };
+listener "certified" { type submission; address 127.0.0.1; port 0; tls "strict" required; relay { localhost; }; };
 listener "clear" { type submission; address 127.0.0.1; port 0; auth "users" offered; auth-without-tls yes; };
 policy "team" { users { "dora"; "emil"; }; senders { "%u@shared.example"; }; account "team"; limit messages 2/h; };
 zone "." { type relay; hosts { "127.0.0.1" port ${sink.port}; }; };
@@ -155,6 +157,22 @@ test('EXTERNAL: a certificate that our authority has signed is a login', { timeo
   const other = await openSecure(port('users'), readPair(strange))
   assert.doesNotMatch((await other.say('EHLO client.example')).text, /EXTERNAL/)
   await other.quit()
+})
+
+test('client-certificate required: without a good one there is no session at all', { timeout }, async () => {
+  const known = readPair(authority.sign('host', 'DNS:host.client.example'))
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const client = await openSecure(port('certified'), { ...known, maxVersion })
+    assert.equal((await transact(client, mail)).code, 250)
+    await client.quit()
+    const strange = readPair(makeAuthority(directory, 'nobody').sign('host', 'DNS:host.client.example'))
+    // by TLS 1.3 a client hears of it only after the handshake
+    for (const bad of [{}, strange])
+      await assert.rejects(openSecure(port('certified'), { ...bad, maxVersion }))
+  }
+  const plain = await openSession(port('certified'))
+  assert.equal((await plain.say('MAIL FROM:<anna@local.example>')).code, 530)
+  await plain.quit()
 })
 
 test('the certificate is the one for the name that is asked for', { timeout }, async () => {

@@ -150,6 +150,26 @@ test('XCLIENT: rights, trace and log go by the client that is named', { timeout 
   await other.quit()
 })
 
+test('XCLIENT, XFORWARD and PROXY from an address that is not configured, where another is', {
+  timeout,
+}, async () => {
+  const from = { localAddress: '127.0.0.2' }
+  const client = await connectTo(port('front'), from)
+  assert.equal((await client.reply()).code, 220)
+  assert.doesNotMatch((await client.say('EHLO client.example')).text, /XCLIENT|XFORWARD/)
+  assert.equal((await client.say('XCLIENT ADDR=192.0.2.9 LOGIN=anna')).code, 550)
+  assert.equal((await client.say('XFORWARD ADDR=192.0.2.9')).code, 550)
+  assert.equal((await client.say('MAIL FROM:<x@client.example>')).code, 250)
+  assert.equal((await client.say('RCPT TO:<far@elsewhere.example>')).code, 550, 'no right that it has not')
+  await client.say('RSET')
+  assert.match(await deliverTo('ben', client), /from client\.example \(\[127\.0\.0\.2\]\)/)
+  // no header is waited for: what it is itself is not allowed there, whomever it names
+  const header = await connectTo(port('balanced'), from)
+  header.write('PROXY TCP4 192.0.2.7 192.0.2.1 12345 25\r\nEHLO client.example\r\n')
+  assert.equal((await header.reply()).code, 554)
+  await header.closed
+})
+
 test('Postfix forwards by XFORWARD where a message came from', { timeout }, async (t) => {
   const at = await freePort()
   const postfix = await startPostfix({
