@@ -7,19 +7,22 @@
  */
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
-import type { Route } from '../../shared/message/route.ts'
+import { own } from '../../shared/smtp-client/commands.ts'
 import type { Place } from './company.ts'
 import type { Connection } from './connection.ts'
 import { type Content, ContentStream } from './content.ts'
 import { Dial, type Dialled } from './dial.ts'
 import { firstHost, orderTargets, type Target, whenAllFailed } from './hosts.ts'
 import type { Tenant } from './job.ts'
-import { type Login, loginFor } from './login.ts'
+import { type Login, loginFor, staysHere } from './login.ts'
 import type { Pool } from './pool.ts'
 import { prefersIPv6 } from './race.ts'
-import { STRAIGHT, type Way, wayFor } from './way.ts'
+import { keyOf, type Policy, rulingFor, type SmtpRoute, type Wanted, wantedBy } from './tls-policy.ts'
+import { type Way, wayFor } from './way.ts'
 
-export type SmtpRoute = Extract<Route, { kind: 'smtp' }>
+/** Never seen: targets are made of the route's hosts. */
+const NO_HOST = own(451, '4.4.4', 'the route has no such host')
+
 export type Report = Answer<'deliver'>
 
 /** Who asked for it. */
@@ -35,6 +38,8 @@ export class Attempt implements Tenant {
   readonly #pool: Pool
   readonly #way: Way
   readonly #login: Login | null
+  readonly #wanted: Wanted
+  readonly #key: string
   readonly #client: Client
   #targets: Target[] = []
   #failures: Reply[] = []
@@ -43,6 +48,8 @@ export class Attempt implements Tenant {
   #place: Place | null = null
   #connection: Connection | null = null
   #at: { host: string; address: string; tls: string } = { host: '', address: '', tls: '' }
+  /** For the log: what was demanded of TLS, and how it was met. */
+  policy = ''
   #over = false
 
   constructor(delivery: Payload<'deliver'>, route: SmtpRoute, content: Content, pool: Pool, client: Client) {
@@ -53,6 +60,9 @@ export class Attempt implements Tenant {
     this.#way = wayFor(pool.slice.ways, speakerFor(route), delivery.terms)
     const logins = route.relay === undefined ? undefined : pool.slice.logins[route.relay]
     this.#login = logins === undefined ? null : loginFor(logins, delivery.sender)
+    this.#wanted = wantedBy(delivery)
+    const key = keyOf(this.#way, route, this.#wanted)
+    this.#key = this.#login ? `${key} login ${JSON.stringify(this.#login)}` : key
     this.#client = client
   }
 
@@ -94,24 +104,11 @@ export class Attempt implements Tenant {
     return this.#route.protocol === 'lmtp'
   }
 
-  /** A session that is good for such a message is kept for others of its kind. */
-  get #requireTls(): boolean {
-    return this.#delivery.requireTls === true
-  }
-
-  get #key(): string {
-    const { protocol, destination } = this.#route
-    const { tlsDemand } = this.#delivery
-    const as = this.#login ? ` login ${JSON.stringify(this.#login)}` : ''
-    const kind = `${this.#requireTls ? ' requiretls' : ''}${tlsDemand ? ` ${tlsDemand}` : ''}${as}`
-    const key = `${protocol}${kind} ${destination}`
-    return this.#way === STRAIGHT ? key : `${key} ${JSON.stringify(this.#way)}`
-  }
-
   #run(connection: Connection): void {
     this.#connection = connection
     connection.terms = this.#delivery.terms
     const { target, tls } = connection
+    this.policy = connection.policy
     this.#at = { host: target.name, address: target.address, tls }
     const { eightBit } = this.#pool.slice
     const job = { delivery: this.#delivery, content: this.content, tenant: this, eightBit }
@@ -131,14 +128,27 @@ export class Attempt implements Tenant {
     if (!target) return this.#settleAll(whenAllFailed(this.#failures))
     this.#at = { host: target.name, address: target.address, tls: '' }
     this.#targets.splice(0, raced.length)
+    this.policy = ''
+    const host = this.#route.hosts.find(({ name, port }) => name === target.name && port === target.port)
+    const login = this.#login !== null && !raced.every(staysHere)
+    const ruling = host && rulingFor(this.#way, this.#route, host, { ...this.#wanted, login })
+    if (ruling?.kind !== 'use') return this.#failed(ruling?.reply ?? NO_HOST)
+    this.policy = ruling.policy.name
+    this.#dial = this.#dialTo(raced, `${target.name} ${target.port}`, ruling.policy)
+  }
+
+  #dialTo(raced: readonly Target[], host: string, policy: Policy): Dial {
+    const { slice, tickets } = this.#pool
     this.#place = this.#pool.reserve(this.#delivery.terms)
-    this.#dial = new Dial(
+    const key = `${host} ${JSON.stringify(policy)} ${this.#way.key}`
+    return new Dial(
       raced,
-      this.#pool.slice,
+      slice,
       {
         lmtp: this.#lmtp,
-        requireTls: this.#requireTls,
-        tls: this.#delivery.tlsDemand ?? null,
+        requireTls: this.#wanted.requireTls,
+        policy,
+        tickets: { store: tickets, key },
         login: this.#login,
         way: this.#way,
       },
@@ -154,8 +164,13 @@ export class Attempt implements Tenant {
       this.#client.dial({ attempt: this.#delivery.attempt, begun: true })
       return this.#run(this.#pool.adopt(this.#key, dialled.session, this.#lmtp, this.#delivery.terms))
     }
-    this.#failures.push(dialled.reply)
     this.#targets.unshift(...dialled.rest)
+    this.#failed(dialled.reply)
+  }
+
+  /** The next host may do. */
+  #failed(reply: Reply): void {
+    this.#failures.push(reply)
     this.#dialNext()
   }
 

@@ -49,6 +49,8 @@ export class Connection {
   readonly key: string
   readonly target: Target
   readonly tls: string
+  /** For the log. */
+  readonly policy: string
   /** Transactions that the host takes in one session (RFC 9422). */
   readonly mostTransactions: number
   /** Transactions taken on. */
@@ -81,6 +83,7 @@ export class Connection {
     this.key = key
     this.target = session.target
     this.tls = session.tls
+    this.policy = session.policy
     this.mostTransactions = session.offers.mostTransactions
     this.#session = session
     const reading = readingOf(session.socket)

@@ -80,7 +80,7 @@ export class Courier {
       const begun = Date.now()
       const attempt = new Attempt(delivery, route, this.#contentOf(delivery), this.#pool, {
         report: (report) => {
-          this.#finished(delivery, report, Date.now() - begun)
+          this.#finished(delivery, report, attempt.policy, Date.now() - begun)
           resolve(report)
         },
         dial: this.#tell.dial,
@@ -100,13 +100,13 @@ export class Courier {
     if (content instanceof ContentStream) content.push(data, last === true)
   }
 
-  #finished(delivery: Payload<'deliver'>, report: Report, took: number): void {
+  #finished(delivery: Payload<'deliver'>, report: Report, policy: string, took: number): void {
     this.#attempts.delete(delivery.attempt)
-    this.#note(delivery, report, took)
+    this.#note(delivery, report, policy, took)
     if (this.#attempts.size === 0) this.#whenEmpty?.()
   }
 
-  #note(delivery: Payload<'deliver'>, report: Report, took: number): void {
+  #note(delivery: Payload<'deliver'>, report: Report, policy: string, took: number): void {
     const tally = { sent: 0, later: 0, never: 0, inDoubt: 0 }
     for (const { outcome } of report.outcomes) {
       tally[outcome.kind]++
@@ -123,6 +123,7 @@ export class Courier {
       host: report.host,
       address: report.address,
       tls: report.tls,
+      policy,
       ...tally,
       reply: printReply(report.outcomes[report.outcomes.length - 1]?.outcome),
       took,

@@ -6,26 +6,27 @@
  * The engine's own timers cover neither phase exactly, so there is one of ours, armed anew for each phase
  * (RFC 5321 section 4.5.3.2).
  *
- * Fails with a reply for the next host or for the log: what the server said, or our
- * words for what became of the connection. TLS is opportunistic (RFC 3207, RFC 7435): certificates are not
- * verified, a refused STARTTLS goes on in clear, a handshake that fails is tried once more in clear. Not so for a
- * message with REQUIRETLS (RFC 8689 section 4.2.1): never in clear, the certificate verified and for the host's name,
- * the host offering REQUIRETLS; any other host is refused with 5.7.30. Nor where the config gives us a certificate to show, nor where the sender demands TLS: see `demand.ts`.
+ * Fails with a reply for the next host or for the log: what the server said, or our words for what became of the
+ * connection. Where the policy (`tls-policy.ts`) allows clear text, a refused STARTTLS goes on in clear, a handshake
+ * that fails is tried once more in clear (RFC 3207, RFC 7435). Otherwise the host has to show what the policy demands,
+ * and for a message with REQUIRETLS (RFC 8689 section 4.2.1) to offer that; any other host is refused with 5.7.30.
  */
 import { connect, isIP, type Socket } from 'node:net'
+import type { ConnectionOptions, SecureContext } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
-import type { TlsDemand } from '../../shared/message/envelope.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
 import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.ts'
 import { NO_REQUIRETLS, own } from '../../shared/smtp-client/commands.ts'
 import { NO_OFFERS, type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
-import { demandsTls, handshakeFailed, whyUnmet } from './demand.ts'
 import { isSocketPath, type Target } from './hosts.ts'
-import { type Login, logIn, staysHere } from './login.ts'
+import { type Bad, type Good, handshakeRefusal, judge, refusal, type Verdict } from './judgement.ts'
+import { type Login, logIn } from './login.ts'
 import { goThrough } from './proxy.ts'
 import { Race, rememberFamily } from './race.ts'
-import { contextFor, describeTls, isVerified, securedBy } from './trust.ts'
+import type { Ticket, Tickets } from './tickets.ts'
+import type { Policy } from './tls-policy.ts'
+import { contextFor, describeTls, shownBy } from './trust.ts'
 import type { Way } from './way.ts'
 
 export interface Session {
@@ -34,11 +35,15 @@ export interface Session {
   offers: Offers
   /** `TLSv1.3 TLS_AES_256_GCM_SHA384`, or '' in clear. */
   tls: string
+  /** `dane DANE-EE`: by which policy, and how the host has shown who it is. */
+  policy: string
 }
 
+/** bad: where TLS was the trouble, or would have been if the policy were not lenient. */
 export type Dialled =
-  | { kind: 'up'; session: Session } /** `rest`: addresses of the host that have not been tried to the end. */
-  | { kind: 'failed'; reply: Reply; rest: Target[] }
+  | { kind: 'up'; session: Session; bad: Bad | null }
+  /** `rest`: addresses of the host that have not been tried to the end. */
+  | { kind: 'failed'; reply: Reply; rest: Target[]; bad: Bad | null }
 
 /** What nodemailer 10.6.0 keeps to itself and we need; pinned exactly, checked by a test. */
 export interface EngineInside {
@@ -52,6 +57,7 @@ export interface EngineInside {
   _onSocketEnd: () => void
   _onSocketTimeout: () => void
   _actionGreeting: (text: string) => void
+  _upgradeConnection: (callback: (error: Error | null, secured?: boolean) => void) => void
   on: SMTPConnection['on']
   close: () => void
   connect: () => void
@@ -64,13 +70,13 @@ const ENGINE_PATIENCE_MS = 2 ** 31 - 1
 /** What a session must be good for. */
 export interface Demands {
   lmtp: boolean
-  /** RFC 8689: TLS that is verified, and a host that offers REQUIRETLS. */
+  /** RFC 8689: a host that offers REQUIRETLS. */
   requireTls: boolean
-  /** The sender's demand. What else asks for TLS is not weakened by `none`. */
-  tls: TlsDemand | null
-  /** Null: none. A password is never said in clear, but to this machine, nor to whom cannot prove its name. */
+  policy: Policy
+  /** Sessions that may be resumed, and which of them fit this policy. */
+  tickets: { store: Tickets; key: string }
+  /** Null: none. The policy sees to it that no password is said to whom cannot prove its name. */
   login: Login | null
-  /** A certificate of ours is never passed over for a session in clear. */
   way: Way
 }
 
@@ -92,6 +98,10 @@ export class Dial {
   #socket: Socket | null = null
   #engine: EngineInside | null = null
   #clear: boolean
+  /** The session that the host is offered to resume. */
+  #offered: Ticket | null = null
+  /** What the host gave to resume this one. */
+  #sessions: Buffer[] = []
   #over = false
 
   /** @param targets addresses of one host, at least one. */
@@ -107,23 +117,13 @@ export class Dial {
     this.#slice = slice
     this.#demands = demands
     this.#answer = answer
-    this.#clear = (slice.tls === 'none' || demands.tls === 'none') && !this.#neverClear
+    this.#clear = demands.policy.clear === 'always'
     this.#connect()
   }
 
   cancel(): void {
     this.#over = true
     this.#drop()
-  }
-
-  get #neverClear(): boolean {
-    const { requireTls, way } = this.#demands
-    return requireTls || demandsTls(this.#tlsDemand) || way.identity !== null
-  }
-
-  get #tlsDemand(): TlsDemand | null {
-    const { login, tls } = this.#demands
-    return login && !staysHere(this.#target) ? 'verified' : tls
   }
 
   /** To a socket of this machine none leads. */
@@ -168,11 +168,12 @@ export class Dial {
   }
 
   #startEngine(socket: Socket): void {
-    const { name } = this.#target
-    const { requireTls, way } = this.#demands
-    const verified = requireTls || this.#tlsDemand === 'verified'
-    const tls = this.#clear ? null : contextFor(way.identity, verified, this.#slice.caFile)
+    const { policy, way } = this.#demands
+    const name = policy.serverName ?? this.#target.name
+    const verified = policy.check.kind === 'authority'
+    const tls = this.#clear ? null : contextFor(way.identity, verified, way.caFile)
     if (tls instanceof Error) return this.#broken(tls)
+    this.#offered = tls ? this.#demands.tickets.store.take(this.#demands.tickets.key, Date.now()) : null
     const engine = new SMTPConnection({
       connection: socket,
       host: name,
@@ -182,16 +183,20 @@ export class Dial {
       name: this.#slice.hostname,
       lmtp: this.#demands.lmtp,
       ignoreTLS: this.#clear,
-      opportunisticTLS: way.identity === null,
-      requireTLS: way.identity !== null,
+      opportunisticTLS: true, // what became of it is looked at when it is over
       logger: false,
       connectionTimeout: ENGINE_PATIENCE_MS,
       greetingTimeout: ENGINE_PATIENCE_MS,
       socketTimeout: ENGINE_PATIENCE_MS,
       maxResponseSize: MAX_REPLY,
-      ...(tls ? { tls: { secureContext: tls, rejectUnauthorized: false } } : {}),
+      ...(tls ? { tls: this.#tlsOptions(tls) } : {}),
     }) as unknown as EngineInside
     this.#engine = engine
+    const upgrade = engine._upgradeConnection
+    engine._upgradeConnection = (callback) => {
+      upgrade.call(engine, callback)
+      if (engine._socket) engine._socket.on('session', (session: Buffer) => this.#sessions.push(session))
+    }
     const greeted = engine._actionGreeting
     engine._actionGreeting = (text) => {
       this.#enter('helo')
@@ -201,6 +206,15 @@ export class Dial {
     engine.on('end', () => this.#broken(new Error('connection closed')))
     engine.on('connect', () => this.#ready(engine))
     engine.connect()
+  }
+
+  #tlsOptions(secureContext: SecureContext): ConnectionOptions {
+    return {
+      secureContext,
+      rejectUnauthorized: false,
+      checkServerIdentity: () => undefined, // names are for `judgement.ts`
+      ...(this.#offered && { session: this.#offered.session }),
+    }
   }
 
   #enter(phase: keyof SmtpcSlice['timeouts']): void {
@@ -218,55 +232,72 @@ export class Dial {
     if (!socket || engine._remainder !== '' || engine._responseQueue.length > 0)
       return this.#broken(new Error('the server spoke out of turn'))
     const offers = engine._ehloLines ? readOffers(engine._ehloLines) : NO_OFFERS
-    if (this.#demands.requireTls && !(isVerified(socket) && offers.requireTls))
-      return this.#unfit({ ...NO_REQUIRETLS, host: '' })
-    const unmet = whyUnmet(this.#tlsDemand, securedBy(socket), this.#target.name, this.#who)
-    if (unmet) return this.#unfit(unmet)
+    const { login, policy, requireTls } = this.#demands
+    const shown = shownBy(socket, this.#offered?.verdict ?? null)
+    const verdict = judge(policy, shown, Date.now())
+    const bad = verdict.kind === 'bad' ? verdict : null
+    if (requireTls && (bad || !offers.requireTls)) return this.#unfit(NO_REQUIRETLS, bad)
+    if (bad && !policy.lenient) return this.#unfit(refusal(policy, this.#target.name, bad), bad)
+    if (verdict.kind === 'good' && shown.encrypted) this.#keepTickets(socket, verdict, shown.earlier !== null)
     detach(engine, socket)
-    const { login } = this.#demands
-    if (login) void this.#logIn(socket, offers, login, engine._ehloLines ?? [])
-    else this.#up(socket, offers)
+    const session = {
+      socket,
+      target: this.#target,
+      offers,
+      tls: describeTls(socket),
+      policy: describe(policy, verdict),
+    }
+    if (login) void this.#logIn(session, bad, login, engine._ehloLines ?? [])
+    else this.#up(session, bad)
   }
 
-  get #who(): string {
-    return this.#demands.login ? 'our login' : 'the sender'
-  }
-
-  async #logIn(socket: Socket, offers: Offers, login: Login, words: readonly string[]): Promise<void> {
+  async #logIn(session: Session, bad: Bad | null, login: Login, words: readonly string[]): Promise<void> {
     this.#enter('helo')
-    const refused = await logIn(socket, words, login, this.#target, this.#slice.timeouts.helo)
+    const refused = await logIn(session.socket, words, login, this.#target, this.#slice.timeouts.helo)
     if (this.#over) return
-    if (refused) this.#unfit(refused)
-    else this.#up(socket, offers)
+    if (refused) this.#unfit(refused, bad)
+    else this.#up(session, bad)
   }
 
-  #up(socket: Socket, offers: Offers): void {
+  #up(session: Session, bad: Bad | null): void {
     this.#over = true
     if (this.#timer) clearTimeout(this.#timer)
-    const session = { socket, target: this.#target, offers, tls: describeTls(socket) }
-    this.#answer({ kind: 'up', session })
+    this.#answer({ kind: 'up', session, bad })
   }
 
-  #unfit(reply: Reply): void {
+  /** Those that came already, and those to come. */
+  #keepTickets(socket: Socket, verdict: Good, resumed: boolean): void {
+    const { key, store } = this.#demands.tickets
+    const provenAt = resumed ? (this.#offered?.provenAt ?? 0) : Date.now()
+    const keep = (session: Buffer) => store.keep(key, { session, verdict, provenAt })
+    socket.removeAllListeners('session')
+    for (const session of this.#sessions) keep(session)
+    socket.on('session', keep)
+  }
+
+  #unfit(reply: Reply, bad: Bad | null): void {
     this.#drop()
     this.#over = true
-    this.#answer({ kind: 'failed', reply, rest: this.#rest })
+    this.#answer({ kind: 'failed', reply, rest: this.#rest, bad })
   }
 
   #broken(error: NodeJS.ErrnoException & { response?: string }): void {
     if (this.#over) return
     const inHandshake = this.#engine?.upgrading === true
-    if (inHandshake && demandsTls(this.#tlsDemand))
-      return this.#unfit(handshakeFailed(this.#target.name, reasonOf(error), this.#who))
+    const { policy } = this.#demands
+    if (inHandshake && policy.clear === 'never') {
+      const bad = { kind: 'bad', failure: 'validation-failure', why: reasonOf(error) } as const
+      return this.#unfit(handshakeRefusal(policy, this.#target.name, bad.why), bad)
+    }
     this.#drop()
-    if (inHandshake && !this.#clear && !this.#neverClear) {
+    if (inHandshake && !this.#clear) {
       this.#clear = true
       return this.#connect()
     }
     this.#over = true
     // none of them was reached in time
     const rest = this.#reached || this.#proxy ? this.#rest : []
-    this.#answer({ kind: 'failed', reply: this.#explain(error), rest })
+    this.#answer({ kind: 'failed', reply: this.#explain(error), rest, bad: null })
   }
 
   /** The server's word where it said one, ours otherwise (RFC 3463 section 3.5: 4.4.1 no answer, 4.4.2 bad connection). */
@@ -296,6 +327,11 @@ export class Dial {
     plain?.destroy()
     this.#over = wasOver
   }
+}
+
+function describe({ name }: Policy, verdict: Verdict): string {
+  if (verdict.kind === 'bad') return `${name} ${verdict.failure}`
+  return verdict.proof === '' ? name : `${name} ${verdict.proof}`
 }
 
 function reasonOf({ message }: Error): string {

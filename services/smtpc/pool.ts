@@ -12,10 +12,12 @@ import { Companies, type Place, type Terms } from './company.ts'
 import { Connection, type Keeper } from './connection.ts'
 import type { Session } from './dial.ts'
 import { leadsTo } from './hosts.ts'
+import { Tickets } from './tickets.ts'
 
 const LONGEST_SWEEP_MS = 1000
 
 export class Pool implements Keeper {
+  readonly tickets = new Tickets()
   readonly #all = new Set<Connection>()
   readonly #companies = new Companies((connection) => {
     remove(this.#idle, connection)

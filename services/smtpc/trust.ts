@@ -4,16 +4,18 @@
  *
  * Fails: with an Error that says which file, never by throwing.
  */
+
+import type { X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
-import type { Secured } from './demand.ts'
+import type { Good, Shown } from './judgement.ts'
 import type { Way } from './way.ts'
 
 type Identity = NonNullable<Way['identity']>
 
 let nobody: SecureContext | null = null
-let trusting: { caFile: string | null; context: SecureContext } | null = null
+let trusting: SecureContext | null = null
 const known = new Map<string, { version: string; context: SecureContext }>()
 
 /** @param verified whether the other side has to prove who it is, to whom `caFile` names or Node comes with. */
@@ -29,16 +31,27 @@ export function contextFor(
   return nobody
 }
 
-/** Whoever the file names is trusted, or without one those that Node comes with. Read once. */
+/** Whoever the file names is trusted, or without one those that Node comes with. */
 function trustingContext(caFile: string | null): SecureContext | Error {
-  if (trusting?.caFile === caFile) return trusting.context
+  if (caFile === null) {
+    trusting ??= createSecureContext()
+    return trusting
+  }
   try {
-    const context = createSecureContext(caFile === null ? {} : { ca: readFileSync(caFile) })
-    trusting = { caFile, context }
-    return context
+    return remembered(caFile, [caFile], () => createSecureContext({ ca: readFileSync(caFile) }))
   } catch (error) {
     return new Error(`ca-file cannot be used: ${reasonOf(error)}`)
   }
+}
+
+/** Made anew when one of the files has changed. */
+function remembered(name: string, files: readonly string[], make: () => SecureContext): SecureContext {
+  const version = files.map((path) => statSync(path).mtimeMs).join(' ')
+  const found = known.get(name)
+  if (found?.version === version) return found.context
+  const context = make()
+  known.set(name, { version, context })
+  return context
 }
 
 function identifiedContext(
@@ -48,13 +61,11 @@ function identifiedContext(
 ): SecureContext | Error {
   try {
     const name = JSON.stringify([certificate, key, verified, caFile])
-    const version = [certificate, key].map((path) => statSync(path).mtimeMs).join(' ')
-    const found = known.get(name)
-    if (found?.version === version) return found.context
-    const trust = !verified ? { ca: [] } : caFile === null ? {} : { ca: readFileSync(caFile) }
-    const context = createSecureContext({ ...trust, cert: readFileSync(certificate), key: readFileSync(key) })
-    known.set(name, { version, context })
-    return context
+    const files = verified && caFile !== null ? [certificate, key, caFile] : [certificate, key]
+    return remembered(name, files, () => {
+      const trust = !verified ? { ca: [] } : caFile === null ? {} : { ca: readFileSync(caFile) }
+      return createSecureContext({ ...trust, cert: readFileSync(certificate), key: readFileSync(key) })
+    })
   } catch (error) {
     return new Error(`tls-certificate cannot be used: ${reasonOf(error)}`)
   }
@@ -64,18 +75,33 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-/** The chain leads to somebody trusted, and the certificate has the host's name (the engine's servername). */
-export function isVerified(socket: Socket): boolean {
-  return (socket as Partial<TLSSocket>).authorized === true
-}
-
-export function securedBy(socket: Socket): Secured {
-  const { encrypted, authorized, authorizationError } = socket as Partial<TLSSocket>
+/**
+ * What the host has shown on a session that stands. To be asked once: Node takes the certificates off the list of
+ * OpenSSL as it hands them out.
+ * @param earlier what was said of the session that was offered to be resumed.
+ */
+export function shownBy(socket: Socket, earlier: Good | null): Shown {
+  const secured = socket as Partial<TLSSocket>
+  const { encrypted, authorized, authorizationError } = secured
+  const resumed = secured.isSessionReused?.() === true
   return {
     encrypted: encrypted === true,
-    verified: authorized === true,
-    why: String((authorizationError as Error | string | undefined) ?? 'it is not verified'),
+    chain: encrypted === true && !resumed ? chainOf(secured) : [],
+    trusted: authorized === true,
+    trouble: String((authorizationError as Error | string | undefined) ?? 'it is not verified'),
+    earlier: resumed ? earlier : null,
   }
+}
+
+/** As it was sent. */
+function chainOf(secured: Partial<TLSSocket>): X509Certificate[] {
+  const chain: X509Certificate[] = []
+  let next = secured.getPeerX509Certificate?.()
+  while (next) {
+    chain.push(next)
+    next = next.issuerCertificate
+  }
+  return chain
 }
 
 export function describeTls(socket: Socket): string {

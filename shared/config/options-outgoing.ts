@@ -1,10 +1,10 @@
 /**
- * The option table, the part about the way to other servers: the certificate that is shown, the proxy that is gone
- * through. `smtpc` says it for all, a `zone` for mail to it, a `server` section for its hosts; that is also the order
- * in which the last word counts.
+ * The option table, the part about the way to other servers: what is demanded of TLS, the certificate that is shown,
+ * the proxy that is gone through. `smtpc` says it for all, a `zone` for mail to it, a `server` section for its hosts;
+ * that is also the order in which the last word counts.
  */
 import { maybe } from './blocks.ts'
-import { path as pathType, quote, type Type } from './types.ts'
+import { fullDomain, path as pathType, quote, series, type Type } from './types.ts'
 import { bad, ok, type Reading } from './units.ts'
 
 /** SOCKS5 (RFC 1928) or CONNECT of HTTP (RFC 9110 section 9.3.6), with a password (RFC 1929, RFC 7617) or without. */
@@ -18,8 +18,22 @@ export interface OutgoingProxy {
 /** none: straight, whatever is usual. */
 export type ProxyUse = OutgoingProxy | 'none'
 
+export const TLS_LEVELS = ['none', 'opportunistic', 'encrypt', 'verify', 'dane', 'dane-only'] as const
+
+/** What is demanded of TLS; `services/smtpc/tls-policy.ts` says what each level means. */
+export interface TlsRule {
+  level: (typeof TLS_LEVELS)[number] | 'fingerprint'
+  /** SHA-256 of a certificate or its public key, hexadecimal, lower case; of level fingerprint only. */
+  fingerprints: string[]
+}
+
 /** How hosts are reached; null: the more general word counts. */
 export interface OutgoingWay {
+  tls: TlsRule | null
+  /** Names that a certificate may have in place of the host's; `.suffix` for all below one. */
+  tlsNames: string[] | null
+  /** PEM; whom to trust where a connection must be verified. */
+  caFile: string | null
   /** What we show as a client: paths, read by smtpc. */
   identity: { certificate: string; key: string } | null
   proxy: ProxyUse | null
@@ -74,10 +88,82 @@ function plain(text: string): string {
   )
 }
 
+const MOST_FINGERPRINTS = 20
+const MOST_NAMES = 50
+
+/** SHA-256, with colons or without. */
+const fingerprint: Type<string> = {
+  syntax: '"SHA256"',
+  read: (args) =>
+    args.parse('"SHA256"', (text) => {
+      const bare = text.replaceAll(':', '').toLowerCase()
+      return /^[0-9a-f]{64}$/.test(bare)
+        ? ok(bare)
+        : bad(
+            `\`${text}\` is no SHA-256 fingerprint`,
+            '64 hexadecimal digits, as `openssl x509 -fingerprint -sha256 -noout` prints them',
+          )
+    }),
+  valid: (value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value),
+  print: quote,
+}
+const fingerprints = series(fingerprint, MOST_FINGERPRINTS)
+
+export const tlsRule: Type<TlsRule> = {
+  syntax: `${TLS_LEVELS.join(' | ')} | fingerprint "SHA256" …`,
+  read: (args) => {
+    const level = args.oneOf([...TLS_LEVELS, 'fingerprint'])
+    if (level === undefined) return undefined
+    if (level !== 'fingerprint') return { level, fingerprints: [] }
+    const list = fingerprints.read(args)
+    return list && { level, fingerprints: list }
+  },
+  valid: (value) => typeof value === 'object' && value !== null,
+  print: ({ level, fingerprints: list }) =>
+    level === 'fingerprint' ? `${level} ${fingerprints.print(list)}` : level,
+}
+
+/** A name of a certificate, or `.suffix`. */
+const tlsName: Type<string> = {
+  ...fullDomain,
+  syntax: '"NAME"',
+  read: (args) => {
+    const word = args.peekWord()
+    const below = word?.text.startsWith('*.') && word.text.slice(1)
+    if (word && below)
+      return args.fail(word, `\`${word.text}\` is no name`, `\`${below}\` is any name below it`)
+    if (!word?.text.startsWith('.')) return fullDomain.read(args)
+    return args.parse('"NAME"', (text) =>
+      /^(?:\.[a-z0-9_-]{1,63})+$/i.test(text) ? ok(text.toLowerCase()) : bad(`\`${text}\` is no domain name`),
+    )
+  },
+  valid: (value) => typeof value === 'string',
+}
+
+/** Whatever the domain has published. */
+export const PUBLISHED: TlsRule = { level: 'dane', fingerprints: [] }
+
+export const TLS_DOC =
+  "TLS towards hosts: `none`: never; `opportunistic`: where offered, nothing checked; `encrypt`: never in clear; `verify`: and a certificate for the host's name, from an authority of `ca-file`; `dane`: as the domain has published, by DANE (RFC 7672) or MTA-STS (RFC 8461), else opportunistic; `dane-only`: only hosts that DANE proves; `fingerprint`: only who shows one of these certificates or keys. Where it is not met, mail waits."
+
 /** @param only the kinds of section that have them; null: all. */
 export function outgoing(only: readonly string[] | null, usual: string) {
   const about = { readers: ['smtpc'], usual, ...(only && { only }) } as const
   return {
+    tls: maybe(tlsRule, {
+      doc: TLS_DOC,
+      ...about,
+    }),
+    'tls-names': maybe(series(tlsName, MOST_NAMES), {
+      doc: 'Names that `verify` accepts in a certificate in place of that of the host; `.example.org` for any below it.',
+      ...about,
+      ...(usual === 'none' && { usual: "the host's name" }),
+    }),
+    'ca-file': maybe(pathType, {
+      doc: 'Certificates of the authorities to trust where a connection must be verified (`tls verify`, MTA-STS, REQUIRETLS), in PEM.',
+      ...about,
+      ...(usual === 'none' && { usual: 'those that Node comes with' }),
+    }),
     'tls-certificate': maybe(pathType, {
       doc: 'Our certificate as a client, in PEM, for hosts that ask for one. Where it is set there is no going on in clear.',
       ...about,

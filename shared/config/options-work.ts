@@ -3,7 +3,7 @@
  */
 import { block, many, maybe, one, sectionName } from './blocks.ts'
 import { percent } from './load-values.ts'
-import { outgoing } from './options-outgoing.ts'
+import { outgoing, PUBLISHED, TLS_DOC, tlsRule } from './options-outgoing.ts'
 import { section } from './section.ts'
 import * as t from './types.ts'
 import { day, G, hour, K, M, minute, second } from './units.ts'
@@ -209,16 +209,8 @@ export const ldaBlock = block('lda', null, 'Local delivery.', {
 })
 
 export const smtpcBlock = block('smtpc', null, 'Sending to other servers.', {
-  tls: one(t.oneOf('none', 'opportunistic'), 'opportunistic', {
-    doc: 'Whether STARTTLS is used where it is offered.',
-    readers: ['smtpc'],
-  }),
-  'ca-file': maybe(t.path, {
-    doc: 'Certificates of the authorities to trust where a connection must be verified (REQUIRETLS, RFC 8689), in PEM.',
-    usual: 'those that Node comes with',
-    readers: ['smtpc'],
-  }),
   ...outgoing(null, 'none'),
+  tls: one(tlsRule, PUBLISHED, { doc: TLS_DOC, readers: ['smtpc'] }),
   'eight-bit': one(t.oneOf('downgrade', 'refuse'), 'downgrade', {
     doc: 'Content with octets beyond ASCII, for a host that does not take 8BITMIME: encoded anew, or returned with 5.6.3. What is signed, by multipart/signed or DKIM, is always returned.',
     readers: ['smtpc'],

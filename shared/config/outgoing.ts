@@ -5,6 +5,7 @@ import type { Problems } from './problem.ts'
 import { checkFile } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
 import type { SmtpcSlice } from './slices.ts'
+import type { Span } from './source.ts'
 
 type Speaker = Config['smtpc'] | Config['relay'][number] | Config['zone'][number] | Config['server'][number]
 
@@ -36,6 +37,8 @@ export function checkWays(config: Config, facts: Facts, problems: Problems): voi
 
 function checkWay({ at, values, where }: Speaker, facts: Facts, problems: Problems): void {
   const place = (option: string) => where.get(option) ?? at
+  checkFile(values['ca-file'], place('ca-file'), facts, problems)
+  if (where.has('tls') && where.has('tls-names')) checkNames(values, place('tls-names'), problems)
   checkFile(values['tls-certificate'], place('tls-certificate'), facts, problems)
   checkFile(values['tls-key'], place('tls-key'), facts, problems)
   const [certificate, key] = [where.has('tls-certificate'), where.has('tls-key')]
@@ -44,11 +47,17 @@ function checkWay({ at, values, where }: Speaker, facts: Facts, problems: Proble
   problems.error(place(given), `\`${given}\` without \`${wanted}\``)
 }
 
+/** They would change nothing. */
+function checkNames({ tls, 'tls-names': names }: Speaker['values'], at: Span, problems: Problems): void {
+  if (names === null || tls === null || tls.level === 'verify') return
+  problems.error(at, `\`tls-names\` are for \`tls verify\`, not for \`tls ${tls.level}\``)
+}
+
 function waysOf(sections: readonly (Speaker & { name: string })[]): Record<string, OutgoingWay> {
   return Object.fromEntries(
     sections.flatMap((section) => {
       const way = wayOf(section)
-      return way.identity || way.proxy ? [[section.name, way] as const] : []
+      return Object.values(way).some((said) => said !== null) ? [[section.name, way] as const] : []
     }),
   )
 }
@@ -56,6 +65,9 @@ function waysOf(sections: readonly (Speaker & { name: string })[]): Record<strin
 function wayOf({ values }: Speaker): OutgoingWay {
   const { 'tls-certificate': certificate, 'tls-key': key, proxy } = values
   return {
+    tls: values.tls,
+    tlsNames: values['tls-names'],
+    caFile: values['ca-file'],
     identity: certificate === null || key === null ? null : { certificate, key },
     proxy: proxy === null ? null : proxyFrom(proxy),
   }

@@ -63,7 +63,6 @@ export function checkRules(config: Config, facts: Facts, problems: Problems): vo
   checkRouting(config, problems)
   checkProcesses(config, problems)
   checkLogging(config, problems)
-  checkFile(config.smtpc.values['ca-file'], placeOf(config.smtpc, 'ca-file'), facts, problems)
   for (const section of config.tls) {
     checkFile(section.values.certificate, placeOf(section, 'certificate'), facts, problems)
     checkFile(section.values.key, placeOf(section, 'key'), facts, problems)

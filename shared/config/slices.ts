@@ -163,10 +163,6 @@ export interface QmgrSlice {
 
 export interface SmtpcSlice {
   hostname: string
-  /** Opportunistic TLS is on unless the destination's name matches here. */
-  tls: 'none' | 'opportunistic'
-  /** PEM; whom to trust where a connection must be verified; null: whom Node trusts. */
-  caFile: string | null
   /** By name; only those that say something. */
   ways: { usual: OutgoingWay; zones: Record<string, OutgoingWay>; servers: Record<string, OutgoingWay> }
   /** Files of logins, by `relay` section. */

@@ -7,8 +7,6 @@ export function smtpcSlice(config: Config, hostname: string): SmtpcSlice {
   const { values } = config.smtpc
   return {
     hostname,
-    tls: values.tls,
-    caFile: values['ca-file'],
     eightBit: values['eight-bit'],
     ways: buildWays(config),
     logins: loginsOf(config),

@@ -8,6 +8,9 @@
  * in the place of a way out of the machine. `provider` names who runs the mail exchangers that are
  * tried first; all destinations of one provider share limits in qmgr.
  *
+ * Domains with the same hosts, but not the same proof of them, are different destinations: what is good enough for
+ * the one may not be for the other. Such a destination has the proof behind its hosts, after a space.
+ *
  * What DNSSEC proves is said on each step, for DANE (RFC 7672): that these are the hosts, that these are a host's
  * addresses, and what it must show in TLS.
  */
@@ -103,12 +106,24 @@ export const deliveryShape = union({
 })
 export type Delivery = Infer<typeof deliveryShape>
 
+/** MTA-STS (RFC 8461) of the domain: hosts and their names are to be proven. */
+export const stsShape = struct({
+  /** testing: what is not proven is reported, and no more than that. */
+  mode: oneOf('enforce', 'testing'),
+  /** The domain whose policy it is. */
+  domain: string,
+  /** Names of hosts; a leading `*.` stands for one label. */
+  mx: list(string, 100),
+})
+export type Sts = Infer<typeof stsShape>
+
 const nextHops = {
   destination: string,
   protocol: oneOf('smtp', 'lmtp'),
   hosts: list(hostShape, 200),
   /** DNSSEC proves that these are the hosts; or the config says so, for a relay zone. */
   secure: optional(boolean),
+  sts: optional(stsShape),
   /** Absent where that is the destination itself. */
   provider: optional(string),
   /** The `relay` section whose hosts these are. */

@@ -4,11 +4,13 @@ import type { SmtpcSlice } from '../../shared/config/slices.ts'
 
 export const SLICE: SmtpcSlice = {
   hostname: 'client.example',
-  tls: 'opportunistic',
-  caFile: null,
   eightBit: 'downgrade',
   logins: {},
-  ways: { usual: { identity: null, proxy: null }, zones: {}, servers: {} },
+  ways: {
+    usual: { tls: null, tlsNames: null, caFile: null, identity: null, proxy: null },
+    zones: {},
+    servers: {},
+  },
   connectionIdle: 60_000,
   transactionsPerConnection: 1000,
   timeouts: {

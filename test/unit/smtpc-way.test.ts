@@ -5,24 +5,39 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { goThrough } from '../../services/smtpc/proxy.ts'
 import { STRAIGHT, wayFor } from '../../services/smtpc/way.ts'
-import type { OutgoingProxy, OutgoingWay } from '../../shared/config/options-outgoing.ts'
+import {
+  type OutgoingProxy,
+  type OutgoingWay,
+  PUBLISHED,
+  type TlsRule,
+} from '../../shared/config/options-outgoing.ts'
+import type { ConnectionTerms } from '../../shared/message/connection-terms.ts'
 
 const timeout = 60_000
 const proxy = (port: number) => ({ kind: 'socks5' as const, host: '127.0.0.1', port, login: null })
-const way = (more: Partial<OutgoingWay>): OutgoingWay => ({ identity: null, proxy: null, ...more })
+const NOTHING: OutgoingWay = { tls: null, tlsNames: null, caFile: null, identity: null, proxy: null }
+const way = (more: Partial<OutgoingWay>): OutgoingWay => ({ ...NOTHING, ...more })
+const encrypt: TlsRule = { level: 'encrypt', fingerprints: [] }
+const verify: TlsRule = { level: 'verify', fingerprints: [] }
 const identity = { certificate: '/c', key: '/k' }
 
-test('server, then zone, then smtpc, each of the two by itself', () => {
+test('server, then zone, then smtpc, each of them by itself', () => {
   const ways = {
     usual: way({ proxy: proxy(1) }),
-    zones: { z: way({ proxy: proxy(2), identity }), mute: way({ proxy: 'none' }) },
-    servers: { s: way({ proxy: proxy(3) }) },
+    zones: { z: way({ proxy: proxy(2), identity, tls: encrypt }), mute: way({ proxy: 'none' }) },
+    servers: { s: way({ proxy: proxy(3), tls: verify, caFile: '/ca' }) },
   }
+  const found = (zone: string, terms?: ConnectionTerms) => {
+    const { key: _, tlsNames: __, ...rest } = wayFor(ways, zone, terms)
+    return rest
+  }
+  const usual = { tls: PUBLISHED, caFile: null, identity: null }
   const terms = (group: string) => ({ group, most: 1 })
-  assert.deepEqual(wayFor(ways, '.', undefined), { identity: null, proxy: proxy(1) })
-  assert.deepEqual(wayFor(ways, 'z', undefined), { identity, proxy: proxy(2) })
-  assert.deepEqual(wayFor(ways, 'z', terms('server s')), { identity, proxy: proxy(3) })
-  assert.deepEqual(wayFor(ways, '.', terms('s')), { identity: null, proxy: proxy(1) })
+  assert.deepEqual(found('.'), { ...usual, proxy: proxy(1) })
+  assert.deepEqual(found('z'), { ...usual, tls: encrypt, identity, proxy: proxy(2) })
+  assert.deepEqual(found('z', terms('server s')), { tls: verify, caFile: '/ca', identity, proxy: proxy(3) })
+  assert.deepEqual(found('.', terms('s')), { ...usual, proxy: proxy(1) })
+  assert.equal(wayFor(ways, 'z', undefined), wayFor(ways, 'z', terms('s')), 'worked out once')
   assert.equal(wayFor(ways, 'mute', undefined), STRAIGHT)
   assert.equal(wayFor({ usual: way({}), zones: {}, servers: {} }, 'toString', undefined), STRAIGHT)
 })

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { whyUnmet } from '../../services/smtpc/demand.ts'
 import { leadsTo, MAX_TRIES, orderTargets, whenAllFailed } from '../../services/smtpc/hosts.ts'
 import type { Host } from '../../shared/message/route.ts'
 import { DotStuffer } from '../../shared/smtp/dot-stuffer.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.ts'
+import { own } from '../../shared/smtp-client/commands.ts'
 import { readOffers } from '../../shared/smtp-client/offers.ts'
 
 function readAll(...chunks: Buffer[]): (SmtpReply | typeof GARBAGE)[] {
@@ -207,20 +207,13 @@ test('a kept connection counts only while the route leads there', () => {
 })
 
 test("a sender's demand that nobody meets is the trouble of that message alone", () => {
-  const clear = { encrypted: false, verified: false, why: 'x' }
-  const unproven = { ...clear, encrypted: true, why: 'DEPTH_ZERO_SELF_SIGNED_CERT' }
-  assert.equal(whyUnmet(null, clear, 'mx'), null)
-  assert.equal(whyUnmet('none', clear, 'mx'), null)
-  assert.equal(whyUnmet('encrypted', unproven, 'mx'), null)
-  assert.equal(whyUnmet('verified', { ...unproven, verified: true }, 'mx'), null)
-  assert.equal(whyUnmet('encrypted', clear, 'mx')?.enhanced, '4.7.4')
-  const unmet = whyUnmet('verified', unproven, 'mx')
-  assert.match(unmet?.text ?? '', /mx: DEPTH_ZERO/)
-  assert.ok(unmet)
+  const unmet = own(451, '4.7.5', 'the sender demands TLS, and the handshake with mx failed: x')
   const away = { code: 451, enhanced: '4.4.1', text: 'refused', host: '' }
   assert.deepEqual(whenAllFailed([unmet, away]), { kind: 'later', reply: unmet, blame: 'message' })
   const theirs = { ...unmet, host: 'mx' }
   assert.deepEqual(whenAllFailed([theirs]), { kind: 'later', reply: theirs, blame: 'destination' })
+  const ruled = own(451, '4.7.5', 'its TLS policy (dane) demands TLS, and mx does not offer it')
+  assert.deepEqual(whenAllFailed([ruled]), { kind: 'later', reply: ruled, blame: 'destination' })
 })
 
 test('only 521 from every host returns the mail', () => {
