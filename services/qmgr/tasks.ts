@@ -33,7 +33,9 @@ export function tasksOf(entry: Entry, slots: readonly Slot[], most: (route: Rout
 
 function transactionKey(route: Route): string {
   if (route.kind === 'agent' || route.kind === 'discard') return route.destination
-  if (route.kind === 'smtp') return `${route.destination} ${route.protocol}`
+  // two zones may ask for different ways to the same hosts
+  if (route.kind === 'smtp')
+    return `${route.destination} ${route.protocol} ${route.zone} ${route.relay ?? ''}`
   // two zones may share a Maildir, and only one of them encrypt
   const { user: _user, uid: _uid, gid: _gid, home: _home, format, path, ...more } = route.mailbox
   const own = route.delivery ? ` ${JSON.stringify(route.delivery)}` : ''

@@ -189,10 +189,15 @@ export class NextHops {
     if (found.kind === 'failed') return { hop: { kind: 'later', reply: 'dnsTrouble' }, ttl: 0 }
     const ttl = Math.min(mx.ttl, found.ttl)
     if (found.kind !== 'hosts') return refused(found.kind === 'loop' ? 'mxLoop' : none, ttl)
-    const names = found.exchangers.map(({ host }) => host)
-    const provider = providerOf(found.exchangers)
+    const names = found.exchangers
+      .map(({ host }) => host)
+      .sort()
+      .join(',')
+    // RFC 7672: DANE is for those whose hosts are proven, and not for others that have the same hosts
+    const proof = found.hosts.some(({ tlsa }) => tlsa) ? ' dane' : ''
+    const provider = providerOf(found.exchangers) ?? (proof === '' ? null : names)
     const more = { ...(mx.secure && { secure: true }), ...(provider !== null && { provider }) }
-    return { hop: smtpRoute(zone, names.sort().join(','), found.hosts, more), ttl }
+    return { hop: smtpRoute(zone, `${names}${proof}`, found.hosts, more), ttl }
   }
 }
 

@@ -85,7 +85,8 @@ export function keyOf(way: Way, route: SmtpRoute, { requireTls, demand, domain }
   const plain = way.key === '' && !sts && !hosts.some(({ tlsa }) => tlsa)
   if (plain) return requireTls ? `${key} ${secure === true}` : key
   const said = hosts.map(({ name, tlsa }) => (tlsa ? [name, tlsa] : null))
-  return `${key} ${JSON.stringify([way.key, secure, sts, said, domain])}`
+  // whose policy it is does not matter: who has the same one may share
+  return `${key} ${JSON.stringify([way.key, secure, sts && [sts.mode, sts.mx], said, domain])}`
 }
 
 /** What is wanted beside the config's word. */

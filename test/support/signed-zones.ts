@@ -1,7 +1,7 @@
 /**
  * Signed zones below `lab.` for tests: signed by ldns-signzone, served by Debian's nsd on a port of loopback, with a
  * trust anchor of their own. `bogus` in it has a signature that does not fit, `old.lab` is signed and its signatures
- * have run out, `open.lab` is not signed.
+ * have run out, `open.lab` is not signed; what begins with `deadbeef` in a TLSA record is another than was signed.
  *
  * Fails: null where the programs cannot be had.
  */
@@ -54,7 +54,9 @@ function signAll(programs: Programs, folder: string, records: string): string {
 bogus IN MX 10 mx.bogus\nmx.bogus IN A 127.0.0.1\n${records}\n`
   const { key, signed } = sign(programs, folder, 'lab', lab)
   // the exchanger of bogus.lab becomes another one than was signed
-  const broken = readFileSync(signed, 'utf8').replace(/^(bogus\.lab\.\s.*\sMX\s+)10 /m, '$120 ')
+  const broken = readFileSync(signed, 'utf8')
+    .replace(/^(bogus\.lab\.\s.*\sMX\s+)10 /m, '$120 ')
+    .replace(/(\sTLSA\s+\d \d \d )deadbeef/g, '$1feedbeef')
   writeFileSync(signed, broken)
   return key
 }
