@@ -16,9 +16,10 @@ import type { ConnectionOptions, SecureContext } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SmtpcSlice } from '../../shared/config/slices.ts'
 import type { Reply } from '../../shared/message/outcome.ts'
-import { GARBAGE, MAX_REPLY, ReplyReader } from '../../shared/smtp/reply-reader.ts'
+import { MAX_REPLY } from '../../shared/smtp/reply-reader.ts'
 import { NO_REQUIRETLS, own } from '../../shared/smtp-client/commands.ts'
 import { NO_OFFERS, type Offers, readOffers } from '../../shared/smtp-client/offers.ts'
+import { detach, ENGINE_PATIENCE_MS, type EngineInside, parseReply } from './engine.ts'
 import { isSocketPath, type Target } from './hosts.ts'
 import { type Bad, type Good, handshakeRefusal, judge, refusal, type Verdict } from './judgement.ts'
 import { type Login, logIn } from './login.ts'
@@ -44,28 +45,6 @@ export type Dialled =
   | { kind: 'up'; session: Session; bad: Bad | null }
   /** `rest`: addresses of the host that have not been tried to the end. */
   | { kind: 'failed'; reply: Reply; rest: Target[]; bad: Bad | null }
-
-/** What nodemailer 10.6.0 keeps to itself and we need; pinned exactly, checked by a test. */
-export interface EngineInside {
-  _socket: Socket | false
-  _remainder: string
-  _responseQueue: string[]
-  _ehloLines?: string[]
-  _onSocketData: (chunk: Buffer) => void
-  _onSocketError: (error: Error) => void
-  _onSocketClose: () => void
-  _onSocketEnd: () => void
-  _onSocketTimeout: () => void
-  _actionGreeting: (text: string) => void
-  _upgradeConnection: (callback: (error: Error | null, secured?: boolean) => void) => void
-  on: SMTPConnection['on']
-  close: () => void
-  connect: () => void
-  upgrading?: boolean | undefined
-}
-
-/** The engine must never be the first to lose patience: `Dial` is. */
-const ENGINE_PATIENCE_MS = 2 ** 31 - 1
 
 /** What a session must be good for. */
 export interface Demands {
@@ -336,22 +315,4 @@ function describe({ name }: Policy, verdict: Verdict): string {
 
 function reasonOf({ message }: Error): string {
   return message.split('\n')[0] ?? ''
-}
-
-/** A reply that is there as one text, as nodemailer reports it; null when it is none. */
-function parseReply(text: string, host: string): Reply | null {
-  let found: Reply | null = null
-  new ReplyReader().push(Buffer.from(`${text.replace(/\r?\n$/, '')}\n`), (reply) => {
-    if (reply !== GARBAGE) found = { ...reply, host }
-  })
-  return found
-}
-
-function detach(engine: EngineInside, socket: Socket): void {
-  socket.removeListener('data', engine._onSocketData)
-  socket.removeListener('timeout', engine._onSocketTimeout)
-  socket.removeListener('close', engine._onSocketClose)
-  socket.removeListener('end', engine._onSocketEnd)
-  socket.setTimeout(0)
-  socket.removeListener('error', engine._onSocketError)
 }

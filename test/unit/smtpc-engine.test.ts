@@ -1,9 +1,9 @@
-/** nodemailer's SMTPConnection still has the insides that `dial.ts` holds on to. */
+/** nodemailer's SMTPConnection still has the insides that `engine.ts` holds on to. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import test from 'node:test'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
-import type { EngineInside } from '../../services/smtpc/dial.ts'
+import type { EngineInside } from '../../services/smtpc/engine.ts'
 
 test('the pinned engine has the members that are used', () => {
   const pinned = JSON.parse(readFileSync('package.json', 'utf8')) as { dependencies: Record<string, string> }
@@ -21,6 +21,7 @@ test('the pinned engine has the members that are used', () => {
     '_onSocketEnd',
     '_onSocketTimeout',
     '_actionGreeting',
+    '_upgradeConnection',
     'close',
     'connect',
   ] as const) {
