@@ -33,7 +33,7 @@ export const patience = {
   }),
   'session-deadline': deadline(
     6 * hour,
-    'Time for a whole session. A transaction in hand is finished first, within its own deadlines.',
+    'Time for a whole session. A transaction in hand is finished first, within its own deadlines: a message of 50 MiB at the least `content-rate` takes 14 hours, and gets them.',
   ),
   'tarpit-delay': one(t.duration(0, 10 * second), second, {
     doc: 'Who makes mistakes waits for replies: so long at the first error beyond `tarpit-after`, twice as long at the next, at most ten times as long; 0: nobody waits.',

@@ -7,6 +7,7 @@ import { Output, Tarpit } from '../../services/smtpd/output.ts'
 import { Patience } from '../../services/smtpd/patience.ts'
 import { replies } from '../../services/smtpd/replies.ts'
 import type { Phase } from '../../services/smtpd/state.ts'
+import { Player } from '../dialogue/player.ts'
 
 const slice = {
   handshake: 10,
@@ -107,4 +108,19 @@ test('replies are held, together with all behind them; a tarpit has so many plac
   one.hold(60_000, () => undefined)
   assert.equal(one.held, true, 'the place is free again')
   one.release()
+})
+
+test('a message that outlasts its session is taken, and then the session ends', async () => {
+  const player = new Player()
+  await player.write(Buffer.from('EHLO pc\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<b@example.org>\r\n'))
+  await player.write(Buffer.from('DATA\r\nSubject: slow\r\n\r\nfirst\r\n'))
+  player.takeOutput()
+  player.feed({ kind: 'timeout', limit: 'session' })
+  await player.write(Buffer.from('last\r\n'))
+  assert.deepEqual([player.takeOutput(), player.closed], ['', false])
+  await player.write(Buffer.from('.\r\nMAIL FROM:<a@client.example>\r\n'))
+  await player.settle()
+  assert.match(player.takeOutput(), /^250 2\.0\.0 .*\r\n421 4\.4\.2 .*\r\n$/)
+  assert.ok(player.closed)
+  assert.ok(player.messages[0]?.content.toString().endsWith('first\r\nlast\r\n'))
 })
