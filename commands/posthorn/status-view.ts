@@ -19,7 +19,7 @@ export function renderStatus(
   const table = renderTable([HEAD, ...processes.map((one) => rowOf(one, now))])
   const off = missing.map((sentence) => `  ${sentence}`)
   const troubles = processes.flatMap(renderTrouble)
-  const load = queue ? [renderLoad(queue, now)] : []
+  const load = queue ? [renderLoad(queue, now), renderQuiet(queue, now)] : []
   return `${[...lines, '', table + troubles.join(''), ...load, ...(off.length > 0 ? ['Off here:', ...off] : [])].join('\n').trimEnd()}\n`
 }
 
@@ -46,7 +46,26 @@ function renderSessions({ localSessions, waitingSessions, limited }: Answer<'que
   return `${among}${limited > 0 ? `; ${limited} refused by limits` : ''}`
 }
 
-function renderLoad({ throttles, fullDestinations }: Answer<'queue-status'>, now: number): string {
+type QueueStatus = Answer<'queue-status'>
+
+/** What is not sent to now, why, and for how long. */
+function renderQuiet({ dead, suspended }: QueueStatus, now: number): string {
+  const quiet = suspended.flatMap(({ group, until, retryClass, reply, hint }) => [
+    `  ${oneLine(group)}: for ${formatSpan(Math.max(0, until - now))} (${retryClass}), as ${oneLine(reply.host || 'it')} said: ${oneLine(`${reply.code} ${reply.enhanced} ${reply.text}`)}\n`,
+    ...(hint === undefined ? [] : [`    hint: ${oneLine(hint)}\n`]),
+  ])
+  const away = dead.map(
+    ({ destination, until }) =>
+      `  ${oneLine(destination)}: tried again in ${formatSpan(Math.max(0, until - now))}\n`,
+  )
+  const parts = [
+    ...(quiet.length > 0 ? [`Sending is suspended:\n${quiet.join('')}`] : []),
+    ...(away.length > 0 ? [`Destinations that do not answer:\n${away.join('')}`] : []),
+  ]
+  return parts.join('\n')
+}
+
+function renderLoad({ throttles, fullDestinations }: QueueStatus, now: number): string {
   const rows = throttles.map((one) => [
     one.resource,
     one.state,

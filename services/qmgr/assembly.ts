@@ -5,6 +5,7 @@
  *
  * Next: `qmgr.ts`, which opens the doors once the past is in order.
  */
+import { join } from 'node:path'
 import type { IdSource } from '../../shared/base/ids.ts'
 import { type Link, openLink } from '../../shared/bus/link.ts'
 import type { Answer } from '../../shared/bus/messages.ts'
@@ -28,6 +29,7 @@ import { ourReply, Router } from './router.ts'
 import { Scheduler } from './scheduler.ts'
 import { Signatures } from './signatures.ts'
 import type { StorePort } from './store-port.ts'
+import { Suspensions } from './suspensions.ts'
 import { tasksOf } from './tasks.ts'
 import { TermsTable } from './terms.ts'
 import { UserAgents } from './user-agents.ts'
@@ -44,6 +46,8 @@ export interface Foundation {
 }
 
 const now = Date.now
+/** In `posthorn status`, of each kind. */
+const MOST_NAMED = 100
 
 export class Assembly {
   readonly journal: Journal
@@ -59,6 +63,7 @@ export class Assembly {
   readonly #foundation: Foundation
   readonly #terms: TermsTable
   readonly #userAgents: UserAgents
+  readonly #suspensions: Suspensions
   readonly #scheduler: Scheduler
   readonly #reports: Reports
   readonly #signatures: Signatures
@@ -74,7 +79,8 @@ export class Assembly {
     this.files = new ContentFiles(slice().spool, slice().activeOctets)
     this.#terms = new TermsTable(slice)
     this.#userAgents = new UserAgents({ slice, now })
-    this.#scheduler = new Scheduler((route) => this.#terms.of(route))
+    this.#suspensions = new Suspensions(join(slice().spool, 'suspended.json'), log, now())
+    this.#scheduler = new Scheduler((route) => this.#terms.of(route), this.#suspensions)
     this.#signatures = new Signatures({ slice, peers: foundation.peers, log })
     const sign = (content: Buffer) => this.#signatures.signed(content)
     this.#reports = new Reports({ policy: slice, ids, log, now, read: this.#read, sign })
@@ -304,7 +310,20 @@ export class Assembly {
       accepted: intake.accepted,
       delivered: queue.delivered,
       ...load.status(),
+      suspended: this.#suspended(),
+      dead: this.#scheduler.dead(now(), MOST_NAMED),
     }
+  }
+
+  #suspended(): Answer<'queue-status'>['suspended'] {
+    const classes = this.#foundation.slice().retryClasses
+    return this.#suspensions
+      .all(now())
+      .slice(0, MOST_NAMED)
+      .map(({ group, suspension: { until, retryClass, reply } }) => {
+        const hint = classes.find(({ name }) => name === retryClass)?.hint ?? null
+        return { group, until, retryClass, reply, ...(hint !== null && { hint }) }
+      })
   }
 
   /** Content that is not in memory: all of it, or at least so many octets. */

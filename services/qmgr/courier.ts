@@ -18,6 +18,7 @@ import { deadReply, doubtful, forgotten, payloadOf, resultOf, suspensionReply } 
 import type { ContentFiles } from './content-files.ts'
 import type { Result } from './destination.ts'
 import { type OnPiece, type Outgoing, OutgoingFile, OutgoingPieces } from './outgoing.ts'
+import { withOtherWay } from './retry-policy.ts'
 import type { Aside, Scheduler } from './scheduler.ts'
 import type { Task } from './tasks.ts'
 import { type NotNow, whyNotNow } from './timing.ts'
@@ -235,7 +236,7 @@ export class Courier {
     const byNumber = new Map(answer.outcomes.map(({ n, outcome }) => [n, outcome]))
     const conclusions: Conclusion[] = task.slots.map((slot) => ({
       slot,
-      outcome: byNumber.get(slot.n) ?? forgotten,
+      outcome: withOtherWay(task.route, byNumber.get(slot.n) ?? forgotten, this.#options.classOf),
     }))
     this.#options.queue().conclude(task.entry, conclusions)
     this.#suspend(task, conclusions)
@@ -262,17 +263,21 @@ export class Courier {
   #suspend({ route }: Task, conclusions: readonly Conclusion[]): void {
     const { scheduler, now, log, classOf } = this.#options
     for (const { outcome } of conclusions) {
-      const found = outcome.kind === 'later' ? classOf(route, outcome) : null
+      const found = classOf(route, outcome)
       if (!found || found.suspend === null) continue
       const until = now() + found.suspend
       const suspension = { until, reply: outcome.reply, retryClass: found.name }
-      const aside = scheduler.suspend(route.destination, suspension)
+      const aside = scheduler.suspend(route.destination, suspension, now())
+      const by = route.kind === 'smtp' && route.instead ? { instead: route.instead.destination } : {}
+      const hint = found.hint === null ? {} : { hint: found.hint }
       const { code, enhanced, text, host } = outcome.reply
       log.warn(
         {
           ...{ destination: route.destination, group: scheduler.groupOf(route.destination) },
           ...{ retryClass: found.name, until: new Date(suspension.until).toISOString() },
           ...{ host, reply: `${code} ${enhanced} ${text}` },
+          ...by,
+          ...hint,
         },
         'suspended',
       )

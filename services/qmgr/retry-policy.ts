@@ -30,18 +30,36 @@ export function policyFor(
   return { ...merge(slice, schedules), suspend: waits ? (found?.suspend ?? 0) : 0 }
 }
 
-/** The first class that a temporary outcome belongs to. */
+/**
+ * A refusal for good that a class knows for a word on us, where routing names another way: it is tried that way. RFC 5321
+ * section 4.2.1 has a 5xx mean that the same request is not repeated in the same way.
+ */
+export function withOtherWay(
+  route: Route,
+  outcome: Outcome,
+  classify: (route: Route, outcome: Outcome) => RetryClassSlice | null,
+): Outcome {
+  if (outcome.kind !== 'never' || route.kind !== 'smtp' || !route.instead) return outcome
+  const found = classify(route, outcome)
+  return found && found.suspend !== null
+    ? { kind: 'later', blame: 'destination', reply: outcome.reply }
+    : outcome
+}
+
+/** The first class that an outcome belongs to: a temporary one, or one of those whose code a class names. */
 export function classOf(
   classes: readonly RetryClassSlice[],
   route: Route,
   outcome: Outcome,
 ): RetryClassSlice | null {
-  if (outcome.kind !== 'later' || (outcome.blame === 'ours' && !outcome.inDoubt)) return null
+  if (outcome.kind === 'sent') return null
+  if (outcome.kind === 'later' && outcome.blame === 'ours' && !outcome.inDoubt) return null
   return classes.find((one) => isIn(one, route, outcome.reply)) ?? null
 }
 
 function isIn({ codes, match, text, zones }: RetryClassSlice, route: Route, reply: Reply): boolean {
-  if (codes.length > 0 && !codes.some((code) => codeFits(code, reply))) return false
+  // what is refused for good is of a class only by its code
+  if (codes.length === 0 ? reply.code >= 500 : !codes.some((code) => codeFits(code, reply))) return false
   if (zones.length > 0 && !zones.includes(route.zone)) return false
   if (match.length > 0 && (route.kind !== 'smtp' || !namesOne(match, route.hosts))) return false
   if (text.length === 0) return true

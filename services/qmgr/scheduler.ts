@@ -35,6 +35,7 @@ import {
   suspensionOf,
 } from './group.ts'
 import { Lane } from './lane.ts'
+import type { Memory } from './suspensions.ts'
 import type { Task } from './tasks.ts'
 import type { Terms } from './terms.ts'
 
@@ -45,11 +46,14 @@ export interface Aside {
   suspension: Suspension | null
 }
 
+const FORGETFUL: Memory = { of: () => null, keep: () => undefined, lift: () => undefined }
+
 /** Lines with nothing to remember are kept until there are this many. */
 const MANY_LINES = 1024
 
 export class Scheduler {
   readonly #termsOf: (route: Route) => Terms
+  readonly #memory: Memory
   readonly #lines = new Map<string, Line>()
   readonly #groups = new Map<string, Crowd>()
   /** Destinations that turned out dead when the turn of one of their tasks came. */
@@ -57,8 +61,9 @@ export class Scheduler {
   readonly #lineOf = (key: string) => this.#lines.get(key)
   #sweepAt = MANY_LINES
 
-  constructor(termsOf: (route: Route) => Terms) {
+  constructor(termsOf: (route: Route) => Terms, memory: Memory = FORGETFUL) {
     this.#termsOf = termsOf
+    this.#memory = memory
   }
 
   add(task: Task, now: number): void {
@@ -125,11 +130,12 @@ export class Scheduler {
   }
 
   /** Nothing more is started for the destination's group; what waits for it is taken, for the disk. */
-  suspend(destination: string, suspension: Suspension): Aside | null {
+  suspend(destination: string, suspension: Suspension, now: number): Aside | null {
     const line = this.#lines.get(destination)
     if (!line) return null
     const crowd = line.group
     suspend(crowd.group, suspension)
+    this.#memory.keep(line.terms.group, suspension, now)
     const tasks = clear(crowd)
     for (const one of crowd.lines) for (const task of takeFrom(one.lane)) tasks.push(task)
     return { tasks, until: suspension.until, suspension }
@@ -165,15 +171,27 @@ export class Scheduler {
       if (!line) continue
       revive(line.destination)
       line.group.group.suspended = null
+      this.#memory.lift(line.terms.group)
     }
   }
 
   /** The other way of a route whose group is suspended; null: it stays as it is. */
   detour(route: Route, now: number): Route | null {
     if (route.kind !== 'smtp' || !route.instead) return null
-    const crowd = this.#groups.get(this.#termsOf(route).group)
-    if (!crowd || !suspensionOf(crowd.group, now)) return null
+    const { group } = this.#termsOf(route)
+    const crowd = this.#groups.get(group)
+    if (!(crowd ? suspensionOf(crowd.group, now) : this.#memory.of(group, now))) return null
     return { kind: 'smtp', zone: route.zone, ...route.instead }
+  }
+
+  /** Destinations that do not answer, and when they are tried again; at most so many. */
+  dead(now: number, most: number): { destination: string; until: number }[] {
+    const found: { destination: string; until: number }[] = []
+    for (const { key, destination } of this.#lines.values()) {
+      if (found.length === most) break
+      if (isDead(destination, now)) found.push({ destination: key, until: destination.probeAt ?? now })
+    }
+    return found
   }
 
   groups(): string[] {
@@ -209,6 +227,8 @@ export class Scheduler {
 
   #openGroup(terms: Terms, now: number, learnt?: Group): Crowd {
     const group = learnt ?? newGroup(terms.limits, now)
+    const suspension = this.#memory.of(terms.group, now)
+    if (suspension) suspend(group, suspension)
     if (learnt) relimit(learnt, terms.limits, now)
     const crowd = newCrowd(group)
     this.#groups.set(terms.group, crowd)

@@ -1,5 +1,17 @@
 /** What `posthorn status` is told of processes, resources and the queue; the messages are in `messages.ts`. */
-import { type Infer, integer, list, measure, nullable, oneOf, record, string, struct } from '../base/shape.ts'
+import {
+  type Infer,
+  integer,
+  list,
+  measure,
+  nullable,
+  oneOf,
+  optional,
+  record,
+  string,
+  struct,
+} from '../base/shape.ts'
+import { replyShape } from '../message/outcome.ts'
 
 export const processStatusShape = struct({
   name: string,
@@ -65,4 +77,17 @@ export const queueStatusShape = struct({
   throttles: list(throttleShape),
   /** At most a hundred of them. */
   fullDestinations: list(string),
+  /** Groups of destinations to which nothing is sent for now; as many. */
+  suspended: list(
+    struct({
+      group: string,
+      /** Milliseconds since 1970. */
+      until: integer,
+      retryClass: string,
+      reply: replyShape,
+      hint: optional(string),
+    }),
+  ),
+  /** Destinations that do not answer, and when they are tried again; as many. */
+  dead: list(struct({ destination: string, until: integer })),
 })

@@ -36,18 +36,18 @@ export const schedule = {
 } as const
 
 /** The digits that `x` stands for, and a whole number of an enhanced code. */
-const BASIC = /^4[0-9x]{2}$/
-const ENHANCED = /^4\.(\d{1,3}|[x*])\.(\d{1,3}|[x*])$/
+const BASIC = /^[45][0-9x]{2}$/
+const ENHANCED = /^[45]\.(\d{1,3}|[x*])\.(\d{1,3}|[x*])$/
 
-/** `450`, `45x`, `4.7.1`, `4.7.x`. Only temporary replies: what is refused for good is not tried again. */
+/** `450`, `45x`, `4.7.1`, `4.7.x`; of what is refused for good, which is no more than a reason to suspend, `550` and so on. */
 const replyCode: t.Type<string> = {
   syntax: '"CODE"',
   read: (args) =>
     args.parse('"CODE"', (given) => {
       const text = given.toLowerCase()
       if (BASIC.test(text) || ENHANCED.test(text)) return ok(text.replaceAll('*', 'x'))
-      return /^[25]/.test(text)
-        ? bad(`\`${given}\` is not followed by another attempt`, 'a temporary code, which begins with 4')
+      return /^2/.test(text)
+        ? bad(`\`${given}\` is no refusal`, 'a code that begins with 4 or 5')
         : bad(`\`${given}\` is no reply code`, 'for example 450, 45x, 4.7.1 or 4.7.x')
     }),
   valid: (value) => typeof value === 'string' && (BASIC.test(value) || ENHANCED.test(value)),
@@ -116,7 +116,7 @@ export const retryClassBlock = block(
   'What follows temporary replies of a kind. All that is given must be so; the first section that fits decides.',
   {
     codes: one(t.braced(replyCode, 50), [], {
-      doc: 'One of these codes, basic or enhanced; `x` stands for a digit, or a number between dots.',
+      doc: 'One of these codes, basic or enhanced; `x` stands for a digit, or a number between dots. After one that begins with 5 there is `suspend`, and the message comes back, unless `routing` names another way for it.',
       usual: 'any',
       readers: ['qmgr'],
     }),
@@ -136,6 +136,10 @@ export const retryClassBlock = block(
       readers: ['qmgr'],
     }),
     ...schedule,
+    hint: maybe(t.text, {
+      doc: 'What `posthorn status` and the log say beside a suspension: what to do about it.',
+      readers: ['qmgr'],
+    }),
     suspend: maybe(t.duration(second, hour * 24), {
       doc: 'Nothing at all is sent for so long to the servers that share limits with the one that said so.',
       readers: ['qmgr'],

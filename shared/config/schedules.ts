@@ -75,6 +75,11 @@ function checkClass(
   if (!['retry', 'lifetime', 'bounce-lifetime', 'delay-warning', 'suspend'].some((one) => meant.has(one))) {
     problems.error(at, `retry-class \`${name}\` changes nothing`, 'add `retry 5m 10m;` or `suspend 10m;`')
   }
+  const final = values.codes.find((code) => code.startsWith('5'))
+  if (final !== undefined && !meant.has('suspend')) {
+    const message = `\`${final}\` is not followed by another attempt`
+    problems.error(placeOf(section, 'codes'), message, 'it can only be a reason to `suspend`')
+  }
   for (const zone of values.zones.flat()) {
     if (zones.includes(zone)) continue
     problems.error(placeOf(section, 'zones'), `there is no zone \`${zone}\``, suggestion(zone, zones))

@@ -65,6 +65,7 @@ function classSlice({ name, values }: Config['retry-class'][number]): RetryClass
     zones: values.zones.flat(),
     schedule: scheduleSlice(values),
     suspend: values.suspend,
+    hint: values.hint,
   }
 }
 

@@ -76,6 +76,8 @@ export interface RetryClassSlice {
   schedule: ScheduleSlice
   /** How long nothing is sent to those who said so; null: it goes on. */
   suspend: number | null
+  /** For the administrator, while something is suspended. */
+  hint: string | null
 }
 
 /** So much in a time; `period` null: connections at one time. */

@@ -13,6 +13,7 @@ import { type Posthorn, startPosthorn } from '../support/posthorn.ts'
 import { openSink, type Sink } from '../support/sink.ts'
 import { makeSpecimen } from '../support/specimen.ts'
 import { testConfig } from '../support/test-config.ts'
+import { until } from '../support/wait.ts'
 
 const timeout = 120_000
 
@@ -185,5 +186,59 @@ test('a provider that blocks us is gone round by a relay, and back after a while
     await posthorn.stop()
     names.close()
     await Promise.all([provider, smarthost, other].map((sink) => sink.close()))
+  }
+})
+
+test('a refusal for good that names a block is gone round, in sight of status, and over a restart', {
+  timeout,
+}, async () => {
+  const provider = await openSink((stage) =>
+    stage === 'mail' ? '550 5.7.1 Your address is on our block list' : null,
+  )
+  const smarthost = await openSink()
+  const names = await startNameServer(
+    scripts({
+      'a.example': 'a.mail.provider.test',
+      'b.example': 'b.mail.provider.test',
+      'c.example': 'mx.c.test',
+    }),
+  )
+  const posthorn = await startPosthorn({
+    config: (paths) =>
+      testConfig(paths, {
+        more: `relay "smarthost" { hosts { "127.0.0.1" port ${smarthost.port}; }; };
+          routing "out" { rule provider "provider.test" direct else relay "smarthost"; };
+          zone "." { type remote; routing "out"; };
+          retry-class "block" { codes { 550; }; text "block list"; suspend 3h; hint "write to postmaster@provider.test"; };
+          resolver { nameservers { 127.0.0.1 port ${names.port}; }; smtp-port ${provider.port}; };`,
+      }),
+    users: ['anna'],
+  })
+  try {
+    await taken(posthorn, '1@a.example')
+    await smarthost.received(1)
+    const { stdout } = await posthorn.command('status')
+    assert.match(
+      stdout,
+      /Sending is suspended:\n {2}provider\.test: for 2h.* \(block\), as .* said: 550 5\.7\.1 Your address/,
+    )
+    assert.match(stdout, /\n {4}hint: write to postmaster@provider\.test\n/)
+    const first = posthorn.worker('qmgr')
+    process.kill(first, 'SIGKILL')
+    await until('another qmgr', async () => {
+      const { stdout: now } = await posthorn.command('status')
+      return /Sending is suspended:/.test(now) && posthorn.worker('qmgr') !== first
+    })
+    const asked = provider.connections()
+    await taken(posthorn, '2@b.example')
+    await smarthost.received(2)
+    assert.equal(provider.connections(), asked, 'nobody asked the provider again')
+    await taken(posthorn, '3@c.example') // for whom no other way is named
+    await posthorn.logged(/3@c\.example","outcome":"never","verdict":"fail"/)
+    await posthorn.queueEmpty()
+  } finally {
+    await posthorn.stop()
+    names.close()
+    await Promise.all([provider, smarthost].map((sink) => sink.close()))
   }
 })

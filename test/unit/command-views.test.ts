@@ -187,6 +187,8 @@ test('status tells of processes, queue and what is off', () => {
       },
     ],
     fullDestinations: ['mx.example.org'],
+    suspended: [],
+    dead: [],
   }
   const text = renderStatus(status, queue, now)
   assert.match(text, /^Posthorn 1.0, up 1m, configuration 3 from \/p.conf\n/)
@@ -198,5 +200,19 @@ test('status tells of processes, queue and what is off', () => {
   assert.match(text, /smtpd-1 last left with signal SIGSEGV/)
   assert.match(text, /Off here:\n {2}no root\n$/)
   assert.match(renderStatus(status, { ...queue, removed: 8 }, now), /3 held, 8 removed \(1.0K active\)/)
+  const reply = { code: 421, enhanced: '4.7.0', text: 'blocked\nby \u001b[1m', host: 'mx.example' }
+  const suspended = [
+    { group: 'server big', until: now + 90_000, retryClass: 'block', reply, hint: 'ask them' },
+    { group: 'mx', until: now - 1, retryClass: 'x', reply },
+  ]
+  const dead = [{ destination: 'mx.away.example', until: now + 30_000 }]
+  const quiet = renderStatus(status, { ...queue, suspended, dead }, now)
+  assert.match(
+    quiet,
+    /Sending is suspended:\n {2}server big: for 1m30s \(block\), as mx.example said: 421 4.7.0 blocked/,
+  )
+  assert.match(quiet, /\n {4}hint: ask them\n {2}mx: for 0s/)
+  assert.match(quiet, /Destinations that do not answer:\n {2}mx.away.example: tried again in 30s\n/)
+  assert.ok(!quiet.includes('\u001b'))
   assert.match(renderStatus(status, null, now), /The queue does not answer/)
 })

@@ -330,6 +330,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
     'codes { 450; }; suspend 1m; ',
     'codes { 450; }; suspend 1m; delay-warning 3h;',
   ],
+  'retry-class hint': ['codes { 450; }; suspend 3m;', 'codes { 450; }; suspend 3m; hint "ask them";'],
   'retry-class suspend': ['codes { 450; }; retry 3m;', 'codes { 450; }; retry 3m; suspend 3m;'],
   'qmgr known-providers': ['', 'known-providers no;'],
   'qmgr active-entries': ['', 'active-entries 11;'],

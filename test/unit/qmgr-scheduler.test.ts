@@ -342,7 +342,7 @@ describe('destinations of one group', () => {
     put(scheduler, 'small')
     assert.equal(startAll(scheduler, 'big').length, 2)
     const suspension = { until: 1000, reply, retryClass: 'slow' }
-    assert.equal(scheduler.suspend('a.big', suspension)?.tasks.length, 4)
+    assert.equal(scheduler.suspend('a.big', suspension, 0)?.tasks.length, 4)
     put(scheduler, 'c.big')
     scheduler.finished('a.big', 'braked', 0)
     assert.deepEqual(startAll(scheduler, 'big'), [])
@@ -406,7 +406,7 @@ describe('destinations of one group', () => {
             if (task && !waiting.delete(task.entry)) return false
             if (task) running.push({ destination: task.route.destination, entry: task.entry })
           } else if (what === 'suspend') {
-            const aside = scheduler.suspend(destination, { until: now + 50, reply, retryClass: 's' })
+            const aside = scheduler.suspend(destination, { until: now + 50, reply, retryClass: 's' }, 0)
             for (const { entry } of aside?.tasks ?? []) if (!waiting.delete(entry)) return false
             if (aside && waiting.size > 0) return false
           } else if (what === 'reload') scheduler.reconfigured(now)
