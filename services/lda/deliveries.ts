@@ -5,41 +5,24 @@
  * back when it is written, so at most CONTENT_WINDOW octets of a message are ever in memory. All copies of a
  * message are written side by side and each is settled by itself: one that fails leaves the others alone.
  *
- * Fails: never throws and never answers `never`; see `failure.ts`. An attempt for a mailbox of another uid is
+ * Fails: never throws, and answers `never` only in the words of a command; see `failure.ts`. An attempt for a mailbox of another uid is
  * refused loudly: somebody upstream is wrong, and writing as the wrong user is what this process must not do.
  */
 
 import { formatId } from '../../shared/base/ids.ts'
-import type { Log } from '../../shared/base/log.ts'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
-import type { Mailbox } from '../../shared/message/route.ts'
-import { errorCode, failureOutcome, oursOutcome } from './failure.ts'
+import { failureOutcome, oursOutcome } from './failure.ts'
 import { InHand } from './in-hand.ts'
-import { Maildir } from './maildir.ts'
 import { type Newlines, toUnix, UnixNewlines, untouched } from './newline.ts'
-import { SealedCopy } from './sealed-copy.ts'
-import { type CopyPlan, planCopies, traceHeader } from './trace-header.ts'
+import { type Copy, Targets, type TargetsOptions } from './targets.ts'
+import { type CopyPlan, planCopies } from './trace-header.ts'
 
 type Deliver = Payload<'deliver'>
 type Delivered = Answer<'deliver'>
 
-export interface DeliveriesOptions {
-  uid: number
-  log: Log
-  now: () => number
-  /** A name that no other file in the Maildir has, nor will have. */
-  name: (now: number) => string
+export interface DeliveriesOptions extends TargetsOptions {
   credit: (stream: number, octets: number) => void
-}
-
-/** A message on its way to disk, as it is or encrypted. */
-interface Copy {
-  write: (octets: Uint8Array) => void
-  /** When more may come; null: now. */
-  pending?: () => Promise<void> | null
-  commit: () => Promise<void>
-  discard: () => void
 }
 
 /** One copy and what became of it so far. */
@@ -60,12 +43,13 @@ interface Intake {
 export class Deliveries {
   readonly inHand: InHand
   readonly #options: DeliveriesOptions
-  readonly #maildirs = new Map<string, Maildir>()
+  readonly #targets: Targets
   readonly #intakes = new Map<number, Intake>()
   #delivered = 0
 
   constructor(options: DeliveriesOptions) {
     this.#options = options
+    this.#targets = new Targets(options)
     this.inHand = new InHand(options.now)
   }
 
@@ -128,49 +112,12 @@ export class Deliveries {
     }
     if (route.delivery) return failAll(slots, oursOutcome('nothing but a mailbox can be delivered to'))
     try {
-      const maildir = this.#open(route.mailbox)
-      for (const slot of slots) this.#start(slot, maildir, request)
+      const begin = this.#targets.open(route, request)
+      for (const slot of slots) start(slot, begin)
       return slots
     } catch (error) {
       return failAll(slots, failureOutcome(error), error)
     }
-  }
-
-  #open(mailbox: Mailbox): Maildir {
-    const { uid, log, now } = this.#options
-    const known = this.#maildirs.get(mailbox.path)
-    const maildir = known ?? new Maildir(mailbox.path)
-    try {
-      maildir.check(uid)
-    } catch (error) {
-      if (errorCode(error) !== 'ENOENT') throw error
-      if (maildir.create(mailbox.home, uid)) log.info({ maildir: mailbox.path }, 'maildir made')
-      maildir.check(uid)
-    }
-    if (known) return known
-    const swept = maildir.sweep(now())
-    if (swept > 0) log.info({ maildir: mailbox.path, swept }, 'stale files removed')
-    this.#maildirs.set(mailbox.path, maildir)
-    return maildir
-  }
-
-  #start(slot: Slot, maildir: Maildir, request: Deliver): void {
-    const now = this.#options.now()
-    const binary = request.body === 'binarymime'
-    const trace = (newline: '\n' | '\r\n') => traceHeader(request.sender, slot.plan, newline)
-    try {
-      const copy = maildir.begin(this.#options.name(now))
-      const mailbox = mailboxOf(request)
-      if (mailbox?.encryption) {
-        const { encryption, home } = mailbox
-        slot.copy = new SealedCopy(copy, { encryption, home, now, binary, trace })
-        return
-      }
-      slot.copy = copy
-    } catch (error) {
-      return fail(slot, failureOutcome(error), error)
-    }
-    write(slot, trace(binary ? '\r\n' : '\n'))
   }
 
   async #receive(request: Deliver, slots: Slot[]): Promise<void> {
@@ -196,13 +143,19 @@ export class Deliveries {
   }
 }
 
-function mailboxOf({ route }: Deliver): Mailbox | null {
-  return route.kind === 'local' ? route.mailbox : null
+function start(slot: Slot, begin: (plan: CopyPlan) => Copy): void {
+  try {
+    slot.copy = begin(slot.plan)
+  } catch (error) {
+    fail(slot, failureOutcome(error), error)
+  }
 }
 
 /** Binary content stays as it is; what is to be encrypted sees to its line ends itself. */
 function isUntouched(request: Deliver): boolean {
-  return request.body === 'binarymime' || mailboxOf(request)?.encryption !== undefined
+  const { body, route } = request
+  const sealed = route.kind === 'local' && !route.delivery && route.mailbox.encryption !== undefined
+  return body === 'binarymime' || sealed
 }
 
 function emptySlot(plan: CopyPlan): Slot {

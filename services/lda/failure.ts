@@ -1,16 +1,27 @@
 /**
- * From what went wrong to what the sender is told: always `later`, never `never`. A full disk, a home that is
- * not mounted or a Maildir of the wrong owner can all be mended, and whoever mends them wants the mail.
+ * From what went wrong to what the sender is told: `later`, and `never` only in the words of a command. A full disk, a
+ * home that is not mounted or a Maildir of the wrong owner can all be mended, and whoever mends them wants the mail.
  *
  * Blame (see `message/outcome.ts`): what concerns one mailbox is the recipient's and expires like any other
  * failure; shortage in the process or the machine is ours and is held against nobody.
  */
 import type { Blame, Outcome } from '../../shared/message/outcome.ts'
 import { KeyTrouble } from './cipher.ts'
+import { CommandFailed } from './command-outcome.ts'
 
 /** A mailbox that is not as it must be: a link where a directory should be, somebody else's directory. */
 export class MailboxRefused extends Error {
   override name = 'MailboxRefused'
+}
+
+/** Another program holds the lock of an mbox for too long. */
+export class MailboxLocked extends Error {
+  override name = 'MailboxLocked'
+}
+
+/** The config's own quota, not the file system's. */
+export class QuotaExceeded extends Error {
+  override name = 'QuotaExceeded'
 }
 
 interface Verdict {
@@ -48,7 +59,12 @@ const noKey: Verdict = {
   blame: 'recipient',
 }
 
-export function failureOutcome(error: unknown): Extract<Outcome, { kind: 'later' }> {
+const locked: Verdict = { code: 451, enhanced: '4.2.0', text: 'mailbox is locked', blame: 'recipient' }
+
+export function failureOutcome(error: unknown): Outcome {
+  if (error instanceof CommandFailed) return error.outcome
+  if (error instanceof MailboxLocked) return later(locked)
+  if (error instanceof QuotaExceeded) return later(verdicts['EDQUOT'] ?? unforeseen)
   if (error instanceof MailboxRefused) return later({ ...unforeseen, enhanced: '4.2.0', blame: 'recipient' })
   if (error instanceof KeyTrouble) return later(noKey)
   const code = errorCode(error)

@@ -4,8 +4,8 @@
  *
  * Fails: as `KeyTrouble` with gpg's own last word. A gpg that makes no progress for PATIENCE_MS is killed.
  */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { type PipedChild, startGpg } from './child.ts'
 import { type Cipher, KeyTrouble, type Sink } from './cipher.ts'
 
 const PATIENCE_MS = 60_000
@@ -33,7 +33,7 @@ export function gpgArguments(keys: readonly string[], home: string): string[] {
 }
 
 export class GpgCipher implements Cipher {
-  readonly #child: ChildProcessWithoutNullStreams
+  readonly #child: PipedChild
   readonly #done: Promise<void>
   readonly #sink: Sink
   #timer: NodeJS.Timeout | null = null
@@ -43,10 +43,10 @@ export class GpgCipher implements Cipher {
 
   constructor(keys: readonly string[], home: string, sink: Sink) {
     this.#sink = sink
-    this.#child = spawn('gpg', gpgArguments(keys, home), {
-      stdio: 'pipe',
-      cwd: '/',
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: home, LC_ALL: 'C' },
+    this.#child = startGpg(gpgArguments(keys, home), {
+      PATH: '/usr/local/bin:/usr/bin:/bin',
+      HOME: home,
+      LC_ALL: 'C',
     })
     this.#child.once('error', (error) => this.#fail(new KeyTrouble(`gpg cannot be run: ${error.message}`)))
     // the case where there are no descriptors left for its pipes

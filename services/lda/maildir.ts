@@ -14,20 +14,19 @@
 import {
   closeSync,
   constants,
-  fsyncSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   renameSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
-import { dirname, join, relative, sep } from 'node:path'
+import { join } from 'node:path'
+import { makeDirectories } from './directories.ts'
 import { DirectorySync, syncDescriptor } from './directory-sync.ts'
-import { errorCode, MailboxRefused } from './failure.ts'
+import { MailboxRefused } from './failure.ts'
 
-const DIRECTORY_MODE = 0o700
+const OTHERS_WRITE = 0o002
 const FILE_MODE = 0o600
 /** The Maildir specification: what lies in tmp for longer belongs to nobody. */
 const STALE_MS = 36 * 60 * 60 * 1000
@@ -50,15 +49,17 @@ export class Maildir {
 
   /** Makes what is missing, durably; false when nothing was missing. */
   create(home: string, uid: number): boolean {
-    const homes = isIn(home, this.path) && isOwnedBy(dirname(home), uid) ? [home] : []
-    const made = [...homes, ...between(home, this.path), ...this.#directories].filter(makeDirectory)
-    for (const parent of new Set(made.map((directory) => dirname(directory)))) syncDirectoryNow(parent)
-    return made.length > 0
+    return makeDirectories(home, this.path, uid, this.#directories).length > 0
   }
 
-  /** Throws with the kernel's code. */
-  begin(name: string): Copy {
-    return new Copy(this.path, name, this.#sync)
+  /** Throws with the kernel's code. @param tally the quota that the copy counts for. */
+  begin(name: string, tally: Tally | null = null): Copy {
+    try {
+      return new Copy(this.path, name, this.#sync, tally)
+    } catch (error) {
+      tally?.release()
+      throw error
+    }
   }
 
   /** Removes what crashed writers left in tmp long ago; the number of files removed. */
@@ -75,17 +76,26 @@ export class Maildir {
   }
 }
 
+/** Where the octets of a copy are counted, and the room that was kept for it. */
+export interface Tally {
+  room: { add: (octets: number) => void }
+  release: () => void
+}
+
 /** One file on its way into the Maildir. */
 export class Copy {
   readonly #tmp: string
   readonly #final: string
   readonly #sync: DirectorySync
+  readonly #tally: Tally | null
+  #size = 0
   #descriptor: number | null
 
-  constructor(maildir: string, name: string, sync: DirectorySync) {
+  constructor(maildir: string, name: string, sync: DirectorySync, tally: Tally | null) {
     this.#tmp = join(maildir, 'tmp', name)
     this.#final = join(maildir, 'new', name)
     this.#sync = sync
+    this.#tally = tally
     const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
     this.#descriptor = openSync(this.#tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE)
   }
@@ -94,28 +104,35 @@ export class Copy {
   write(octets: Uint8Array): void {
     if (this.#descriptor === null) throw new Error('write to a copy that is closed')
     for (let done = 0; done < octets.length; ) done += writeSync(this.#descriptor, octets, done)
+    this.#size += octets.length
   }
 
   /** Resolves when the copy is delivered for good; rejects with nothing left behind, where that is possible. */
   async commit(): Promise<void> {
     if (this.#descriptor === null) throw new Error('commit of a copy that is closed')
+    // a quota is counted by the names (Maildir++)
+    const final = this.#tally ? `${this.#final},S=${this.#size}` : this.#final
     try {
       await syncDescriptor(this.#descriptor)
       this.#close()
-      renameSync(this.#tmp, this.#final)
+      renameSync(this.#tmp, final)
     } catch (error) {
       this.discard()
       throw error
     }
     try {
       await this.#sync.join()
+      this.#tally?.room.add(this.#size)
     } catch (error) {
-      removeQuietly(this.#final) // it may be gone after a power cut: so it is not delivered
+      removeQuietly(final) // it may be gone after a power cut: so it is not delivered
       throw error
+    } finally {
+      this.#tally?.release()
     }
   }
 
   discard(): void {
+    this.#tally?.release()
     try {
       this.#close()
     } catch {
@@ -135,42 +152,7 @@ function checkDirectory(path: string, uid: number): void {
   const facts = lstatSync(path)
   if (!facts.isDirectory()) throw new MailboxRefused(`${path} is not a directory`)
   if (facts.uid !== uid) throw new MailboxRefused(`${path} belongs to uid ${facts.uid}`)
-}
-
-function isIn(directory: string, path: string): boolean {
-  const inner = relative(directory, path)
-  return inner !== '' && inner !== '..' && !inner.startsWith(`..${sep}`)
-}
-
-function isOwnedBy(path: string, uid: number): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.uid === uid
-}
-
-/** The directories below `home` on the way to `path`, outermost first; none when it lies elsewhere. */
-function between(home: string, path: string): string[] {
-  if (!isIn(home, path)) return []
-  const steps = relative(home, path).split(sep).slice(0, -1)
-  return steps.map((_step, index) => join(home, ...steps.slice(0, index + 1)))
-}
-
-/** Blocks: a Maildir is made once in its life. */
-function syncDirectoryNow(path: string): void {
-  const descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-}
-
-function makeDirectory(path: string): boolean {
-  try {
-    mkdirSync(path, { mode: DIRECTORY_MODE })
-    return true
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false
-    throw error
-  }
+  if ((facts.mode & OTHERS_WRITE) !== 0) throw new MailboxRefused(`others can write to ${path}`)
 }
 
 function removeQuietly(file: string): boolean {

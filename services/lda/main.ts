@@ -9,8 +9,8 @@ import { systemProbe } from '../../shared/system/credentials.ts'
 import { watchLife } from './life.ts'
 import { makeWorker } from './worker.ts'
 
-runService('lda', start, ({ purpose }) => {
-  if (purpose === 'agent') systemProbe() // native calls, which the user perhaps cannot load
+runService('lda', start, ({ purpose, locks }) => {
+  if (purpose === 'agent' || locks) systemProbe() // native calls, which the user perhaps cannot load
 })
 
 async function start(context: Context<'lda'>): Promise<Running<'lda'>> {
@@ -19,9 +19,14 @@ async function start(context: Context<'lda'>): Promise<Running<'lda'>> {
   const uid = process.geteuid?.()
   if (fd === undefined || uid === undefined) throw new Fatal('lda needs its bus descriptor and a uid')
   const bus = openDescriptor(fd)
-  const { work, handlers } = makeWorker(context, uid, () => link)
+  let { idle, commandTimeout } = context.slice
+  const { work, handlers } = makeWorker(
+    context,
+    uid,
+    () => link,
+    () => commandTimeout,
+  )
   const link = openLink({ target: bus, remote: 'qmgr', identity, handlers, log })
-  let { idle } = context.slice
   const exit = () => {
     log.flush()
     process.exit(0)
@@ -32,6 +37,7 @@ async function start(context: Context<'lda'>): Promise<Running<'lda'>> {
     drain,
     reconfigure: (slice) => {
       idle = slice.idle
+      commandTimeout = slice.commandTimeout
     },
     figures: () => work.figures(),
   }

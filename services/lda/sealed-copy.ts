@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isAgeRecipient } from '../../shared/config/delivery-values.ts'
+import { isAgeRecipient } from '../../shared/config/encryption-values.ts'
 import type { Encryption } from '../../shared/message/route.ts'
 import { AgeCipher } from './age-cipher.ts'
 import { type Cipher, KeyTrouble, type Sink } from './cipher.ts'

@@ -15,17 +15,32 @@ export interface Worker {
   handlers: Handlers
 }
 
-export function makeWorker(context: Context<'lda'>, uid: number, link: () => Link): Worker {
-  return context.slice.purpose === 'agent' ? handover(context, uid, link) : deliveries(context, uid, link)
+/** @param commandTimeout as the config says now, milliseconds. */
+export function makeWorker(
+  context: Context<'lda'>,
+  uid: number,
+  link: () => Link,
+  commandTimeout: () => number,
+): Worker {
+  return context.slice.purpose === 'agent'
+    ? handover(context, uid, link)
+    : deliveries(context, uid, link, commandTimeout)
 }
 
-function deliveries({ log, slice }: Context<'lda'>, uid: number, link: () => Link): Worker {
+function deliveries(
+  { log, slice }: Context<'lda'>,
+  uid: number,
+  link: () => Link,
+  commandTimeout: () => number,
+): Worker {
   const writer = { host: slice.hostname, pid: process.pid, salt: randomBytes(4).toString('hex') }
   let names = 0
   const work = new Deliveries({
     uid,
+    gid: process.getegid?.() ?? -1,
     log,
     now: Date.now,
+    commandTimeout,
     name: (now) => uniqueName(writer, now, names++),
     credit: (stream, octets) => link().send('content-credit', { stream, octets }),
   })

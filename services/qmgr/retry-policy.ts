@@ -3,7 +3,8 @@
  *
  * Each part of it (waits, lifetime, bounce lifetime, delay warning) comes from the most particular place that says
  * anything of it: the first class of replies that fits, the `server` section of the destination, the recipient's
- * zone, `qmgr`. Classes are asked in the order of the config. What is our own trouble is in no class.
+ * zone, `qmgr`. For a mailbox that cannot take mail `lda mailbox-lifetime` stands between the classes and the others.
+ * Classes are asked in the order of the config. What is our own trouble is in no class.
  */
 import type { QmgrSlice, RetryClassSlice, ScheduleSlice } from '../../shared/config/slices.ts'
 import { fits, namesOne } from '../../shared/message/next-hop.ts'
@@ -12,7 +13,9 @@ import type { Route } from '../../shared/message/route.ts'
 import type { Terms } from './terms.ts'
 import type { RetryPolicy } from './verdict.ts'
 
-export type PolicySlice = RetryPolicy & Pick<QmgrSlice, 'retryClasses' | 'zoneSchedules'>
+export type PolicySlice = RetryPolicy &
+  Pick<QmgrSlice, 'retryClasses' | 'zoneSchedules'> &
+  Partial<Pick<QmgrSlice, 'mailboxLifetime'>>
 
 /** @param route null where there was none yet. */
 export function policyFor(
@@ -23,11 +26,26 @@ export function policyFor(
 ): RetryPolicy {
   if (outcome.kind !== 'later' || !route) return slice
   const found = classOf(slice.retryClasses, route, outcome)
-  const schedules = [found?.schedule, terms(route).schedule, slice.zoneSchedules[route.zone]]
+  const schedules = [
+    found?.schedule,
+    mailboxSchedule(slice, route, outcome),
+    terms(route).schedule,
+    slice.zoneSchedules[route.zone],
+  ]
   if (!found && schedules.every((one) => !one)) return slice
   // Where there is another way the message need not wait for this one.
   const waits = route.kind !== 'smtp' || !route.instead
   return { ...merge(slice, schedules), suspend: waits ? (found?.suspend ?? 0) : 0 }
+}
+
+/** A mailbox that is full or away is mended by a person, who may be away for longer than a server. */
+function mailboxSchedule(
+  { mailboxLifetime }: PolicySlice,
+  route: Route,
+  { blame }: Extract<Outcome, { kind: 'later' }>,
+): ScheduleSlice | null {
+  if (mailboxLifetime === undefined || route.kind !== 'local' || blame !== 'recipient') return null
+  return { retry: null, lifetime: mailboxLifetime, bounceLifetime: null, delayWarning: null }
 }
 
 /**

@@ -9,10 +9,11 @@ import type { Log } from '../../shared/base/log.ts'
 import { type Alias, type Aliases, parseAliasFile } from '../../shared/config/alias-file.ts'
 import type { ResolverSlice, ZoneSlice } from '../../shared/config/slices.ts'
 import type { Mailbox } from '../../shared/message/route.ts'
+import type { Address } from '../../shared/smtp/address.ts'
+import { targetOf } from './delivery-target.ts'
 import type { Directory, Found } from './expansion.ts'
 import {
   hasMailbox,
-  maildirOf,
   parseMailboxFile,
   parsePasswd,
   type SystemUsers,
@@ -125,16 +126,14 @@ export class LocalZones implements Directory {
    * named as the system knows the uid, because its groups go by that name; one that the system does not know is
    * `#uid`, a name that no account can have.
    */
-  mailbox(zone: ZoneSlice, user: User): Mailbox | null {
+  mailbox(zone: ZoneSlice, user: User, address: Address): Mailbox | null {
     if (this.caller && user.uid !== this.caller.uid) return null
     return {
       user: this.#passwd.value?.byUid.get(user.uid) ?? `#${user.uid}`,
       uid: user.uid,
       gid: user.gid,
       home: user.home,
-      format: 'maildir',
-      path: maildirOf(user, zone.maildir),
-      ...(zone.encryption && { encryption: zone.encryption }),
+      ...targetOf(zone, user, address, this.delimiter),
     }
   }
 }

@@ -61,8 +61,9 @@ export class NextHops {
   }
 
   find(zone: ZoneSlice, domain: string): NextHop | Promise<NextHop> {
-    // all domains of a relay zone share its route
-    if (zone.type === 'relay') return this.#known(`zone ${zone.name}`, () => this.#relay(zone, zone))
+    // all domains of a relay zone share its route, and those of a local zone whose mailboxes are behind LMTP
+    if (zone.type === 'relay' || zone.type === 'local')
+      return this.#known(`zone ${zone.name}`, () => this.#relay(zone, zone))
     return this.#known(domain, () => this.#look(zone, domain))
   }
 

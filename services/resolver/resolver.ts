@@ -163,7 +163,7 @@ export class Resolver {
     const lasting =
       answer.kind === 'found' &&
       ends.length <= MOST_REMEMBERED_TARGETS &&
-      ends.every((end) => end.kind === 'mailbox' || end.kind === 'list')
+      ends.every((end) => end.kind === 'list' || (end.kind === 'mailbox' && !isBehindLmtp(end)))
     if (lasting && key !== null) this.#answers.set(key, answer, Number.POSITIVE_INFINITY)
     return answer
   }
@@ -174,17 +174,14 @@ export class Resolver {
         this.#explain(question, end.failure)
         return failed(end.address, replyTo(end.failure, question.queued))
       case 'mailbox':
-        return this.#settleMailbox(end)
+        return isBehindLmtp(end) ? this.#settleElsewhere(end, question) : this.#settleMailbox(end)
       case 'pipe':
       case 'file':
         return this.#settleCommandOrFile(end)
       case 'list':
         return { kind: 'target', target: { address: formatAddress(end.address), list: true } }
-      case 'elsewhere': {
-        const hop = this.#options.routes.find(end.zone, end.address, question.mail ?? null)
-        if (hop instanceof Promise) return hop.then((found) => settleHop(end, found, question.queued))
-        return settleHop(end, hop, question.queued)
-      }
+      case 'elsewhere':
+        return this.#settleElsewhere(end, question)
       default: {
         const never: never = end
         throw new Error(`unknown end ${String(never)}`)
@@ -192,8 +189,14 @@ export class Resolver {
     }
   }
 
+  #settleElsewhere(end: Elsewhere, { mail, queued }: Question): Settled | Promise<Settled> {
+    const hop = this.#options.routes.find(end.zone, end.address, mail ?? null)
+    if (hop instanceof Promise) return hop.then((found) => settleHop(end, found, queued))
+    return settleHop(end, hop, queued)
+  }
+
   #settleMailbox({ address, zone, user }: Extract<End, { kind: 'mailbox' }>): Settled {
-    const mailbox = this.#options.local.mailbox(zone, user)
+    const mailbox = this.#options.local.mailbox(zone, user, address)
     if (!mailbox) return failed(address, 'mailboxNotOurs')
     const route = { kind: 'local', zone: zone.name, destination: `local:${mailbox.uid}`, mailbox } as const
     return { kind: 'target', target: { address: formatAddress(address), route } }
@@ -231,7 +234,11 @@ function unknown(address: Address): End {
   return { kind: 'failed', address, failure: { kind: 'unknown' } }
 }
 
-type Elsewhere = Extract<End, { kind: 'elsewhere' }>
+type Elsewhere = Pick<Extract<End, { kind: 'elsewhere' }>, 'address' | 'zone'>
+
+function isBehindLmtp({ zone }: Extract<End, { kind: 'mailbox' }>): boolean {
+  return zone.type === 'local' && zone.hosts.length > 0
+}
 
 function settleHop({ address, zone }: Elsewhere, hop: Hop, queued: boolean): Settled {
   const text = formatAddress(address)

@@ -6,7 +6,7 @@
  * The first line about an address is its fate, in the words of RCPTHDR.
  */
 import type { Answer } from '../../shared/bus/messages.ts'
-import type { Host, Target } from '../../shared/message/route.ts'
+import type { Host, Route, Target } from '../../shared/message/route.ts'
 import { measurePath } from '../../shared/smtp/address.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { asks, rulesThatHold, rulingOn } from './access.ts'
@@ -156,11 +156,18 @@ function isOpen(line: string, n: number): boolean {
 
 function routeLine({ address, route }: Target): string {
   if (!route) return `<${address}>: its route is not known yet`
-  if (route.kind === 'local') return `<${address}>: into ${route.mailbox.path} of ${route.mailbox.user}`
+  if (route.kind === 'local') return `<${address}>: ${placeOf(route)} of ${route.mailbox.user}`
   if (route.kind === 'agent') return `<${address}>: to the agent of uid ${route.uid}`
   if (route.kind === 'discard') return `<${address}>: taken and dropped`
   const hosts = route.hosts.slice(0, 5).map((host) => `${host.name}:${host.port}${proof(host)}`)
   return `<${address}>: by ${route.protocol} to ${hosts.join(', ')}`
+}
+
+function placeOf({ mailbox, delivery }: Extract<Route, { kind: 'local' }>): string {
+  if (delivery?.kind === 'file') return `into the file ${delivery.path}`
+  if (delivery?.kind === 'pipe') return `to the command ${delivery.command}`
+  if (mailbox.command) return `to the command ${mailbox.command.words.join(' ')}`
+  return `into ${mailbox.path}`
 }
 
 /** What DNSSEC proves of a host (RFC 7672 section 2.2). */

@@ -57,7 +57,7 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
   'alias-user': maybe(t.systemName, {
     doc: 'The user as whom commands (`|command`) and files (`/path`) in aliases are run and written.',
     usual: 'aliases name neither',
-    readers: ['resolver'],
+    readers: ['lda', 'resolver'],
   }),
 })
 
@@ -287,10 +287,10 @@ export const zoneBlock = block(
     }),
     deliver: one<Delivery>(
       delivery,
-      { maildir: '~/Maildir', encryption: null },
+      { kind: 'maildir', path: '~/Maildir', encryption: null, folders: false, quota: null },
       {
-        doc: "The mailbox: a Maildir below the user's home. With `encrypt-to` it gets ciphertext only: for recipients of age, or by gpg for a fingerprint or an address in the user's keyring; each KEY may be a file, `~/PATH` or `/PATH`. From, To, Date and Message-ID stay readable with `show-header`, Subject never.",
-        readers: ['resolver'],
+        doc: "Where mail of users goes: a Maildir; an mbox, which other programs may read and write meanwhile (locks: fcntl and `.lock`); a file, written in the same way but without `.lock`, or `/dev/null`; the standard input of a command; another server by LMTP. PATH begins with `~/`, the home of the user, or has `%u` in it, the name; `%d` is the domain, `%e` what stands behind `recipient-delimiter`, `%h` the home, in arguments of a command too. `folders`: to the folder named by `%e` where the Maildir has it (Maildir++). `quota`: a fuller Maildir gets mail later. `from-line`: `From SENDER DATE` stands on top, as in an mbox. `shell yes`: COMMAND is one text for `/bin/sh -c`. With `encrypt-to` a Maildir gets ciphertext only: for recipients of age, or by gpg for a fingerprint or an address in the user's keyring; each KEY may be a file, `~/PATH` or `/PATH`. From, To, Date and Message-ID stay readable with `show-header`, Subject never.",
+        readers: ['resolver', 'lda'],
         only: ['local'],
       },
     ),

@@ -206,6 +206,14 @@ export const ldaBlock = block('lda', null, 'Local delivery.', {
     doc: 'A delivery process without work leaves after so long.',
     readers: ['lda'],
   }),
+  'command-timeout': one(t.duration(100, day), 10 * minute, {
+    doc: 'A command that mail is given to (`deliver pipe`, aliases) is killed after so long, with all that it started; the mail is tried again.',
+    readers: ['lda'],
+  }),
+  'mailbox-lifetime': one(t.duration(minute, 365 * day), 14 * day, {
+    doc: 'For so long mail waits for a mailbox that is full, locked, not mounted or not as it must be, before it returns; a `class` that fits the reply comes first.',
+    readers: ['qmgr'],
+  }),
 })
 
 export const smtpcBlock = block('smtpc', null, 'Sending to other servers.', {

@@ -74,7 +74,8 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
     recipientDelimiter: config.resolver.values['recipient-delimiter'],
     signing: signingOf(dkim),
   }
-  const lda = { hostname, qualifyDomain, idle: config.lda.values['idle-timeout'] }
+  const { 'idle-timeout': idle, 'command-timeout': commandTimeout } = config.lda.values
+  const lda = { hostname, qualifyDomain, idle, commandTimeout, locks: needsLocks(config) }
   const policies = buildPolicies(config, facts, problems)
   return {
     mcp: mcpSlice(common),
@@ -251,6 +252,12 @@ function logChannels({ channel, logging }: Config): LogChannel[] {
   }))
 }
 
+/** Something else than Maildirs: files that others write too, commands whose children are looked after. */
+function needsLocks({ options, zone }: Config): boolean {
+  const other = zone.some(({ values: { type, deliver } }) => type === 'local' && deliver.kind !== 'maildir')
+  return other || options.values['alias-user'] !== null
+}
+
 /** Workers write what the most curious channel wants. */
 function leastSeverity(channels: readonly LogChannel[]): McpSlice['severity'] {
   const order = ['debug', 'info', 'warn', 'error', 'fatal'] as const
@@ -286,6 +293,7 @@ function qmgrSlice(common: Common): QmgrSlice {
     sessionLimit: qmgr.values['session-limit'],
     load: buildLoad(config, match, uidOf),
     ldaLimit: lda.values.limit,
+    mailboxLifetime: lda.values['mailbox-lifetime'],
     signing: reportSigning(config, facts, dkim, listeners),
     userAgents: userAgents(common),
     ...buildServers(config),

@@ -143,6 +143,8 @@ export interface QmgrSlice {
   sessionLimit: number
   load: LoadSlice
   ldaLimit: number
+  /** Milliseconds that mail waits for a mailbox that is full or not there. */
+  mailboxLifetime: number
   /**
    * Reports of our own are signed, by the smtpd that runs as this user (null: as we do); null: they are not.
    * relayed: what the smtpd for strangers relays for some of them is signed too.
@@ -226,6 +228,10 @@ export interface LdaSlice {
   /** What the addresses of users were completed with. */
   qualifyDomain: string
   idle: number
+  /** Milliseconds that a command may take. */
+  commandTimeout: number
+  /** Native calls are needed: locks, and what looks after commands. */
+  locks: boolean
 }
 
 export interface RestartPolicy {

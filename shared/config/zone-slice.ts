@@ -1,5 +1,6 @@
 /** A zone as the resolver is told of it. All times are milliseconds, all paths absolute. */
-import type { Encryption } from '../message/route.ts'
+import type { Encryption, Quota } from '../message/route.ts'
+import type { OtherDelivery } from './delivery-values.ts'
 import type { TableSlice } from './map-slices.ts'
 import type { OwnReply, RouteRuleSlice } from './routing-slice.ts'
 import type { NextHop } from './values.ts'
@@ -27,11 +28,17 @@ export interface ZoneSlice {
   aliasUser?: { user: string; uid: number; gid: number }
   /** relay: the map of all recipients there are; null: nobody knows. */
   recipients: string | null
-  /** local: a Maildir, relative to the home where it begins with `~/`. */
+  /** local: a Maildir, relative to the home where it begins with `~/`, with placeholders; null where `deliver` says more. */
   maildir: string | null
+  /** local: the Maildir's folder named by `+detail`, where there is one. */
+  folders?: boolean
+  /** local: of the Maildir. */
+  quota?: Quota
+  /** local: what there is in the place of a Maildir. */
+  deliver?: Exclude<OtherDelivery, { kind: 'lmtp' }>
   /** local: how mail is stored, where it is not as it came. */
   encryption: Encryption | null
-  /** relay: the next hops in order. */
+  /** relay: the next hops in order; local: where all mail of users goes, by LMTP. */
   hosts: NextHop[]
   /** relay: the section that has them. */
   relay: string | null

@@ -2,6 +2,7 @@
  * Zones: from their sections to the resolver's slice, with the rules of each type. A zone `.` that is local, a
  * relay without hosts and a mailbox file that is not there are problems.
  */
+import type { Delivery } from './delivery-values.ts'
 import { type Facts, staysCaller } from './facts.ts'
 import { checkMap, checkTable } from './maps.ts'
 import { zoneBlock } from './options.ts'
@@ -73,7 +74,14 @@ function buildLocal(zone: Zone, config: Config, facts: Facts, problems: Problems
   checkAliases(aliases.flat(), placeOf(zone, 'aliases'), config, facts, problems)
   const users = usersOf(zone, config, facts, problems)
   const aliasUser = aliasUserOf(config, facts)
-  return { ...bare(zone), type: 'local', users, aliases: tables, ...(aliasUser && { aliasUser }), ...deliver }
+  return {
+    ...bare(zone),
+    type: 'local',
+    users,
+    aliases: tables,
+    ...(aliasUser && { aliasUser }),
+    ...deliveryOf(deliver),
+  }
 }
 
 function checkAliases(
@@ -113,6 +121,16 @@ function aliasUserOf({ options }: Config, facts: Facts): ZoneSlice['aliasUser'] 
     return { user: facts.accounts.nameOf(facts.uid) ?? name, uid: facts.uid, gid: facts.gid }
   const account = facts.accounts.user(name)
   return account && { user: name, uid: account.uid, gid: account.gid }
+}
+
+function deliveryOf(deliver: Delivery): Pick<ZoneSlice, 'maildir' | 'encryption'> & Partial<ZoneSlice> {
+  if (deliver.kind === 'lmtp') {
+    const { host, port } = deliver
+    return { maildir: null, encryption: null, hosts: [{ host, port, protocol: 'lmtp', weight: null }] }
+  }
+  if (deliver.kind !== 'maildir') return { maildir: null, encryption: null, deliver }
+  const { path, encryption, folders, quota } = deliver
+  return { maildir: path, encryption, ...(folders && { folders }), ...(quota && { quota }) }
 }
 
 function usersOf(zone: Zone, config: Config, facts: Facts, problems: Problems): ZoneSlice['users'] {

@@ -65,6 +65,9 @@ export const commandShape = struct({
   /** The program and its arguments; with `shell` one text for `/bin/sh -c`. */
   words: list(string, 200),
   shell: boolean,
+  /** USER and EXTENSION of its environment: the name that was found, and what stood behind the delimiter. */
+  name: string,
+  extension: string,
   /** The line `From SENDER DATE` stands on top, as programs behind aliases expect it. */
   fromLine: boolean,
 })

@@ -15,6 +15,10 @@ export interface NativeCalls {
   /** `limit`: two numbers of 64 bits, soft and hard; null where numbers are of another size here. */
   prlimit: ((pid: number, resource: number, limit: Uint8Array, old: null) => number) | null
   prctl: (option: number, value: number, second: number, third: number, fourth: number) => number
+  /** `value` is a `struct flock`. */
+  fcntl: (fd: number, command: number, value: Uint8Array) => number
+  fcntlFlag: (fd: number, command: number, value: number) => number
+  waitpid: (pid: number, status: null, options: number) => number
   errno: () => number
 }
 
@@ -56,12 +60,18 @@ function load(): { calls: NativeCalls | null; trouble: string } {
     const prctl = library.func(
       'int prctl(int option, unsigned long value, unsigned long second, unsigned long third, unsigned long fourth)',
     ) as NativeCalls['prctl']
+    const fcntl = library.func(
+      'int fcntl(int fd, int command, _Inout_ uint8_t *value)',
+    ) as NativeCalls['fcntl']
+    const fcntlFlag = library.func('int fcntl(int fd, int command, long value)') as NativeCalls['fcntlFlag']
+    const waitpid = library.func('int waitpid(int pid, void *status, int options)') as NativeCalls['waitpid']
     const prlimit = WIDE.has(process.arch)
       ? (library.func(
           'int prlimit(int pid, int resource, const uint8_t *limit, void *old)',
         ) as NativeCalls['prlimit'])
       : null
-    return { calls: { getsockopt, flock, prctl, prlimit, errno: () => koffi.errno() }, trouble: '' }
+    const calls = { getsockopt, flock, prctl, prlimit, fcntl, fcntlFlag, waitpid, errno: () => koffi.errno() }
+    return { calls, trouble: '' }
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error)
     return { calls: null, trouble: `native calls cannot be loaded (${text.split('\n', 1)[0]})` }

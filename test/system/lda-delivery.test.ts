@@ -43,6 +43,8 @@ async function setStage(t: TestContext, idle = 60_000, more: Partial<Configure> 
     hostname: 'mx.example.org',
     qualifyDomain: 'example.org',
     idle,
+    commandTimeout: 30_000,
+    locks: true,
   }
   const worker = await startWorker('lda', slice, rig, { descriptors: { bus: 4 }, ...more }, (pair) => {
     hub.adopt(pair, { pid: 0, ...own })

@@ -48,6 +48,7 @@ function sliceIn(directory: string, more: Partial<QmgrSlice> = {}): QmgrSlice {
     signing: null,
     servers: [],
     retryClasses: [],
+    mailboxLifetime: 14 * 24 * 3_600_000,
     userAgents: { listeners: ['local'], zones: ['.'], minimumUid: 1000, onlyUid: null },
     zoneSchedules: {},
     controlUids: [],

@@ -147,7 +147,9 @@ test('directory syncs are shared, and a missing directory fails all who asked', 
 test('every failure is later; shortage of ours blames nobody', () => {
   const error = (code: string) => Object.assign(new Error(code), { code })
   const facts = (cause: unknown) => {
-    const { kind, blame, reply } = failureOutcome(cause)
+    const outcome = failureOutcome(cause)
+    const { kind, reply } = outcome
+    const blame = outcome.kind === 'later' ? outcome.blame : null
     return [kind, blame, reply.code, reply.enhanced]
   }
   assert.deepEqual(facts(error('ENOSPC')), ['later', 'recipient', 452, '4.3.1'])

@@ -6,7 +6,7 @@ import { AgeCipher, Armour } from '../../services/lda/age-cipher.ts'
 import { KeyTrouble } from '../../services/lda/cipher.ts'
 import { gpgArguments } from '../../services/lda/gpg-cipher.ts'
 import { isEncrypted, protectedHeader, wrapperOf } from '../../services/lda/wrapper.ts'
-import { isAgeRecipient } from '../../shared/config/delivery-values.ts'
+import { isAgeRecipient } from '../../shared/config/encryption-values.ts'
 
 const RECIPIENT = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p'
 const encryption = { kind: 'openpgp' as const, keys: ['a@b'], showHeader: true }
