@@ -13,7 +13,11 @@ type Entry = Answer<'greylist-act'>['entries'][number]
 
 const PAGE = 500
 
-export async function listGreylist(call: Call, print: Print): Promise<Exit> {
+export function greylist(call: Call, print: Print): Promise<Exit> {
+  return call.command === 'greylist list' ? listGreylist(call, print) : forget(call, print)
+}
+
+async function listGreylist(call: Call, print: Print): Promise<Exit> {
   const server = await openServer(socketPath(call, 'resolver'), 'resolver')
   const json = call.flags.has('json')
   let after: Answer<'greylist-act'>['next'] = null
@@ -32,7 +36,7 @@ function render({ network, sender, recipient, first, last, passed }: Entry): str
   return `${network} ${whom}: ${passed > 0 ? `passed ${counted(passed, 'time')}` : 'waits'}, ${times}\n`
 }
 
-export async function forget(call: Call, print: Print): Promise<Exit> {
+async function forget(call: Call, print: Print): Promise<Exit> {
   const [what] = call.operands
   const act = call.command === 'greylist flush' ? 'flush' : 'remove'
   const question = { act, after: null, limit: 0, ...(what !== undefined && { what }) } as const

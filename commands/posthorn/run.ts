@@ -78,11 +78,13 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
     case 'outbox remove':
     case 'outbox flush':
       return (await import('../agent/outbox-call.ts')).outbox(call, print)
+    case 'reports list':
+    case 'reports send':
+      return (await import('./reports.ts')).reports(call, print)
     case 'greylist list':
-      return (await import('./greylist.ts')).listGreylist(call, print)
     case 'greylist remove':
     case 'greylist flush':
-      return (await import('./greylist.ts')).forget(call, print)
+      return (await import('./greylist.ts')).greylist(call, print)
     default:
       if (call.command.startsWith('key ')) return (await import('../keys/call.ts')).key(call, print)
       return dispatchQueue(call, print)

@@ -50,6 +50,7 @@ const optionTable = {
   now: { doc: 'do not wait for the time that is usual' },
   remove: { doc: 'take the account out' },
   verify: { doc: 'only say whether the password fits' },
+  today: { doc: 'what this day has brought so far, too' },
   help: { short: 'h', doc: 'this text' },
 } as const satisfies Record<string, Option>
 export type OptionName = keyof typeof optionTable
@@ -158,6 +159,16 @@ export const commandTable = {
     doc: 'forget a client with its network, a sender or a recipient',
   },
   'greylist flush': { operands: '', options: ['quiet'], doc: 'forget everything' },
+  'reports list': {
+    operands: '',
+    options: ['json'],
+    doc: 'DMARC reports that wait for the end of their day',
+  },
+  'reports send': {
+    operands: '',
+    options: ['today', 'quiet'],
+    doc: 'send now what is due, whatever was tried before',
+  },
   lookup: {
     operands: 'MAP KEY',
     options: ['as', 'json'],

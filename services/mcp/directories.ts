@@ -7,6 +7,7 @@
  * | run/bus | mcp's, group of the workers | 0750 | the workers' way to each other, nobody else's |
  * | spool | qmgr's | 0700 | mail |
  * | greylist | the resolver's | 0700 | what it remembers of senders, where there is greylisting |
+ * | reports | the resolver's | 0700 | counts for reports, where they are sent |
  *
  * Fails: with the system's error, or `NotADirectory`; a symbolic link is not followed at the spool.
  */
@@ -45,14 +46,14 @@ export function prepareDirectories({ mcp, qmgr, resolver }: Slices, identities: 
   chmodSync(bus, 0o750)
   makeDirectory(qmgr.spool, 0o700)
   chmodSync(qmgr.spool, 0o700)
-  const greylist = resolver.greylist?.directory
-  if (greylist !== undefined) {
-    makeDirectory(greylist, 0o700)
-    chmodSync(greylist, 0o700)
+  const remembered = [resolver.greylist, resolver.reports].flatMap((one) => one?.directory ?? [])
+  for (const directory of remembered) {
+    makeDirectory(directory, 0o700)
+    chmodSync(directory, 0o700)
   }
   if (!identities) return
   chownSync(bus, 0, identities.qmgr.gid)
-  if (greylist !== undefined) chownSync(greylist, identities.resolver.uid, identities.resolver.gid)
+  for (const directory of remembered) chownSync(directory, identities.resolver.uid, identities.resolver.gid)
   chownSync(qmgr.spool, identities.qmgr.uid, identities.qmgr.gid)
 }
 

@@ -16,6 +16,7 @@ import { LocalZones } from './local-zones.ts'
 import { Maps } from './maps/maps.ts'
 import { NameServers } from './name-servers.ts'
 import { NextHops } from './next-hops.ts'
+import { Reporter } from './reports/reporter.ts'
 import { type Question, type Resolution, Resolver } from './resolver.ts'
 import { Routes } from './routes.ts'
 import { type ScreenAnswer, Screener, type ScreenQuestion } from './screener.ts'
@@ -36,6 +37,8 @@ export interface Assembled {
   greylistAct(question: Payload<'greylist-act'>): Promise<Answer<'greylist-act'>>
   lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
   lookUp(question: Payload<'look-up'>): Promise<Answer<'look-up'>>
+  countDmarc(news: Payload<'dmarc-counts'>): void
+  reportsAct(question: Payload<'reports-act'>): Promise<Answer<'reports-act'>>
   caller(question: Payload<'caller'>): Answer<'caller'>
   /** What mcp says of the unbound that it runs for us. */
   setValidator(isUp: boolean): void
@@ -44,6 +47,7 @@ export interface Assembled {
 }
 
 const PASSES: Answer<'greylist'> = { wait: 0, known: false }
+const NO_REPORTS: Answer<'reports-act'> = { reports: [], off: true, sent: 0, failed: 0 }
 const NOTHING: Answer<'greylist-act'> = { entries: [], next: null, removed: 0 }
 
 export function assemble(slice: ResolverSlice, log: Log): Assembled {
@@ -66,6 +70,8 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const lists = new ListPages({ ends: resolver.ends.bind(resolver), lines: linesOf, log }, log)
   const screener = new Screener({ slice, dns, log, now })
   const greylist = slice.greylist && new Greylist(slice.greylist, log)
+  const texts = (name: string) => lookUpText(dns, { name })
+  const reporter = slice.reports && new Reporter({ slice: slice.reports, hostname, log, texts })
   local.look(now())
   return {
     resolve: (question) => (question.explain ? resolver.explain(question) : resolver.resolve(question)),
@@ -83,6 +89,8 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
       maps.look(now())
       return { answers: await Promise.all(questions.map(({ map, use, key }) => maps.ask(map, use, key))) }
     },
+    countDmarc: ({ counts }) => void reporter?.count(counts),
+    reportsAct: async (question) => (await reporter?.act(question)) ?? NO_REPORTS,
     caller: (question) => callers.find(question),
     setValidator: (isUp) => {
       names.setValidator(isUp)
@@ -94,6 +102,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
     close: () => {
       greylist?.close()
       lists.close()
+      reporter?.close()
       maps.close()
     },
   }

@@ -13,6 +13,7 @@ import { loadSqlite } from './greylist/store.ts'
 import { handlersOf } from './handlers.ts'
 import { InHand } from './in-hand.ts'
 import { loadForMaps } from './maps/sources.ts'
+import { loadClient } from './reports/hand-in.ts'
 
 /** Who asks can ask again; name servers may take long. */
 const DRAIN_MS = 3000
@@ -20,10 +21,15 @@ const DRAIN_MS = 3000
 runService('resolver', start, prepare)
 
 /** Without root to give up, these can wait until they are wanted. */
-async function prepare({ greylist, maps }: ResolverSlice): Promise<void> {
+async function prepare({ greylist, maps, reports }: ResolverSlice): Promise<void> {
   systemProbe()
   if (process.geteuid?.() !== 0) return
-  await Promise.all([loadCodec(), loadForMaps(maps), greylist && loadSqlite()])
+  await Promise.all([
+    loadCodec(),
+    loadForMaps(maps),
+    (greylist || reports) && loadSqlite(),
+    reports && loadClient(),
+  ])
 }
 
 async function start(context: Context<'resolver'>): Promise<Running<'resolver'>> {

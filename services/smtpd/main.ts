@@ -15,6 +15,7 @@ async function start(context: Context<'smtpd'>): Promise<Running<'smtpd'>> {
   const { slice, log, buses, identity } = context
   const bus = new QueueBus({ qmgr: buses.qmgr, resolver: buses.resolver, identity, log })
   const signing = new Signing(slice, bus, log)
+  bus.tally.isOn = slice.reports
   const listeners = slice.listeners.map((one) => new Listener(slice, one, bus, log, signing.sign))
   await bus.ready()
   signing.begin()
@@ -27,6 +28,7 @@ async function start(context: Context<'smtpd'>): Promise<Running<'smtpd'>> {
       bus.close()
     },
     reconfigure: (news) => {
+      bus.tally.isOn = news.reports
       signing.reconfigure(news)
       reconfigure(listeners, news)
     },

@@ -13,6 +13,7 @@ import { type Link, openLink } from '../../shared/bus/link.ts'
 import type { Answer, Payload, RequestName } from '../../shared/bus/messages.ts'
 import type { Identity } from '../../shared/bus/peer.ts'
 import { Answers } from './answers.ts'
+import { Tally } from './authentication/tally.ts'
 import type { Content } from './content.ts'
 import type { Outlet } from './content-plan.ts'
 import { MapAnswers } from './map-answers.ts'
@@ -50,6 +51,7 @@ export class QueueBus implements Moment, Outlet {
   readonly #maps = new MapAnswers(Date.now)
   /** Destinations that take no more recipients. */
   readonly #full = new Set<string>()
+  readonly tally = new Tally((counts) => void this.#resolver.send('dmarc-counts', { counts }))
   #ids: IdSource | null = null
   #signer: Signer = () => Promise.resolve({ kind: 'failed' })
 
@@ -233,6 +235,7 @@ export class QueueBus implements Moment, Outlet {
   }
 
   close(): void {
+    this.tally.flush()
     this.#qmgr.close()
     this.#resolver.close()
   }

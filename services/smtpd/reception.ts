@@ -206,7 +206,9 @@ export class Reception {
     void authenticate(watch.origin, watch.end(seconds), questions).then(({ field, results }) => {
       // nothing of it is ours any more when the client has gone meanwhile
       if (ended !== null && this.#ended === ended) this.#fill(Buffer.from(field, 'latin1'))
-      this.#filter({ ...fateOfForged(results, forged), results }, tell)
+      const fate = fateOfForged(results, forged)
+      questions.tally.count(watch.origin, results, fate)
+      this.#filter({ ...fate, results }, tell)
     })
   }
 

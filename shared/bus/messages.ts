@@ -34,6 +34,7 @@ import * as sender from './authentication.ts'
 import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
 import { lookUpAnswer, lookUpQuestion } from './looking-up.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
+import { dmarcCounts, reportsActAnswer, reportsActQuestion } from './reporting.ts'
 import { expandAnswer, expandQuestion, resolveAnswer, resolveQuestion } from './resolving.ts'
 import * as asked from './screening.ts'
 import { queueStatusShape, serverStatusShape } from './status.ts'
@@ -146,16 +147,14 @@ export const busMessages = {
   /** What is known of a client; always answered, at the latest after its screening's `timeout`. */
   screen: request(['smtpd'], ['resolver'], asked.screenQuestion, asked.screenAnswer, 90 * SECOND),
   /** What a client is called; always answered, and soon. */
-  'name-client': request(
-    ['smtpd'],
-    ['resolver'],
-    asked.nameClientQuestion,
-    asked.nameClientAnswer,
-    30 * SECOND,
-  ),
+  'name-client': request(['smtpd'], ['resolver'], asked.nameQuestion, asked.nameAnswer, 30 * SECOND),
   /** Whether network, sender and recipient have been seen together; asked where all else speaks for them. */
   greylist: request(['smtpd'], ['resolver'], asked.greylistQuestion, asked.greylistAnswer, 30 * SECOND),
   'greylist-act': request(['command'], ['resolver'], asked.actQuestion, asked.actAnswer, 30 * SECOND),
+
+  /** What DMARC has found, for the reports to the domains that want them. */
+  'dmarc-counts': event(['smtpd'], ['resolver'], dmarcCounts),
+  'reports-act': request(['command'], ['resolver'], reportsActQuestion, reportsActAnswer, 600 * SECOND),
 
   /** Who a local caller is, by the kernel's word: asked once for each session on the local socket. */
   caller: request(['smtpd'], ['resolver'], { uid: integer, gid: integer }, asked.callerAnswer, 10 * SECOND),

@@ -31,9 +31,9 @@ export const callerAnswer = union({
   unknown: {},
 })
 
-export const nameClientQuestion = { client: string }
+export const nameQuestion = { client: string }
 
-export const nameClientAnswer = union({
+export const nameAnswer = union({
   /** It leads back to the address (RFC 1912 section 2.1); in lower case, as A-labels. */
   confirmed: { name: string },
   /** It does not. */

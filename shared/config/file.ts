@@ -70,6 +70,7 @@ export const fileBlock = {
     smtpc: maybe(section(o.smtpcBlock), about),
     resolver: maybe(section(o.resolverBlock), about),
     web: maybe(section(o.webBlock), about),
+    reports: maybe(section(o.reportsBlock), about),
     processes: maybe(section(o.processesBlock), about),
     logging: maybe(section(o.loggingBlock), about),
     controls: maybe(section(o.controlsBlock), about),

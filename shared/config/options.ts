@@ -4,7 +4,8 @@
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
  * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`, `options-policy.ts`,
  * `options-clients.ts`, `options-maps.ts`, `options-routing.ts`, `options-servers.ts`, `options-signing.ts`, `options-work.ts`,
- * `options-resolver.ts`, `options-load.ts` and `options-web.ts`. To add an option: a row there, its
+ * `options-resolver.ts`, `options-load.ts`, `options-web.ts` and
+ * `options-reports.ts`. To add an option: a row there, its
  * way into a slice in `slice.ts`, and `config/options.md` written anew.
  */
 import * as clients from './options-clients.ts'
@@ -14,6 +15,7 @@ import * as login from './options-login.ts'
 import * as mail from './options-mail.ts'
 import * as maps from './options-maps.ts'
 import * as policy from './options-policy.ts'
+import * as reports from './options-reports.ts'
 import * as resolver from './options-resolver.ts'
 import * as routing from './options-routing.ts'
 import * as servers from './options-servers.ts'
@@ -29,6 +31,7 @@ export * from './options-login.ts'
 export * from './options-mail.ts'
 export * from './options-maps.ts'
 export * from './options-policy.ts'
+export * from './options-reports.ts'
 export * from './options-resolver.ts'
 export * from './options-routing.ts'
 export * from './options-servers.ts'
@@ -63,6 +66,7 @@ export const allBlocks: readonly BlockType[] = [
   work.smtpcBlock,
   resolver.resolverBlock,
   web.webBlock,
+  reports.reportsBlock,
   work.processesBlock,
   work.loggingBlock,
   work.channelBlock,

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type Facts, staysCaller } from './facts.ts'
 import { buildMaps } from './maps.ts'
 import type { Problems } from './problem.ts'
+import { buildReports } from './reports.ts'
 import { buildRelays } from './routing.ts'
 import { zonePlaces } from './rule-book.ts'
 import { type Config, placeOf } from './schema.ts'
@@ -40,6 +41,7 @@ export function buildResolver({
     maps: buildMaps(config, facts, problems),
     screenings: buildScreenings(config, problems),
     greylist: buildGreylist(config, directory),
+    reports: buildReports({ config, problems, hostname, directory, listeners }),
     nameservers: values.nameservers,
     dnssec: values.dnssec,
     validatorPort: values['unbound-port'],

@@ -55,6 +55,7 @@ export interface Config {
   smtpc: Section<typeof o.smtpcBlock>
   resolver: Section<typeof o.resolverBlock>
   web: Section<typeof o.webBlock>
+  reports: Section<typeof o.reportsBlock>
   processes: Section<typeof o.processesBlock>
   logging: Section<typeof o.loggingBlock>
   channel: Section<typeof o.channelBlock>[]
@@ -78,6 +79,7 @@ const single = [
   o.smtpcBlock,
   o.resolverBlock,
   o.webBlock,
+  o.reportsBlock,
   o.processesBlock,
   o.loggingBlock,
   o.controlsBlock,
@@ -151,6 +153,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     smtpc: whole(o.smtpcBlock),
     resolver: whole(o.resolverBlock),
     web: whole(o.webBlock),
+    reports: whole(o.reportsBlock),
     processes: whole(o.processesBlock),
     logging: whole(o.loggingBlock),
     controls: whole(o.controlsBlock),

@@ -14,6 +14,7 @@ import { flattenClients, type MatchContext } from './match-list.ts'
 import { checkWays } from './outgoing.ts'
 import { buildPolicies } from './policies.ts'
 import type { Problems } from './problem.ts'
+import { reportPolicies } from './reports.ts'
 import { buildResolver, buildValidator } from './resolver-slice.ts'
 import { buildRuleBook, emptyBook } from './rule-book.ts'
 import { checkRules, usualDirectory } from './rules.ts'
@@ -73,6 +74,7 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
     inlineLimit: config.qmgr.values['inline-limit'],
     recipientDelimiter: config.resolver.values['recipient-delimiter'],
     signing: signingOf(dkim),
+    reports: config.reports.values.send === 'yes',
   }
   const { 'idle-timeout': idle, 'command-timeout': commandTimeout } = config.lda.values
   const lda = { hostname, qualifyDomain, idle, commandTimeout, locks: needsLocks(config) }
@@ -89,7 +91,7 @@ export function buildSlices(config: Config, facts: Facts, problems: Problems): S
     },
     submission: {
       ...site,
-      policies,
+      policies: [...reportPolicies(config, busUids), ...policies],
       rules: buildRuleBook(config),
       dkim,
       listeners: listeners.filter(({ kind }) => isSubmission(kind)),

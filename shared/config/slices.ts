@@ -8,6 +8,7 @@ import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
 import type { MapSlice } from './map-slices.ts'
 import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
+import type { ReportsSlice } from './reports.ts'
 import type { RelaySlice } from './routing-slice.ts'
 import type { RuleBook } from './rule-book.ts'
 import type { DkimSlice, SigningSlice } from './signing-slice.ts'
@@ -19,6 +20,7 @@ export type * from './client-slices.ts'
 export type * from './listener-slices.ts'
 export { isSubmission } from './listener-slices.ts'
 export type { MapSlice, TableSlice } from './map-slices.ts'
+export type { ReportsSlice } from './reports.ts'
 export type * from './routing-slice.ts'
 export type * from './signing-slice.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
@@ -40,6 +42,8 @@ export interface SmtpdSlice {
   rules: RuleBook
   /** Separates user and detail (`+`), or '' for none. */
   recipientDelimiter: string
+  /** What DMARC finds is counted, for reports. */
+  reports: boolean
 }
 
 /** Where a zone, a server or a class of replies changes the retry schedule; null: it does not. */
@@ -199,6 +203,8 @@ export interface ResolverSlice {
   screenings: ScreeningFacts[]
   /** Null where no screening asks for it. */
   greylist: GreylistSlice | null
+  /** Null: no reports are sent. */
+  reports: ReportsSlice | null
   /** Addresses with ports (`127.0.0.1:53`, `[::1]:53 validating`); empty: from `/etc/resolv.conf`. */
   nameservers: string[]
   /** Whose word on DNSSEC is believed; `unbound`: that of the one that mcp runs, while it says that it is up. */

@@ -121,6 +121,7 @@ function sliceFor(port: number): ResolverSlice {
   const zone = { name: '.', type: 'remote', cutThrough: 0, requireSignature: false, forged: 'tag' } as const
   return {
     hostname: 'bench.example',
+    reports: null,
     zones: [
       {
         ...zone,

@@ -328,6 +328,7 @@ export class Player implements Owner {
     this.#awaited++
     const questions: Questions & { time: number } = {
       time: 0,
+      tally: { isOn: false, count: () => undefined },
       askText: (name, answered) => answered(this.#ask('look-up-text', { name })),
       senderPolicy: (question, answered) => answered(this.#ask('sender-policy', question)),
     }

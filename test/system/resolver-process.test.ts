@@ -94,6 +94,7 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
   const aliases = [{ kind: 'file', path: join(rig.directory, 'aliases') } as const]
   return {
     hostname: 'posthorn.test',
+    reports: null,
     zones: [
       zone('local.test', 'local', { users, aliases, maildir: '~/Mail' }),
       zone('missing.test', 'local', { users: { kind: 'file', path: join(rig.directory, 'no-such-file') } }),

@@ -78,6 +78,7 @@ let smtpd: Link
 function makeSlice(): ResolverSlice {
   return {
     hostname: 'receiver.example.com',
+    reports: null,
     zones: [],
     zonePlaces: {},
     relays: [],

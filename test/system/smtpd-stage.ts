@@ -202,6 +202,7 @@ export const stageSite = {
   signing: null,
   dkim: [],
   recipientDelimiter: '+',
+  reports: false,
 }
 
 /** Nobody can read its key. */

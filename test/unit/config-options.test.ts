@@ -26,6 +26,8 @@ test('config/options.md is what the table says', { timeout }, () => {
 
 /** What a section needs to be one, without the option under test. */
 const frames: Readonly<Record<string, (inside: string) => string>> = {
+  reports: (inside) =>
+    `reports { ${inside} }; listener "x" { port 26; type mx; authenticate yes; }; listener "local" { socket "s"; }; ${others}`,
   web: (inside) => `web { ${inside} }; ${tls} ${others}`,
   options: (inside) => `options { ${inside} }; ${others}`,
   tls: (inside) => `listener "x" { type mx; port 26; tls "x"; }; tls "x" { ${inside} }; ${others}`,
@@ -393,6 +395,10 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'resolver attempts': ['', 'attempts 3;'],
   'resolver cache-entries': ['', 'cache-entries 3;'],
   'resolver cache-size': ['', 'cache-size 1M;'],
+  'reports send': ['', 'send yes;'],
+  'reports from': ['send yes;', 'send yes; from "dmarc@example.org";'],
+  'reports organization': ['send yes;', 'send yes; organization "Example Inc";'],
+  'reports entries': ['send yes;', 'send yes; entries 500;'],
   'web port': [WEB, WEB.replace('80', '81')],
   'web address': [WEB, `${WEB} address 127.0.0.9;`],
   'web socket': [WEB, `${WEB} socket "w.sock";`],

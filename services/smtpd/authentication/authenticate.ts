@@ -13,6 +13,7 @@ import type { Change, Forged } from '../state.ts'
 import { verifyArc } from './arc.ts'
 import { judgeDmarc } from './dmarc.ts'
 import { type DkimResult, type DkimVerdict, type Results, render } from './results.ts'
+import type { Tally } from './tally.ts'
 import { type Claims, identityOf, type Origin, type SignatureClaim, verdictOf } from './watch.ts'
 
 export interface Questions {
@@ -21,6 +22,7 @@ export interface Questions {
     question: Payload<'sender-policy'>,
     answered: (answer: Answer<'sender-policy'> | null) => void,
   ): void
+  readonly tally: Pick<Tally, 'count' | 'isOn'>
 }
 
 /** What the session is told when a message's sender has been looked into. */
@@ -74,7 +76,12 @@ export async function authenticate(
     claims.arc && verifyArc(claims.arc, beliefs, text),
     ...claims.signatures.map((claim) => verify(claim, text)),
   ])
-  const results: Results = { spf, dkim, dmarc: await alignment(claims, spf, dkim, text), arc }
+  const results: Results = {
+    spf,
+    dkim,
+    dmarc: await alignment(claims, spf, dkim, text, questions.tally.isOn),
+    arc,
+  }
   return { field: render(origin.hostname, results), results }
 }
 
@@ -104,18 +111,20 @@ async function alignment(
   spf: Results['spf'],
   dkim: readonly DkimVerdict[],
   text: AskFor,
+  forReport: boolean,
 ): Promise<Results['dmarc']> {
   if (from === null) return { result: 'permerror', policy: 'none', from: '' }
   const passed = dkim.filter(({ result }) => result === 'pass').map(({ domain }) => domain)
-  const machine = judgeDmarc({ from, spf: spf.result === 'pass' ? spf.value : null, dkim: passed })
+  const machine = judgeDmarc({ from, spf: spf.result === 'pass' ? spf.value : null, dkim: passed, forReport })
   let step = machine.next()
   while (!step.done) {
     const answer = await text(step.value)
     const said = answer === null || answer.kind === 'later' ? null : answer
     step = machine.next(said?.absent ? 'absent' : (said?.texts ?? null))
   }
-  const { result, policy } = step.value
+  const { result, policy, published } = step.value
   // what DNS has kept from us may have been the proof
   const unsure = [spf.result, ...dkim.map((one) => one.result)].includes('temperror')
-  return { result: result === 'fail' && unsure ? 'temperror' : result, policy, from }
+  const sure = result === 'fail' && unsure ? 'temperror' : result
+  return { result: sure, policy, from, ...(published && { published }) }
 }

@@ -7,7 +7,7 @@
  * that makes a difference. DNS trouble is a temperror.
  */
 import { readTags } from '../signature/tags.ts'
-import type { DmarcResult, Policy } from './results.ts'
+import type { DmarcResult, Policy, Published } from './results.ts'
 
 /** Null: DNS did not say; 'absent': there is no such name. */
 export type Texts = readonly string[] | 'absent' | null
@@ -20,15 +20,20 @@ export interface Evidence {
   spf: string | null
   /** What signatures have passed for. */
   dkim: readonly string[]
+  /** All proofs are looked at, for a report to who wants one. */
+  forReport?: boolean
 }
 
 export interface DmarcVerdict {
   result: DmarcResult
   policy: Policy
+  published?: Published
 }
 
 interface DmarcRecord {
   domain: string
+  text: string
+  wantsReports: boolean
   policy: Policy
   subdomains: Policy
   /** For subdomains that do not exist. */
@@ -54,7 +59,7 @@ export function* judgeDmarc(evidence: Evidence): Asking<DmarcVerdict> {
   }
 }
 
-function* judge({ from, spf, dkim }: Evidence): Asking<DmarcVerdict> {
+function* judge({ from, spf, dkim, forReport = false }: Evidence): Asking<DmarcVerdict> {
   const walked = yield* walk(from)
   const organization = organizationOf(from, walked)
   const own = walked.find(({ domain }) => domain === from)
@@ -63,12 +68,24 @@ function* judge({ from, spf, dkim }: Evidence): Asking<DmarcVerdict> {
   if (!record) return { result: 'none', policy: 'none' }
   const policy = own ? own.policy : yield* policyBelow(record, from)
   const passed = [
-    ...(spf === null ? [] : [{ domain: spf, strict: record.strictSpf }]),
-    ...dkim.map((domain) => ({ domain, strict: record.strictDkim })),
+    ...(spf === null ? [] : [{ by: 'spf' as const, domain: spf, strict: record.strictSpf }]),
+    ...dkim.map((domain) => ({ by: 'dkim' as const, domain, strict: record.strictDkim })),
   ]
-  for (const { domain, strict } of passed)
-    if (yield* isAligned(domain, from, organization, strict)) return { result: 'pass', policy }
-  return { result: 'fail', policy }
+  const aligned = { spf: false, dkim: false }
+  const all = forReport && record.wantsReports
+  for (const { by, domain, strict } of passed) {
+    const isDone = all ? aligned[by] : aligned.spf || aligned.dkim
+    if (isDone) continue
+    try {
+      aligned[by] = yield* isAligned(domain, from, organization, strict)
+    } catch (error) {
+      // a proof that is there already is enough
+      if (!(error instanceof NoAnswer) || !(aligned.spf || aligned.dkim)) throw error
+    }
+  }
+  const result = aligned.spf || aligned.dkim ? 'pass' : 'fail'
+  const published = { domain: record.domain, record: record.text, ...aligned }
+  return { result, policy, ...(all && { published }) }
 }
 
 function* policyBelow({ subdomains, absent }: DmarcRecord, from: string): Asking<Policy> {
@@ -133,6 +150,8 @@ function readRecord(domain: string, text: string): DmarcRecord | null {
   const psd = tags.get('psd')?.toLowerCase()
   return {
     domain,
+    text,
+    wantsReports: tags.has('rua'),
     policy: lower(published),
     subdomains: lower(subdomains),
     absent: lower(readPolicy(tags.get('np')) ?? subdomains),

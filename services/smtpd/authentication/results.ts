@@ -24,9 +24,18 @@ export interface DkimVerdict {
 export interface Results {
   spf: { result: SpfResult; identity: 'mailfrom' | 'helo'; value: string; explanation?: string }
   dkim: readonly DkimVerdict[]
-  dmarc: { result: DmarcResult; policy: Policy; from: string }
+  /** published: where somebody wants reports and they are sent. */
+  dmarc: { result: DmarcResult; policy: Policy; from: string; published?: Published }
   /** Null: nobody has sealed it. */
   arc: ArcVerdict | null
+}
+
+/** A policy that was found, and which proofs were for a domain that is the author's. */
+export interface Published {
+  domain: string
+  record: string
+  spf: boolean
+  dkim: boolean
 }
 
 /** The same message, with the longest results. */
