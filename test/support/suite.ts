@@ -1,6 +1,6 @@
 /**
  * Runs the built tests section by section with Node's own runner and tells it briefly: a line for each file, each
- * failure and each skip in full, and the runner's totals at the end.
+ * failure and each skip in full, and at the end the files that took longest and the runner's totals.
  *
  * Usage: `node dist/test/support/suite.js [SECTION or part of a file name]...`; without words, everything.
  * Leaves with 1 when a test failed or nothing was run.
@@ -24,6 +24,9 @@ const SECTIONS: readonly { name: string; folder: string; files: RegExp; atOnce: 
   { name: 'system', folder: 'system', files: /^(?!crash|bad-input|soak|torture)/, atOnce: 2 },
   { name: 'trouble', folder: 'system', files: /^(crash|bad-input|soak|torture)/, atOnce: 1 },
 ]
+
+/** How many of them are named. */
+const SLOWEST = 15
 
 interface Tally {
   tests: number
@@ -57,14 +60,19 @@ function filesOf(folder: string, pattern: RegExp, wanted: string[], section: str
     .map((name) => join(BUILT, name))
 }
 
-async function runFiles(files: string[], atOnce: number): Promise<Tally> {
-  const total: Tally = { tests: 0, failed: 0, skipped: 0, ms: 0 }
-  const byFile = new Map<string, Tally>()
+async function runFiles(files: string[], atOnce: number, byFile: Map<string, Tally>): Promise<Tally> {
+  const total = newTally()
   const failures: Facts[] = []
   const stream = run({ files, concurrency: Math.min(atOnce, cpus().length), timeout: PATIENCE_MS })
   stream.on('test:pass', (facts: Facts) => tally(facts, byFile, false))
   stream.on('test:fail', (facts: Facts) => {
     if (tally(facts, byFile, true)) failures.push(facts)
+  })
+  // a file itself is such a test as well: with all that is done before the first one of it, and after
+  stream.on('test:complete', ({ name, file, details }: Facts) => {
+    if (!file?.endsWith(name)) return
+    const one = byFile.get(basename(file)) ?? newTally()
+    byFile.set(basename(file), { ...one, ms: details?.duration_ms ?? 0 })
   })
   stream.on('test:diagnostic', (facts) => {
     if (
@@ -83,12 +91,13 @@ async function runFiles(files: string[], atOnce: number): Promise<Tally> {
   return total
 }
 
+const newTally = (): Tally => ({ tests: 0, failed: 0, skipped: 0, ms: 0 })
+
 /** Counts tests, not suites; a suite that failed only because a test in it did is no failure of its own. */
 function tally(facts: Facts, byFile: Map<string, Tally>, failed: boolean): boolean {
   const file = basename(facts.file ?? 'unknown')
-  const one = byFile.get(file) ?? { tests: 0, failed: 0, skipped: 0, ms: 0 }
+  const one = byFile.get(file) ?? newTally()
   byFile.set(file, one)
-  if (facts.nesting === 0) one.ms += facts.details?.duration_ms ?? 0
   const cause = facts.details?.error as { failureType?: string } | undefined
   if (facts.details?.type === 'suite' || cause?.failureType === 'subtestsFailed') return false
   one.tests++
@@ -115,16 +124,29 @@ function sayFailure({ name, file, details }: Facts): void {
   say(`\n  FAILED ${basename(file ?? '')}: ${name}\n${text.replace(/^/gm, '    ')}\n`)
 }
 
+/** Where a suite that has become slow is to be made quicker. */
+function saySlowest(byFile: ReadonlyMap<string, Tally>): void {
+  if (byFile.size <= SLOWEST) return
+  say('\nslowest files')
+  const sorted = [...byFile].sort(([, one], [, other]) => other.ms - one.ms)
+  for (const [file, { ms }] of sorted.slice(0, SLOWEST))
+    say(`  ${(ms / 1000).toFixed(1).padStart(6)} s  ${file.replace(/\.test\.js$/, '')}`)
+}
+
 async function main(wanted: string[]): Promise<number> {
-  const total: Tally = { tests: 0, failed: 0, skipped: 0, ms: 0 }
+  const total = newTally()
+  const all = new Map<string, Tally>()
   const began = performance.now()
   for (const { name, folder, files, atOnce } of SECTIONS) {
     const found = filesOf(folder, files, wanted, name)
     if (found.length === 0) continue
     say(`\n${name}`)
-    const tallied = await runFiles(found, atOnce)
+    const byFile = new Map<string, Tally>()
+    const tallied = await runFiles(found, atOnce, byFile)
+    for (const [file, one] of byFile) all.set(file, one)
     for (const key of ['tests', 'failed', 'skipped'] as const) total[key] += tallied[key]
   }
+  saySlowest(all)
   say(`\n\u2139 tests ${total.tests}`)
   say(`\u2139 pass ${total.tests - total.failed - total.skipped}`)
   say(`\u2139 fail ${total.failed}`)
