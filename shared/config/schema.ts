@@ -104,7 +104,8 @@ const listed = [
   o.channelBlock,
 ] as const
 
-type Defaults = Record<string, Values & { defaults?: Values }>
+/** By block: its defaults, as the one entry of a list. */
+type Defaults = Record<string, readonly Values[] | { defaults: readonly Values[] }>
 
 export function assemble(file: RawSection, problems: Problems): Config {
   const convict = openConvict()
@@ -116,8 +117,8 @@ export function assemble(file: RawSection, problems: Problems): Config {
 /** With the table's own defaults and no validation of the whole: for commands that look for a path and start fast. */
 export function sketch(file: RawSection): Config {
   const defaults: Defaults = {}
-  for (const block of single) defaults[block.name] = fallbacks(block)
-  for (const block of listed) defaults[block.name] = { defaults: fallbacks(block) }
+  for (const block of single) defaults[block.name] = [fallbacks(block)]
+  for (const block of listed) defaults[block.name] = { defaults: [fallbacks(block)] }
   return fillIn(file, defaults)
 }
 
@@ -136,10 +137,10 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
       where: new Map(),
       meant: new Set(),
     }
-    return complete<B>(written, defaults[block.name] ?? {})
+    return complete<B>(written, defaultsOf(defaults, block))
   }
   const all = <B extends BlockType>(block: B, written: RawSection[]): Section<B>[] =>
-    written.map((one) => complete<B>(one, defaults[block.name]?.defaults ?? {}))
+    written.map((one) => complete<B>(one, defaultsOf(defaults, block)))
   return {
     at: file.at,
     meant: file.meant,
@@ -177,6 +178,11 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
   }
 }
 
+function defaultsOf(defaults: Defaults, block: BlockType): Values {
+  const own = defaults[block.name] ?? []
+  return ('defaults' in own ? own.defaults : own)[0] ?? {}
+}
+
 function complete<B extends BlockType>(written: Omit<RawSection, 'block'>, defaults: Values): Section<B> {
   const values = { ...defaults, ...Object.fromEntries(written.given) } as ValuesOfBlock<B>
   return { name: written.name, at: written.at, values, where: written.where, meant: written.meant }
@@ -184,7 +190,7 @@ function complete<B extends BlockType>(written: Omit<RawSection, 'block'>, defau
 
 function validate(convict: Convict<unknown>, config: Config, problems: Problems): void {
   const plain: Record<string, unknown> = {}
-  for (const { name } of single) plain[name] = (config[name as keyof Config] as Section<BlockType>).values
+  for (const { name } of single) plain[name] = [(config[name as keyof Config] as Section<BlockType>).values]
   for (const { name } of listed) {
     plain[name] = { all: (config[name as keyof Config] as Section<BlockType>[]).map(({ values }) => values) }
   }
@@ -200,33 +206,31 @@ function openConvict(): Convict<unknown> {
   const load = createRequire(import.meta.url)
   const convict = load('convict') as (schema: Schema<unknown>, options: object) => Convict<unknown>
   const schema: Record<string, unknown> = {}
-  for (const block of single) schema[block.name] = leaves(block)
-  for (const block of listed) schema[block.name] = { defaults: leaves(block), all: sectionsOf(block) }
+  for (const block of single) schema[block.name] = sectionsOf(block, [fallbacks(block)])
+  for (const block of listed)
+    schema[block.name] = { defaults: sectionsOf(block, [fallbacks(block)]), all: sectionsOf(block, []) }
   return convict(schema as Schema<unknown>, { env: {}, args: [] })
 }
 
-function leaves(block: BlockType): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(block.options).map(([name, option]) => [
-      name,
-      { doc: option.doc, default: option.fallback, format: (value: unknown) => requireValid(option, value) },
-    ]),
-  )
-}
-
-function sectionsOf(block: BlockType): Record<string, unknown> {
-  const format = (sections: readonly Values[]) => {
-    for (const values of sections) {
-      for (const [name, value] of Object.entries(values)) requireValid(block.options[name], value, name)
-    }
+/**
+ * One leaf for all options of a block, a list: with a leaf for each, convict looks for each of them among all others,
+ * which was most of the time it took to read a config.
+ */
+function sectionsOf(block: BlockType, sections: readonly Values[]): Record<string, unknown> {
+  const format = (given: readonly Values[]) => {
+    for (const values of given) requireAll(block, values)
   }
-  return { doc: block.doc, default: [], format }
+  return { doc: block.doc, default: sections, format }
 }
 
-function requireValid(option: Option<unknown> | undefined, value: unknown, name = ''): void {
+function requireAll({ options }: BlockType, values: Values): void {
+  for (const [name, value] of Object.entries(values)) requireValid(options[name], value, name)
+}
+
+function requireValid(option: Option<unknown> | undefined, value: unknown, name: string): void {
   if (!option) throw new Error(`${name}: no such option`)
   if (value === null && option.fallback === null) return
   const values = option.many ? (value as unknown[]) : [value]
   if (values.every((one) => option.type.valid(one) || one === option.fallback)) return
-  throw new Error(`${name} ${option.type.syntax}: not valid`.trim())
+  throw new Error(`${name} ${option.type.syntax}: not valid`)
 }
