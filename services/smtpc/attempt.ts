@@ -17,6 +17,7 @@ import type { Tenant } from './job.ts'
 import { type Login, loginFor, staysHere } from './login.ts'
 import type { Pool } from './pool.ts'
 import { prefersIPv6 } from './race.ts'
+import { hasSource, NO_SOURCE } from './source.ts'
 import { keyOf, type Policy, rulingFor, type SmtpRoute, type Wanted, wantedBy } from './tls-policy.ts'
 import { type Way, wayFor } from './way.ts'
 
@@ -118,7 +119,10 @@ export class Attempt implements Tenant {
 
   #dialFirst(): void {
     this.#client.dial({ attempt: this.#delivery.attempt })
-    this.#targets = orderTargets(this.#route.hosts, Math.random, prefersIPv6)
+    const source = this.#way.proxy ? null : this.#way.source
+    const all = orderTargets(this.#route.hosts, Math.random, prefersIPv6)
+    this.#targets = all.filter((target) => hasSource(source, target))
+    if (this.#targets.length === 0 && all.length > 0) this.#failures.push(NO_SOURCE)
     this.#dialNext()
   }
 

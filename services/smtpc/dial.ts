@@ -24,7 +24,8 @@ import { isSocketPath, type Target } from './hosts.ts'
 import { type Bad, type Good, handshakeRefusal, judge, refusal, type Verdict } from './judgement.ts'
 import { type Login, logIn } from './login.ts'
 import { goThrough } from './proxy.ts'
-import { Race, rememberFamily } from './race.ts'
+import { openSocket, Race, rememberFamily } from './race.ts'
+import { notOurs, sourceFor } from './source.ts'
 import type { Ticket, Tickets } from './tickets.ts'
 import type { Policy } from './tls-policy.ts'
 import { contextFor, describeTls, shownBy } from './trust.ts'
@@ -130,20 +131,24 @@ export class Dial {
   #connectStraight(): void {
     // in clear after a handshake that failed: the same address again
     const others = this.#reached ? [] : this.#rest
-    this.#race = new Race([this.#target, ...others], {
-      won: (socket, target, rest) => {
-        this.#race = null
-        this.#target = target
-        if (!this.#reached) this.#rest = rest
-        this.#reached = true
-        this.#socket = socket
-        rememberFamily(target)
-        socket.on('error', (error: NodeJS.ErrnoException) => this.#broken(error))
-        this.#enter('greeting')
-        this.#startEngine(socket)
+    this.#race = new Race(
+      [this.#target, ...others],
+      {
+        won: (socket, target, rest) => {
+          this.#race = null
+          this.#target = target
+          if (!this.#reached) this.#rest = rest
+          this.#reached = true
+          this.#socket = socket
+          rememberFamily(target)
+          socket.on('error', (error: NodeJS.ErrnoException) => this.#broken(error))
+          this.#enter('greeting')
+          this.#startEngine(socket)
+        },
+        lost: (error) => this.#broken(error),
       },
-      lost: (error) => this.#broken(error),
-    })
+      (target) => openSocket(target, sourceFor(this.#demands.way.source, target)),
+    )
   }
 
   #startEngine(socket: Socket): void {
@@ -159,7 +164,7 @@ export class Dial {
       ...(isIP(name) === 0 ? { servername: name } : {}),
       port: this.#target.port,
       secure: false,
-      name: this.#slice.hostname,
+      name: way.helo ?? this.#slice.hostname,
       lmtp: this.#demands.lmtp,
       ignoreTLS: this.#clear,
       opportunisticTLS: true, // what became of it is looked at when it is over
@@ -284,6 +289,7 @@ export class Dial {
     const { name, address, port } = this.#target
     const said = error.response ? parseReply(error.response, name) : null
     if (said && said.code >= 400) return said
+    if (error.syscall === 'bind') return notOurs(String((error as { address?: unknown }).address))
     const where = `${name}[${address}]:${port}`
     const code = this.#phase === 'connect' ? '4.4.1' : '4.4.2'
     return own(451, code, `${where}: ${reasonOf(error)}`)

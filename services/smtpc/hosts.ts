@@ -1,7 +1,7 @@
 /**
  * In which order the hosts of a route are tried (RFC 5321 section 5.1), and what it means when all have failed.
  *
- * Lower preference first, equal ones in random order; of each host's addresses IPv6 and IPv4 take turns (RFC 8305
+ * Lower preference first, equal ones in an order drawn by their weights; of each host's addresses IPv6 and IPv4 take turns (RFC 8305
  * section 4) and are raced (`race.ts`); at most MAX_TRIES connections in one attempt. A host that cannot be reached, or greets with anything but 220, passes
  * the attempt on to the next. When none is left the destination is in trouble and the mail stays queued: a 554
  * greeting is as often said to us (a block list) as of the host. Only when every host says 521, "never takes
@@ -78,6 +78,11 @@ export function leadsTo(hosts: readonly Host[], target: Target): boolean {
   return false
 }
 
+/** RFC 3463 section 3.4, in our own words (`source.ts`): the mail waits, and no host is to blame. */
+function isOurMistake({ enhanced, host }: Reply): boolean {
+  return enhanced === '4.3.5' && host === ''
+}
+
 /** @param failures what each target tried gave, in order. */
 export function whenAllFailed(failures: readonly Reply[]): Outcome {
   const last = failures[failures.length - 1]
@@ -88,6 +93,7 @@ export function whenAllFailed(failures: readonly Reply[]): Outcome {
     return { kind: 'never', reply: last }
   if (failures.every((reply) => reply.code === 521 && reply.host !== ''))
     return { kind: 'never', reply: last }
+  if (failures.every(isOurMistake)) return { kind: 'later', reply: last, blame: 'ours' }
   const unmet = failures.find(isUnmet)
   if (unmet) return { kind: 'later', reply: unmet, blame: 'message' }
   return { kind: 'later', reply: last, blame: 'destination' }

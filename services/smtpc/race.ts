@@ -26,7 +26,7 @@ export class Race {
   #waiting: Target[]
   #timer: NodeJS.Timeout | null = null
 
-  constructor(targets: readonly Target[], finish: Finish, open = openSocket) {
+  constructor(targets: readonly Target[], finish: Finish, open: (target: Target) => Socket = openSocket) {
     this.#waiting = [...targets]
     this.#finish = finish
     this.#open = open
@@ -68,8 +68,13 @@ export class Race {
   }
 }
 
-function openSocket({ address, port }: Target): Socket {
-  return connect(isSocketPath(address) ? { path: address } : { host: address, port, noDelay: true })
+/** @param localAddress undefined: the system chooses. */
+export function openSocket({ address, port }: Target, localAddress?: string): Socket {
+  return connect(
+    isSocketPath(address)
+      ? { path: address }
+      : { host: address, port, noDelay: true, ...(localAddress !== undefined && { localAddress }) },
+  )
 }
 
 function drop(socket: Socket): void {

@@ -1,6 +1,6 @@
 /**
- * By which way a delivery goes: what is demanded of TLS, the certificate that is shown and the proxy that is gone
- * through, as the `server` section, the zone and `smtpc` say, in this order; each of them by itself. Pure, with a memory
+ * By which way a delivery goes: what is demanded of TLS, the certificate that is shown, the proxy that is gone
+ * through, the address and the name that are ours, as the `server` section, the zone and `smtpc` say, in this order; each of them by itself. Pure, with a memory
  * of what was worked out for a config. qmgr names the section in the terms of each delivery.
  */
 import { type OutgoingWay, PUBLISHED, type TlsRule } from '../../shared/config/options-outgoing.ts'
@@ -14,6 +14,9 @@ export interface Way {
   caFile: string | null
   identity: OutgoingWay['identity']
   proxy: Exclude<OutgoingWay['proxy'], 'none'>
+  source: OutgoingWay['source']
+  /** By which name we introduce ourselves; null: the host's. */
+  helo: string | null
   /** Equal for ways that may share connections; '' for the usual one. */
   key: string
 }
@@ -25,6 +28,8 @@ export const STRAIGHT: Way = {
   caFile: null,
   identity: null,
   proxy: null,
+  source: null,
+  helo: null,
   key: '',
 }
 
@@ -54,6 +59,8 @@ function workOut(said: readonly (OutgoingWay | undefined)[]): Way {
     caFile: first('caFile'),
     identity: first('identity'),
     proxy: proxy === 'none' ? null : proxy,
+    source: first('source'),
+    helo: first('helo'),
   }
   const key = JSON.stringify(way)
   return key === USUAL ? STRAIGHT : { ...way, key }

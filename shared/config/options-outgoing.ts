@@ -3,6 +3,7 @@
  * the proxy that is gone through. `smtpc` says it for all, a `zone` for mail to it, a `server` section for its hosts;
  * that is also the order in which the last word counts.
  */
+import { isIP } from 'node:net'
 import { maybe } from './blocks.ts'
 import { fullDomain, path as pathType, quote, series, type Type } from './types.ts'
 import { bad, ok, type Reading } from './units.ts'
@@ -27,6 +28,13 @@ export interface TlsRule {
   fingerprints: string[]
 }
 
+/** Addresses of ours that connections go out from. */
+export interface Source {
+  addresses: string[]
+  /** One after another; otherwise by the name of the host. */
+  turns: boolean
+}
+
 /** How hosts are reached; null: the more general word counts. */
 export interface OutgoingWay {
   tls: TlsRule | null
@@ -37,6 +45,9 @@ export interface OutgoingWay {
   /** What we show as a client: paths, read by smtpc. */
   identity: { certificate: string; key: string } | null
   proxy: ProxyUse | null
+  source: Source | null
+  /** In EHLO. */
+  helo: string | null
 }
 
 /** IANA's port of SOCKS; HTTP proxies have none of their own, and most listen there. */
@@ -146,6 +157,28 @@ export const PUBLISHED: TlsRule = { level: 'dane', fingerprints: [] }
 export const TLS_DOC =
   "TLS towards hosts: `none`: never; `opportunistic`: where offered, nothing checked; `encrypt`: never in clear; `verify`: and a certificate for the host's name, from an authority of `ca-file`; `dane`: as the domain has published, by DANE (RFC 7672) or MTA-STS (RFC 8461), else opportunistic; `dane-only`: only hosts that DANE proves; `fingerprint`: only who shows one of these certificates or keys. Where it is not met, mail waits."
 
+const MOST_SOURCES = 256
+
+const source: Type<Source> = {
+  syntax: 'ADDRESS … [by turns]',
+  read: (args) => {
+    const addresses: string[] = []
+    do {
+      const address = args.parse('ADDRESS', (text) =>
+        isIP(text) !== 0 && !text.includes('%')
+          ? ok(text.toLowerCase())
+          : bad(`\`${text}\` is no address`, 'an IP address of this machine'),
+      )
+      if (address === undefined) return undefined
+      addresses.push(address)
+    } while (args.peekWord() && args.peekWord()?.text !== 'by' && addresses.length < MOST_SOURCES)
+    if (!args.keyword('by')) return { addresses, turns: false }
+    return args.oneOf(['turns']) && { addresses, turns: true }
+  },
+  valid: (value) => typeof value === 'object' && value !== null,
+  print: ({ addresses, turns }) => `${addresses.join(' ')}${turns ? ' by turns' : ''}`,
+}
+
 /** @param only the kinds of section that have them; null: all. */
 export function outgoing(only: readonly string[] | null, usual: string) {
   const about = { readers: ['smtpc'], usual, ...(only && { only }) } as const
@@ -169,6 +202,16 @@ export function outgoing(only: readonly string[] | null, usual: string) {
       ...about,
     }),
     'tls-key': maybe(pathType, { doc: 'Its key, in PEM, readable for `smtpc-user`.', ...about }),
+    source: maybe(source, {
+      doc: 'Addresses of this machine to go out from: a host always gets the same one of its family, or `by turns` each the next; hosts of a family that is not among them are not tried. Not for what goes through a proxy.',
+      ...about,
+      usual: only === null && usual === 'none' ? 'the system chooses' : usual,
+    }),
+    helo: maybe(fullDomain, {
+      doc: 'The name by which we introduce ourselves (EHLO); it should lead to the address that is gone out from.',
+      ...about,
+      usual: only === null && usual === 'none' ? '`hostname`' : usual,
+    }),
     proxy: maybe(proxyUse, {
       doc: 'Connections go through this proxy, by SOCKS5 (RFC 1928) or by CONNECT of HTTP; names are still looked up here.',
       ...about,

@@ -38,6 +38,7 @@ export function checkWays(config: Config, facts: Facts, problems: Problems): voi
 function checkWay({ at, values, where }: Speaker, facts: Facts, problems: Problems): void {
   const place = (option: string) => where.get(option) ?? at
   checkFile(values['ca-file'], place('ca-file'), facts, problems)
+  for (const address of values.source?.addresses ?? []) checkSource(address, place('source'), facts, problems)
   if (where.has('tls') && where.has('tls-names')) checkNames(values, place('tls-names'), problems)
   checkFile(values['tls-certificate'], place('tls-certificate'), facts, problems)
   checkFile(values['tls-key'], place('tls-key'), facts, problems)
@@ -45,6 +46,13 @@ function checkWay({ at, values, where }: Speaker, facts: Facts, problems: Proble
   if (certificate === key) return
   const [given, wanted] = certificate ? ['tls-certificate', 'tls-key'] : ['tls-key', 'tls-certificate']
   problems.error(place(given), `\`${given}\` without \`${wanted}\``)
+}
+
+/** It may come later, with another machine's part: the mail waits for it. */
+function checkSource(address: string, at: Span, { interfaces }: Facts, problems: Problems): void {
+  if (interfaces.some((network) => network.replace(/\/\d+$/, '') === address)) return
+  if (address.startsWith('127.')) return // all of that network is this machine
+  problems.warn(at, `\`${address}\` is no address of this machine`, 'mail that should go out from it waits')
 }
 
 /** They would change nothing. */
@@ -70,5 +78,7 @@ function wayOf({ values }: Speaker): OutgoingWay {
     caFile: values['ca-file'],
     identity: certificate === null || key === null ? null : { certificate, key },
     proxy: proxy === null ? null : proxyFrom(proxy),
+    source: values.source,
+    helo: values.helo,
   }
 }

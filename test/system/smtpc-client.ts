@@ -7,7 +7,7 @@ export const SLICE: SmtpcSlice = {
   eightBit: 'downgrade',
   logins: {},
   ways: {
-    usual: { tls: null, tlsNames: null, caFile: null, identity: null, proxy: null },
+    usual: { tls: null, tlsNames: null, caFile: null, identity: null, proxy: null, source: null, helo: null },
     zones: {},
     servers: {},
   },

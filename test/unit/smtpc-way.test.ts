@@ -15,7 +15,15 @@ import type { ConnectionTerms } from '../../shared/message/connection-terms.ts'
 
 const timeout = 60_000
 const proxy = (port: number) => ({ kind: 'socks5' as const, host: '127.0.0.1', port, login: null })
-const NOTHING: OutgoingWay = { tls: null, tlsNames: null, caFile: null, identity: null, proxy: null }
+const NOTHING: OutgoingWay = {
+  tls: null,
+  tlsNames: null,
+  caFile: null,
+  identity: null,
+  proxy: null,
+  source: null,
+  helo: null,
+}
 const way = (more: Partial<OutgoingWay>): OutgoingWay => ({ ...NOTHING, ...more })
 const encrypt: TlsRule = { level: 'encrypt', fingerprints: [] }
 const verify: TlsRule = { level: 'verify', fingerprints: [] }
@@ -31,12 +39,22 @@ test('server, then zone, then smtpc, each of them by itself', () => {
     const { key: _, tlsNames: __, ...rest } = wayFor(ways, zone, terms)
     return rest
   }
-  const usual = { tls: PUBLISHED, caFile: null, identity: null }
+  const usual = { tls: PUBLISHED, caFile: null, identity: null, source: null, helo: null }
   const terms = (group: string) => ({ group, most: 1 })
   assert.deepEqual(found('.'), { ...usual, proxy: proxy(1) })
   assert.deepEqual(found('z'), { ...usual, tls: encrypt, identity, proxy: proxy(2) })
-  assert.deepEqual(found('z', terms('server s')), { tls: verify, caFile: '/ca', identity, proxy: proxy(3) })
+  assert.deepEqual(found('z', terms('server s')), {
+    ...usual,
+    ...{ tls: verify, caFile: '/ca', identity, proxy: proxy(3) },
+  })
   assert.deepEqual(found('.', terms('s')), { ...usual, proxy: proxy(1) })
+  const source = { addresses: ['192.0.2.1'], turns: false }
+  const split = { usual: way({ source }), zones: { z: way({ helo: 'z.example' }) }, servers: {} }
+  const both = wayFor(split, 'z', undefined)
+  assert.deepEqual(
+    [both.source, both.helo, both.key === wayFor(split, '.', undefined).key],
+    [source, 'z.example', false],
+  )
   assert.equal(wayFor(ways, 'z', undefined), wayFor(ways, 'z', terms('s')), 'worked out once')
   assert.equal(wayFor(ways, 'mute', undefined), STRAIGHT)
   assert.equal(wayFor({ usual: way({}), zones: {}, servers: {} }, 'toString', undefined), STRAIGHT)
