@@ -12,7 +12,9 @@
 import { formatId } from '../../shared/base/ids.ts'
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome } from '../../shared/message/outcome.ts'
+import type { Mailbox } from '../../shared/message/route.ts'
 import { failureOutcome, oursOutcome } from './failure.ts'
+import { findForward } from './forward-file.ts'
 import { InHand } from './in-hand.ts'
 import { type Newlines, toUnix, UnixNewlines, untouched } from './newline.ts'
 import { type Copy, Targets, type TargetsOptions } from './targets.ts'
@@ -25,12 +27,20 @@ export interface DeliveriesOptions extends TargetsOptions {
   credit: (stream: number, octets: number) => void
 }
 
+// RFC 3463 section 3.2: destination address valid
+const FORWARDED: Outcome = {
+  kind: 'sent',
+  reply: { code: 250, enhanced: '2.1.5', text: 'forwarded', host: '' },
+}
+
 /** One copy and what became of it so far. */
 interface Slot {
   plan: CopyPlan
   copy: Copy | null
   outcome: Outcome | null
   error: unknown
+  /** To whom the user has it forwarded; null: to nobody. */
+  forwardTo: string[] | null
 }
 
 /** Content that is still coming. */
@@ -110,13 +120,30 @@ export class Deliveries {
       this.#options.log.error(facts, 'delivery for another user refused')
       return failAll(slots, oursOutcome('the delivery came to a process of another user'))
     }
-    if (route.delivery) return failAll(slots, oursOutcome('nothing but a mailbox can be delivered to'))
+    if (route.forward) for (const slot of slots) this.#lookForForward(slot, route.mailbox)
+    const kept = slots.filter(({ outcome }) => !outcome)
+    if (kept.length === 0) return slots
     try {
       const begin = this.#targets.open(route, request)
-      for (const slot of slots) start(slot, begin)
+      for (const slot of kept) start(slot, begin)
       return slots
     } catch (error) {
       return failAll(slots, failureOutcome(error), error)
+    }
+  }
+
+  /** Without a copy to keep nothing is left to do here but to say so. */
+  #lookForForward(slot: Slot, { home, user, uid }: Mailbox): void {
+    const { address } = slot.plan
+    try {
+      const found = findForward({ home, uid, user, address })
+      if (found.kind === 'unsafe' || found.kind === 'faulty')
+        this.#options.log.warn({ home, user, to: address, ...found }, '.forward is not followed')
+      if (found.kind !== 'forward') return
+      slot.forwardTo = found.to
+      if (!found.keep) slot.outcome = FORWARDED
+    } catch (error) {
+      fail(slot, failureOutcome(error), error)
     }
   }
 
@@ -159,7 +186,7 @@ function isUntouched(request: Deliver): boolean {
 }
 
 function emptySlot(plan: CopyPlan): Slot {
-  return { plan, copy: null, outcome: null, error: null }
+  return { plan, copy: null, outcome: null, error: null, forwardTo: null }
 }
 
 function writeAll(slots: readonly Slot[], octets: Uint8Array): void {
@@ -202,7 +229,12 @@ function answer(request: Deliver, slots: readonly Slot[]): Delivered {
     plan.settles.map((n) => ({ n, outcome: outcome ?? oursOutcome('the attempt was not finished') })),
   )
   const address = request.route.kind === 'local' ? request.route.mailbox.path : ''
-  return { outcomes, host: '', address, tls: '' }
+  const forwards = slots.flatMap(({ plan, outcome, forwardTo }) =>
+    forwardTo && outcome?.kind === 'sent'
+      ? plan.settles.map((n) => ({ n, to: forwardTo, keeps: outcome !== FORWARDED }))
+      : [],
+  )
+  return { outcomes, host: '', address, tls: '', ...(forwards.length > 0 && { forwards }) }
 }
 
 function idsOf(request: Deliver): { attempt: string; message: string } {

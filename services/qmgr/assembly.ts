@@ -19,6 +19,7 @@ import { Courier } from './courier.ts'
 import { Disposal } from './disposal.ts'
 import { DueLoader } from './due.ts'
 import { destinationOf, type Entry, type Slot } from './entry.ts'
+import { Forwards } from './forwards.ts'
 import { Intake } from './intake.ts'
 import { Journal } from './journal.ts'
 import { Lists } from './lists.ts'
@@ -173,16 +174,17 @@ export class Assembly {
   }
 
   #makeLists(): Lists {
-    const { context, ids, port } = this.#foundation
     return new Lists({
+      ...this.#forOffspring(),
       expand: (question) => this.resolver.request('expand', question),
-      queue: () => this.queue,
-      reports: this.#reports,
       linkContent: (from, to) => this.files.link(from, to),
-      load: async (id) => (await port.call('load', id))?.content ?? null,
-      ids,
-      log: context.log,
     })
+  }
+
+  /** What messages are made with that take the place of a recipient. */
+  #forOffspring() {
+    const { context, ids } = this.#foundation
+    return { queue: () => this.queue, reports: this.#reports, read: this.#read, ids, log: context.log }
   }
 
   #schedule(entry: Entry, slots: Slot[]): void {
@@ -217,6 +219,10 @@ export class Assembly {
       scheduler: this.#scheduler,
       workers: this.workers,
       userAgents: this.#userAgents,
+      forwards: new Forwards({
+        ...this.#forOffspring(),
+        copyContent: (from, size, top, to) => this.files.copy(from, size, top, to),
+      }),
       queue: () => this.queue,
       files: this.files,
       ids,

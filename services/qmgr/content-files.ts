@@ -72,6 +72,30 @@ export class ContentFiles {
     await this.#syncDirectory()
   }
 
+  /** A content like another one with something on top, durable; of a large one little is in memory at a time. */
+  async copy(id: number, size: number, top: Uint8Array, to: number): Promise<void> {
+    const source = await this.openToRead(id)
+    const copy = this.create(to)
+    try {
+      void copy.append(top)
+      const start = await startOf(source, size)
+      for (let done = 0; done < size; ) {
+        const octets = Math.min(CONTENT_CHUNK, size - done)
+        const { buffer, bytesRead } = await source.read(Buffer.alloc(octets), 0, octets, start + done)
+        if (bytesRead === 0) throw new Error(`content of ${id} ends after ${done} octets`)
+        void copy.append(buffer.subarray(0, bytesRead))
+        await copy.written()
+        done += bytesRead
+      }
+    } catch (error) {
+      await copy.abandon()
+      throw error
+    } finally {
+      await source.close()
+    }
+    await copy.seal()
+  }
+
   openToRead(id: number): Promise<FileHandle> {
     return open(this.path(id), 'r')
   }

@@ -17,6 +17,7 @@ import type { ActiveQueue, Conclusion } from './active-queue.ts'
 import { deadReply, doubtful, forgotten, payloadOf, resultOf, suspensionReply } from './attempt.ts'
 import type { ContentFiles } from './content-files.ts'
 import type { Result } from './destination.ts'
+import type { Forward, Forwards } from './forwards.ts'
 import { type OnPiece, type Outgoing, OutgoingFile, OutgoingPieces } from './outgoing.ts'
 import { withOtherWay } from './retry-policy.ts'
 import type { Aside, Scheduler } from './scheduler.ts'
@@ -31,6 +32,7 @@ export interface CourierOptions {
   scheduler: Scheduler
   workers: Workers
   userAgents: UserAgents
+  forwards: Pick<Forwards, 'take'>
   queue: () => ActiveQueue
   files: ContentFiles
   ids: IdSource
@@ -238,9 +240,26 @@ export class Courier {
       slot,
       outcome: withOtherWay(task.route, byNumber.get(slot.n) ?? forgotten, this.#options.classOf),
     }))
-    this.#options.queue().conclude(task.entry, conclusions)
+    const forwards = new Map(answer.forwards?.map((one) => [one.n, one]))
+    const settled =
+      forwards.size === 0 ? conclusions : conclusions.filter(({ slot }) => !forwards.has(slot.n))
+    if (settled.length > 0) this.#options.queue().conclude(task.entry, settled)
+    if (forwards.size > 0) this.#forward(task, forwards)
     this.#suspend(task, conclusions)
     return resultOf(conclusions.map(({ outcome }) => outcome))
+  }
+
+  /** It counts as running until the forwards are told to the journal. */
+  #forward({ entry, slots }: Task, forwards: ReadonlyMap<number, Forward>): void {
+    for (const slot of slots) {
+      const forward = forwards.get(slot.n)
+      if (!forward) continue
+      this.#running++
+      void this.#options.forwards.take(entry, slot, forward).then(() => {
+        this.#running--
+        if (this.#draining && this.#running === 0) this.#draining()
+      })
+    }
   }
 
   /** Not by the sender's agent: the way it would go without one. Nothing of it was sent. */

@@ -115,7 +115,7 @@ export class Intake {
     }
     try {
       const straight =
-        !this.#options.queue.full && !mustTell(envelope) && !mustWait(envelope) && !hasList(envelope)
+        !this.#options.queue.full && !mustTell(envelope) && !mustWait(envelope) && !hasMore(envelope)
       if (cutThrough !== undefined && straight) {
         const wait = { deadline: cutThrough, verdict: verdict === true }
         const answer = await this.#cut(envelope, content, stream, wait)
@@ -239,9 +239,9 @@ function mustWait({ holdUntil, onHold }: Envelope): boolean {
   return holdUntil !== undefined || onHold === true
 }
 
-/** What comes of a list is committed with it. */
-function hasList({ recipients }: Envelope): boolean {
-  return recipients.some(({ list }) => list)
+/** What comes of a list, or of a user's `.forward`, is committed with it. */
+function hasMore({ recipients }: Envelope): boolean {
+  return recipients.some(({ list, route }) => list || (route?.kind === 'local' && route.forward))
 }
 
 /** Success must be reported, whatever crashes: such a message needs the store, so it is stored first. */

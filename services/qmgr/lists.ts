@@ -29,8 +29,8 @@ export interface ListsOptions {
   reports: Pick<Reports, 'about'>
   /** Gives a content file another name as well, durably. */
   linkContent: (from: number, to: readonly number[]) => Promise<void>
-  /** Content that is in the database. */
-  load: (id: number) => Promise<Uint8Array | null>
+  /** Content that is not in memory. */
+  read: (id: number, size: number) => Promise<Uint8Array>
   ids: Pick<IdSource, 'next'>
   log: Log
 }
@@ -120,9 +120,11 @@ export class Lists {
     return { ...own, id, sender, recipients }
   }
 
-  async #make({ id, content, filed }: Entry, envelopes: readonly Envelope[]): Promise<Offspring[]> {
-    const inline = filed ? null : (content ?? (await this.#options.load(id)))
-    if (!filed && !inline) throw new Error('the content is not in the store')
+  async #make(
+    { id, content, filed, envelope: about }: Entry,
+    envelopes: readonly Envelope[],
+  ): Promise<Offspring[]> {
+    const inline = filed ? null : (content ?? (await this.#options.read(id, about.size)))
     if (filed && envelopes.length > 0)
       await this.#options.linkContent(
         id,

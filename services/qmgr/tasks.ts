@@ -38,6 +38,6 @@ function transactionKey(route: Route): string {
     return `${route.destination} ${route.protocol} ${route.zone} ${route.relay ?? ''}`
   // two zones may share a Maildir, and only one of them encrypt
   const { user: _user, uid: _uid, gid: _gid, home: _home, format, path, ...more } = route.mailbox
-  const own = route.delivery ? ` ${JSON.stringify(route.delivery)}` : ''
+  const own = `${route.forward ? ' forward' : ''}${route.delivery ? ` ${JSON.stringify(route.delivery)}` : ''}`
   return `${route.destination} ${format} ${path} ${JSON.stringify(more)}${own}`
 }

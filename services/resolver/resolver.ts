@@ -198,7 +198,8 @@ export class Resolver {
   #settleMailbox({ address, zone, user }: Extract<End, { kind: 'mailbox' }>): Settled {
     const mailbox = this.#options.local.mailbox(zone, user, address)
     if (!mailbox) return failed(address, 'mailboxNotOurs')
-    const route = { kind: 'local', zone: zone.name, destination: `local:${mailbox.uid}`, mailbox } as const
+    const local = { kind: 'local', zone: zone.name, destination: `local:${mailbox.uid}`, mailbox } as const
+    const route = zone.forward ? { ...local, forward: true } : local
     return { kind: 'target', target: { address: formatAddress(address), route } }
   }
 

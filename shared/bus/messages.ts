@@ -195,6 +195,8 @@ export const busMessages = {
       outcomes: list(struct({ n: integer, outcome: outcomeShape })),
       /** Route `agent` only, without outcomes: there is no agent, or none of its accounts is for this message. */
       declined: optional(oneOf('absent', 'not-mine')),
+      /** Route `local`: not sent before these have it as well. keeps: a copy is in the mailbox. */
+      forwards: optional(list(struct({ n: integer, to: list(string, 100), keeps: boolean }))),
       /** For the log: who answered, over what. */
       host: string,
       address: string,

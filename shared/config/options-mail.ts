@@ -294,6 +294,12 @@ export const zoneBlock = block(
         only: ['local'],
       },
     ),
+    forward: maybe(t.oneOf('yes', 'no'), {
+      doc: "Whether mail goes where a user's `~/.forward` says, where that is safe from others.",
+      usual: '`yes` with `mailboxes system`, else `no`',
+      readers: ['resolver'],
+      only: ['local'],
+    }),
     recipients: maybe(mapName, {
       doc: 'All recipients there are, whatever the value says: others are refused here, and not by those hosts.',
       usual: 'all are passed on',

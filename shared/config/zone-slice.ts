@@ -26,6 +26,8 @@ export interface ZoneSlice {
   aliases: TableSlice[]
   /** local: as whom commands and files of aliases are run and written; absent: there are none. */
   aliasUser?: { user: string; uid: number; gid: number }
+  /** local: users may have a `.forward`. */
+  forward?: boolean
   /** relay: the map of all recipients there are; null: nobody knows. */
   recipients: string | null
   /** local: a Maildir, relative to the home where it begins with `~/`, with placeholders; null where `deliver` says more. */

@@ -74,12 +74,14 @@ function buildLocal(zone: Zone, config: Config, facts: Facts, problems: Problems
   checkAliases(aliases.flat(), placeOf(zone, 'aliases'), config, facts, problems)
   const users = usersOf(zone, config, facts, problems)
   const aliasUser = aliasUserOf(config, facts)
+  const forward = zone.values.forward === null ? users?.kind === 'system' : zone.values.forward === 'yes'
   return {
     ...bare(zone),
     type: 'local',
     users,
     aliases: tables,
     ...(aliasUser && { aliasUser }),
+    ...(forward && { forward }),
     ...deliveryOf(deliver),
   }
 }

@@ -146,6 +146,8 @@ export const routeShape = union({
     zone: string,
     destination: string,
     mailbox: mailboxShape,
+    /** The user's own `.forward` is followed. */
+    forward: optional(boolean),
     /** Absent: into the mailbox. */
     delivery: optional(deliveryShape),
   },

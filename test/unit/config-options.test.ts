@@ -230,6 +230,7 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'zone cut-through-deadline': ['type local;', 'type local; cut-through-deadline 9s;'],
   'zone type': ['type local;', 'type remote;'],
   'zone mailboxes': ['type local;', 'type local; mailboxes "/m";'],
+  'zone forward': ['type local;', 'type local; forward no;'],
   'zone aliases': ['type local;', 'type local; aliases "/a" "/b";'],
   'zone relay': ['type relay; hosts { a.example; };', 'type relay; relay "r";'],
   'zone routing': ['type remote;', 'type remote; routing "o";'],

@@ -191,6 +191,7 @@ test('zones as the resolver wants them', { timeout }, () => {
       users: { kind: 'system', minimumUid: 500 },
       aliases: [],
       recipients: null,
+      forward: true,
       maildir: '~/Maildir',
       encryption: null,
       hosts: [],
