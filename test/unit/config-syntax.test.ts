@@ -8,6 +8,7 @@ import { parse } from '../../shared/config/parser.ts'
 import { Problems } from '../../shared/config/problem.ts'
 import type { Source } from '../../shared/config/source.ts'
 import type { Item } from '../../shared/config/tree.ts'
+import { anyCharacter } from '../support/any-character.ts'
 
 const timeout = 60_000
 const sections = new Set(['options', 'listener', 'zone', 'tls'])
@@ -144,7 +145,7 @@ const piece = fc.oneof(
     '__proto__',
     'include',
   ),
-  fc.string({ maxLength: 8, unit: 'binary' }),
+  fc.string({ maxLength: 8, unit: anyCharacter }),
 )
 const soup = fc.array(piece, { maxLength: 60 }).map((parts) => parts.join(' '))
 const glued = fc.array(piece, { maxLength: 60 }).map((parts) => parts.join(''))
@@ -152,7 +153,7 @@ const machine = { asCaller: true, hostname: 'a.example', interfaces: ['127.0.0.1
 
 test('any text ends in slices or in problems that can be printed', { timeout: 120_000 }, () => {
   fc.assert(
-    fc.property(fc.oneof(soup, glued, fc.string({ unit: 'binary' })), (text) => {
+    fc.property(fc.oneof(soup, glued, fc.string({ unit: anyCharacter })), (text) => {
       const checked = loadConfigText(text, '/nonexistent/fuzz.conf', machine)
       if (checked.kind === 'ok') return
       assert.ok(checked.problems.some(({ severity }) => severity === 'error'))

@@ -7,6 +7,7 @@ import type { Notice, NoticeKind } from '../../services/qmgr/notice.ts'
 import { composeReport, type ReportFacts } from '../../services/qmgr/report.ts'
 import { headerOf, returnedFrom } from '../../services/qmgr/returned-content.ts'
 import type { Envelope, Recipient } from '../../shared/message/envelope.ts'
+import { anyCharacter } from '../support/any-character.ts'
 
 const HEADER = Buffer.from('Subject: x\r\n')
 const about: Envelope = {
@@ -171,7 +172,7 @@ describe('report beyond ASCII', () => {
 })
 
 describe('report of anything', () => {
-  const text = fc.string({ unit: 'binary', maxLength: 400 })
+  const text = fc.string({ unit: anyCharacter, maxLength: 400 })
   const reply = fc.record({
     code: fc.integer({ min: 0, max: 599 }),
     enhanced: fc.oneof(fc.constantFrom('', '5.1.1', '4.2.2', '2.0.0', '9'), text),
