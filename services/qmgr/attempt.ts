@@ -35,7 +35,7 @@ export function payloadOf(
   return {
     attempt,
     message: task.entry.id,
-    sender: envelope.sender,
+    sender: (task.route.kind === 'smtp' ? task.route.sender : undefined) ?? envelope.sender,
     recipients: task.slots.map(({ n, recipient: { address, original, notify, orcpt } }) => ({
       n,
       address,

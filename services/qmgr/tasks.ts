@@ -35,7 +35,7 @@ function transactionKey(route: Route): string {
   if (route.kind === 'agent' || route.kind === 'discard') return route.destination
   // two zones may ask for different ways to the same hosts
   if (route.kind === 'smtp')
-    return `${route.destination} ${route.protocol} ${route.zone} ${route.relay ?? ''}`
+    return `${route.destination} ${route.protocol} ${route.zone} ${route.relay ?? ''} ${route.sender ?? ''}`
   // two zones may share a Maildir, and only one of them encrypt
   const { user: _user, uid: _uid, gid: _gid, home: _home, format, path, ...more } = route.mailbox
   const own = `${route.forward ? ' forward' : ''}${route.delivery ? ` ${JSON.stringify(route.delivery)}` : ''}`

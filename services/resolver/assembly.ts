@@ -21,6 +21,7 @@ import { type Question, type Resolution, Resolver } from './resolver.ts'
 import { Routes } from './routes.ts'
 import { type ScreenAnswer, Screener, type ScreenQuestion } from './screener.ts'
 import { type SenderPolicyAnswer, type SenderPolicyQuestion, senderPolicy } from './spf/sender-policy.ts'
+import { Forwarding } from './srs/forwarding.ts'
 import { lookUpText, type TextAnswer, type TextQuestion } from './texts.ts'
 import { WatchedFile } from './watched-file.ts'
 
@@ -66,7 +67,9 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const maps = new Maps({ maps: slice.maps, dns, delimiter: slice.recipientDelimiter, log, now })
   const routes = new Routes({ relays: slice.relays, nextHops, maps, log })
   const callers = new Callers({ passwd: '/etc/passwd', group: '/etc/group' }, log, now)
-  const resolver = new Resolver({ slice, log, local, maps, nextHops, routes, now })
+  const forwarding =
+    slice.srs && new Forwarding({ slice: slice.srs, isOurs: isHome(local), log, now, time: Date.now })
+  const resolver = new Resolver({ slice, log, local, maps, nextHops, routes, forwarding, now })
   const lists = new ListPages({ ends: resolver.ends.bind(resolver), lines: linesOf, log }, log)
   const screener = new Screener({ slice, dns, log, now })
   const greylist = slice.greylist && new Greylist(slice.greylist, log)
@@ -114,5 +117,13 @@ function hostsFile(log: Log, now: () => number): () => HostsFile {
   return () => {
     file.look(now())
     return file.value ?? fallback
+  }
+}
+
+/** Mail of such domains leaves by us anyway, and what comes back is for us. */
+function isHome(local: LocalZones): (domain: string) => boolean {
+  return (domain) => {
+    const zone = local.zone(domain)
+    return zone !== null && zone.type !== 'remote' && zone.name !== '.'
   }
 }

@@ -25,6 +25,7 @@ import type { Maps } from './maps/maps.ts'
 import type { NextHops } from './next-hops.ts'
 import { type Refusal, type ReplyName, refusal, refusalOf, replyTo } from './replies.ts'
 import type { Hop, Routes } from './routes.ts'
+import type { Forwarding, Returned } from './srs/forwarding.ts'
 import { classOf } from './zones.ts'
 
 export type Resolution = Answer<'resolve'>
@@ -40,6 +41,8 @@ export interface ResolverOptions {
   maps: Maps
   nextHops: Pick<NextHops, 'figures'>
   routes: Routes
+  /** Null: mail that is sent on keeps its reverse-path. */
+  forwarding: Forwarding | null
   /** Milliseconds of a clock that does not jump. */
   now: () => number
 }
@@ -72,7 +75,20 @@ export class Resolver {
     if (known) return known
     const parsed = parseMailbox(question.address, { utf8: true })
     if (!parsed.ok) return refusal('notAnAddress')
+    const returned = this.#options.forwarding?.returned(parsed.address)
+    if (returned) return this.#giveBack(parsed.address, question, returned)
     return this.#answer(parsed.address, question, key)
+  }
+
+  /** A report about something that was sent on: it goes to who wrote that. */
+  #giveBack(address: Address, question: Question, to: Returned): Resolution | Promise<Resolution> {
+    if (to.kind !== 'address') return refusal(to.kind === 'later' ? 'mapsUnreadable' : 'unknownUser')
+    const found = async (ends: readonly End[]): Promise<Resolution> => {
+      const answer = await this.#conclude(address, question, null, ends)
+      return answer.kind === 'found' ? { ...answer, bouncesOnly: true } : answer
+    }
+    const ends = this.ends(to.address, true, [])
+    return ends instanceof Promise ? ends.then(found) : found(ends)
   }
 
   /** A command or a file, if the alias that named it still does. */
@@ -189,10 +205,15 @@ export class Resolver {
     }
   }
 
-  #settleElsewhere(end: Elsewhere, { mail, queued }: Question): Settled | Promise<Settled> {
-    const hop = this.#options.routes.find(end.zone, end.address, mail ?? null)
-    if (hop instanceof Promise) return hop.then((found) => settleHop(end, found, queued))
-    return settleHop(end, hop, queued)
+  #settleElsewhere(end: Elsewhere, question: Question): Settled | Promise<Settled> {
+    const { forwarding, routes } = this.#options
+    const sentOn = forwarding && isAbroad(end.zone) && isMadeByAlias(end, question)
+    // whose it is, only qmgr can say, which asks again
+    if (sentOn && !question.mail) return { kind: 'target', target: { address: formatAddress(end.address) } }
+    const sender = sentOn ? forwarding.senderFor(question.mail?.sender ?? '') : undefined
+    const hop = routes.find(end.zone, end.address, question.mail ?? null)
+    const settle = (found: Hop) => settleHop(end, bearing(found, sender), question.queued)
+    return hop instanceof Promise ? hop.then(settle) : settle(hop)
   }
 
   #settleMailbox({ address, zone, user }: Extract<End, { kind: 'mailbox' }>): Settled {
@@ -239,6 +260,20 @@ type Elsewhere = Pick<Extract<End, { kind: 'elsewhere' }>, 'address' | 'zone'>
 
 function isBehindLmtp({ zone }: Extract<End, { kind: 'mailbox' }>): boolean {
   return zone.type === 'local' && zone.hosts.length > 0
+}
+
+/** The next host is not one of ours, which would know us. */
+function isAbroad({ name, type }: ZoneSlice): boolean {
+  return type === 'remote' || name === '.'
+}
+
+function isMadeByAlias({ address }: Elsewhere, question: Question): boolean {
+  return question.expanded === true || formatAddress(address) !== question.address
+}
+
+function bearing(hop: Hop, sender: string | undefined): Hop {
+  if (sender === undefined || hop.kind !== 'route' || hop.route.kind !== 'smtp') return hop
+  return { ...hop, route: { ...hop.route, sender } }
 }
 
 function settleHop({ address, zone }: Elsewhere, hop: Hop, queued: boolean): Settled {

@@ -140,7 +140,12 @@ function look(
   const address = redirect ?? asked.address
   const mayRelay = setting.mayRelay || redirect !== undefined
   const known = now.knownAnswer({ address, mayRelay })
-  if (known) return answerAtOnce(transaction, asked, fateOf(asked, known, { mayRelay, isFull: now.isFull }))
+  if (known)
+    return answerAtOnce(
+      transaction,
+      asked,
+      fateOf(asked, known, { mayRelay, isFull: now.isFull, sender: transaction.sender }),
+    )
   const question: Effect = { kind: 'resolve', n: transaction.asked, address, mayRelay }
   return { transaction: askFor(transaction, asked), effects: [], question }
 }

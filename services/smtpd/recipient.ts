@@ -62,7 +62,7 @@ function route({ setting, state, now }: Scene, phase: AtMail, asked: AskedRecipi
   const mayRelay = setting.mayRelay || redirect !== undefined
   const known = now.knownAnswer({ address, mayRelay })
   if (known) {
-    const fate: Fate = fateOf(asked, known, { mayRelay, isFull: now.isFull })
+    const fate: Fate = fateOf(asked, known, { mayRelay, isFull: now.isFull, sender: transaction.sender })
     const asksMore = isOpen(fate) && (setting.filtered || mustHaveCome(setting, state, asked))
     if (asksMore) return payOwed(setting, state, phase, answerLater(transaction, asked, fate).transaction)
     const say = state.standing === 'asked' ? answerLater : answerAtOnce

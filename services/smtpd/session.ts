@@ -206,7 +206,8 @@ function resolved(setting: Setting, state: State, { n, answer }: Resolved, now: 
   if (phase.at === 'inquiry') return answered(state, phase.back, phase.asked, answer)
   if (phase.at === 'why') return whyTo({ setting, state, now }, phase, answer)
   if (phase.at !== 'mail' && phase.at !== 'address') return stay(state)
-  const rights = { mayRelay: setting.mayRelay, isFull: now.isFull }
+  const { sender } = phase.transaction
+  const rights = { mayRelay: setting.mayRelay, isFull: now.isFull, sender }
   const transaction = settle(phase.transaction, n, answer, rights)
   if (phase.at === 'address') return proceed({ setting, state, now }, { ...phase, transaction })
   return payOwed(setting, state, phase, transaction)

@@ -167,6 +167,8 @@ export interface Paid {
 
 /** What decides of a recipient besides the resolver. */
 export interface Rights {
+  /** The reverse-path. */
+  sender: string
   mayRelay: boolean
   isFull: (destination: string) => boolean
 }
@@ -174,12 +176,13 @@ export interface Rights {
 export function fateOf(
   { address, parameters, ruling }: AskedRecipient,
   answer: Answer<'resolve'> | null,
-  { mayRelay, isFull }: Rights,
+  { mayRelay, isFull, sender }: Rights,
 ): Fate {
   if (answer === null) return refusal(replies.resolverLost)
   if (answer.kind !== 'found') return refusal(answer.reply)
   const redirected = ruling?.redirect !== undefined
   if (answer.class === 'remote' && !mayRelay && !redirected) return refusal(replies.relayDenied)
+  if (answer.bouncesOnly && sender !== '') return refusal(replies.recipientDenied)
   const { targets } = answer
   if (targets.some(({ route }) => route && isFull(route.destination))) return refusal(replies.backlogFull)
   // What an alias made must not be looked up in the aliases again, one that stands for itself among others too.

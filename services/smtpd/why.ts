@@ -126,7 +126,8 @@ export function whyTo(
   answer: Answer<'resolve'> | null,
 ): Step {
   const kinds = rules.map(({ action }) => action.kind)
-  const rights = { mayRelay: setting.mayRelay || kinds.includes('redirect'), isFull: now.isFull }
+  const mayRelay = setting.mayRelay || kinds.includes('redirect')
+  const rights = { mayRelay, isFull: now.isFull, sender: '' }
   const { reply } = fateOf({ address, parameters: {} }, answer, rights)
   const gone = kinds.includes('discard')
   const lines = [...rules.map(accessLine), ...(gone ? ['it goes to nobody'] : visible(setting, answer))]

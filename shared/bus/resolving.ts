@@ -40,6 +40,8 @@ export const resolveAnswer = union({
     requireSignature: optional(boolean),
     /** What becomes of mail that fails DMARC; absent: it is marked. */
     forged: optional(oneOf('quarantine', 'reject')),
+    /** It is the reverse-path of something that was sent on: only reports go back there. */
+    bouncesOnly: optional(boolean),
     /** The same answer holds for every local part of this domain. */
     wholeDomain: optional(boolean),
     why: optional(list(string, 100)),

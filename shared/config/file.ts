@@ -69,6 +69,7 @@ export const fileBlock = {
     lda: maybe(section(o.ldaBlock), about),
     smtpc: maybe(section(o.smtpcBlock), about),
     resolver: maybe(section(o.resolverBlock), about),
+    srs: maybe(section(o.srsBlock), about),
     web: maybe(section(o.webBlock), about),
     reports: maybe(section(o.reportsBlock), about),
     processes: maybe(section(o.processesBlock), about),

@@ -3,7 +3,7 @@
  *
  * The checker, `config/options.md`, `posthorn options`, the defaults (by way of convict, `schema.ts`) and the
  * types of the checked config all come from here. The rows are in `options-mail.ts`, `options-login.ts`, `options-policy.ts`,
- * `options-clients.ts`, `options-maps.ts`, `options-routing.ts`, `options-servers.ts`, `options-signing.ts`, `options-work.ts`,
+ * `options-clients.ts`, `options-maps.ts`, `options-routing.ts`, `options-servers.ts`, `options-signing.ts`, `options-srs.ts`, `options-work.ts`,
  * `options-resolver.ts`, `options-load.ts`, `options-web.ts` and
  * `options-reports.ts`. To add an option: a row there, its
  * way into a slice in `slice.ts`, and `config/options.md` written anew.
@@ -20,6 +20,7 @@ import * as resolver from './options-resolver.ts'
 import * as routing from './options-routing.ts'
 import * as servers from './options-servers.ts'
 import * as signing from './options-signing.ts'
+import * as srs from './options-srs.ts'
 import * as web from './options-web.ts'
 import * as work from './options-work.ts'
 import type { BlockType } from './section.ts'
@@ -36,6 +37,7 @@ export * from './options-resolver.ts'
 export * from './options-routing.ts'
 export * from './options-servers.ts'
 export * from './options-signing.ts'
+export * from './options-srs.ts'
 export * from './options-web.ts'
 export * from './options-work.ts'
 
@@ -65,6 +67,7 @@ export const allBlocks: readonly BlockType[] = [
   work.ldaBlock,
   work.smtpcBlock,
   resolver.resolverBlock,
+  srs.srsBlock,
   web.webBlock,
   reports.reportsBlock,
   work.processesBlock,

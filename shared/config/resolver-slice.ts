@@ -11,6 +11,7 @@ import { zonePlaces } from './rule-book.ts'
 import { type Config, placeOf } from './schema.ts'
 import { buildGreylist, buildScreenings } from './screening.ts'
 import type { ListenerSlice, ResolverSlice, ValidatorSlice } from './slices.ts'
+import { buildSrs } from './srs.ts'
 import { buildZones } from './zones.ts'
 
 interface Parts {
@@ -40,6 +41,7 @@ export function buildResolver({
     relays: buildRelays(config, problems),
     maps: buildMaps(config, facts, problems),
     screenings: buildScreenings(config, problems),
+    srs: buildSrs(config, facts, problems),
     greylist: buildGreylist(config, directory),
     reports: buildReports({ config, problems, hostname, directory, listeners }),
     nameservers: values.nameservers,

@@ -54,6 +54,7 @@ export interface Config {
   lda: Section<typeof o.ldaBlock>
   smtpc: Section<typeof o.smtpcBlock>
   resolver: Section<typeof o.resolverBlock>
+  srs: Section<typeof o.srsBlock>
   web: Section<typeof o.webBlock>
   reports: Section<typeof o.reportsBlock>
   processes: Section<typeof o.processesBlock>
@@ -78,6 +79,7 @@ const single = [
   o.ldaBlock,
   o.smtpcBlock,
   o.resolverBlock,
+  o.srsBlock,
   o.webBlock,
   o.reportsBlock,
   o.processesBlock,
@@ -153,6 +155,7 @@ function fillIn(file: RawSection, defaults: Defaults): Config {
     lda: whole(o.ldaBlock),
     smtpc: whole(o.smtpcBlock),
     resolver: whole(o.resolverBlock),
+    srs: whole(o.srsBlock),
     web: whole(o.webBlock),
     reports: whole(o.reportsBlock),
     processes: whole(o.processesBlock),

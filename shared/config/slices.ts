@@ -12,6 +12,7 @@ import type { ReportsSlice } from './reports.ts'
 import type { RelaySlice } from './routing-slice.ts'
 import type { RuleBook } from './rule-book.ts'
 import type { DkimSlice, SigningSlice } from './signing-slice.ts'
+import type { SrsSlice } from './srs.ts'
 import type { ThrottleSlice } from './throttle-slice.ts'
 import type { WebPlace, WebSlice } from './web-slice.ts'
 import type { ZoneSlice } from './zone-slice.ts'
@@ -23,6 +24,7 @@ export type { MapSlice, TableSlice } from './map-slices.ts'
 export type { ReportsSlice } from './reports.ts'
 export type * from './routing-slice.ts'
 export type * from './signing-slice.ts'
+export type { SrsSlice } from './srs.ts'
 export type { Marks, ThrottleSlice } from './throttle-slice.ts'
 export type { MailAccess, WebPlace, WebSlice } from './web-slice.ts'
 export type { ZoneSlice } from './zone-slice.ts'
@@ -201,6 +203,8 @@ export interface ResolverSlice {
   relays: RelaySlice[]
   maps: MapSlice[]
   screenings: ScreeningFacts[]
+  /** Whose name mail bears that is sent on; null: its sender's. */
+  srs: SrsSlice | null
   /** Null where no screening asks for it. */
   greylist: GreylistSlice | null
   /** Null: no reports are sent. */

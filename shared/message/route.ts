@@ -137,6 +137,8 @@ export const routeShape = union({
   smtp: {
     zone: string,
     ...nextHops,
+    /** The reverse-path that it bears, of mail that is sent on; absent: the envelope's. */
+    sender: optional(string),
     /** Where it goes while its group is suspended. */
     instead: optional(struct(nextHops)),
   },

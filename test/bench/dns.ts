@@ -141,6 +141,7 @@ function sliceFor(port: number): ResolverSlice {
     maps: [],
     screenings: [],
     greylist: null,
+    srs: null,
     nameservers: [`127.0.0.1:${port}`],
     dnssec: 'no',
     validatorPort: 5335,

@@ -115,6 +115,7 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
     relays: [],
     maps: [],
     greylist: null,
+    srs: null,
     nameservers: [names.address],
     dnsTimeout: 2000,
     dnsAttempts: 1,

@@ -85,6 +85,7 @@ function makeSlice(): ResolverSlice {
     maps: [],
     screenings: [],
     greylist: null,
+    srs: null,
     nameservers: [names.address],
     dnsTimeout: 20_000,
     dnsAttempts: 1,

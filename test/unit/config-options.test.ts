@@ -47,6 +47,7 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   filter: (inside) =>
     `listener "x" { type mx; port 26; filters { "x"; }; }; filter "x" { ${inside} }; ${others}`,
   policy: (inside) => `policy "x" { ${inside} }; ${others}`,
+  srs: (inside) => `srs { ${inside} }; zone "example.net" { type local; }; ${others}`,
   dkim: (inside) => `dkim "x" { ${inside} }; ${others}`,
   zone: (inside) =>
     `zone "x.example" { ${inside} }; map "m" { type hash; file "/m"; }; relay "r" { hosts { r.example; }; }; routing "o" { rule size 1 direct; }; dkim "k" { ${signs} }; ${others}`,
@@ -58,6 +59,7 @@ const frames: Readonly<Record<string, (inside: string) => string>> = {
   channel: (inside) => `logging { channel "x" { ${inside} }; }; ${others}`,
   logging: (inside) => `logging { ${inside} channel "x" { stderr; }; }; ${others}`,
 }
+const srs = 'domain "example.org"; secret "/s";'
 const signs = 'domains { "example.org"; }; selector "s"; key "/k";'
 const tls = 'tls "t" { certificate "/c"; key "/k"; };'
 const zone = 'zone "example.org" { type local; };'
@@ -116,6 +118,8 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'filter content-timeout': ['milter "/f";', 'milter "/f"; content-timeout 1s;'],
   'listener sign': ['type mx; port 26;', 'type mx; port 26; sign yes;'],
   'zone sign': ['type local;', 'type local; sign { "k"; };'],
+  'srs domain': [srs, srs.replace('example.org', 'example.net')],
+  'srs secret': [srs, srs.replace('/s', '/t')],
   'dkim domains': [signs, signs.replace('example.org', 'example.net')],
   'dkim senders': [signs, `${signs} senders { "news@example.org"; };`],
   'dkim selector': [signs, signs.replace('"s"', '"t"')],

@@ -29,7 +29,7 @@ function transactionOf(kind: 'lmtp' | 'mx', ...asked: string[][]) {
       targets: targets.map((target) => ({ address: target })),
     }
     const one = { address, parameters: {} }
-    const fate = fateOf(one, answer, { mayRelay: false, isFull: () => false })
+    const fate = fateOf(one, answer, { mayRelay: false, isFull: () => false, sender: '' })
     transaction = answerAtOnce(transaction, one, fate).transaction
   }
   return transaction

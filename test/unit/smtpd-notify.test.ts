@@ -33,7 +33,12 @@ function envelopeOf(...asked: [address: string, parameters: string, ...targets: 
       zone: 'example.org',
       targets: targets.map((one) => ({ address: one })),
     }
-    transaction = settle(transaction, n, { kind: 'found', ...found }, { mayRelay: true, isFull: () => false })
+    transaction = settle(
+      transaction,
+      n,
+      { kind: 'found', ...found },
+      { mayRelay: true, isFull: () => false, sender: '' },
+    )
   })
   const hello = { name: 'client.example', extended: true }
   return makeEnvelope(settingOf(listenerSlice()), hello, pay(transaction).transaction, 0)
