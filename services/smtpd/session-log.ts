@@ -90,11 +90,12 @@ export class SessionLog {
   /** What DNS calls the client, and what may come of it. */
   named(setting: Setting, barred: Barred | null): void {
     this.#setting = setting
-    const { listener, client } = setting
+    const { session, listener, client } = setting
     if (!barred) return
     const { code, enhanced, text } = barred.reply
     const rule = barred.place === null ? {} : { rule: barred.place }
-    this.#log.info({ listener, client, ...nameIn(setting), ...rule, code, enhanced, text }, 'client refused')
+    const who = { session, listener, client, ...nameIn(setting) }
+    this.#log.info({ ...who, ...rule, code, enhanced, text }, 'client refused')
   }
 
   /** XCLIENT: whose session it is from now on. */

@@ -10,7 +10,7 @@ import { formatId } from '../../shared/base/ids.ts'
 import type { BadLine } from '../../shared/smtp/line-reader.ts'
 import type { SmtpReply } from '../../shared/smtp/reply.ts'
 import { address, MOST_OWED, proceed, withNamed } from './addressing.ts'
-import { giveUp, respond, verified } from './auth.ts'
+import { enter, giveUp, respond, verified } from './auth.ts'
 import { commandFor, commands } from './commands.ts'
 import { admitted, consulted } from './consultation.ts'
 import { countErrors, gone, leave, leaveWhenIdle, tooLate } from './endings.ts'
@@ -85,8 +85,9 @@ export function endsGroup(text: string): boolean {
   return commands.get(verbOf(text))?.last ?? true
 }
 
-export function step(atFirst: Setting, state: State, event: Event, now: Moment): Step {
-  if (state.phase.at === 'closed') return stay(state)
+export function step(atFirst: Setting, before: State, event: Event, now: Moment): Step {
+  if (before.phase.at === 'closed') return stay(before)
+  const state = event.kind === 'opened' ? opened(atFirst, before) : before
   const setting = state.login?.setting ?? atFirst
   const next = setting.mapped
     ? withMaps(setting, state, event, now, decide)
@@ -94,6 +95,11 @@ export function step(atFirst: Setting, state: State, event: Event, now: Moment):
   const counted = NO_COMMANDS.has(event.kind) ? next : countErrors(setting, next)
   const { leaving } = counted.state
   return leaving ? leaveWhenIdle(counted, leaving) : counted
+}
+
+/** XCLIENT has brought a login, and since then it has become known what the client is called. */
+function opened(setting: Setting, state: State): State {
+  return state.login ? { ...state, login: enter(setting, state.login.user) } : state
 }
 
 /** A refusal after one of these is no error in a command. */

@@ -25,12 +25,13 @@ function host(n: number, name: string, address = `127.0.0.${n}`) {
 const config = `
 access "names" {
   rule client { name "*.dyn.test"; } reject "no dialup";
+  rule client { name "*.partner.test"; } sender "blocked.test" reject "blocked";
   rule client { name "mail.partner.test"; } accept;
   rule client { 127.0.0.8; } reject "only partners";
   rule client { !name "*.partner.test"; any; } sender "*@partner.test" reject "not from there";
 };
 acl "partners" { name "*.PARTNER.test"; };
-listener "named" { type mx; address 127.0.0.1; port 0; access "names"; relay { partners; }; };
+listener "named" { type mx; address 127.0.0.1; port 0; access "names"; relay { partners; }; xclient { 127.0.0.1; }; };
 listener "strict" { type mx; address 127.0.0.1; port 0; allow { !name "*.dyn.test"; any; }; };
 listener "told" { type mx; address 127.0.0.1; port 0; client-names yes; };
 zone "." { type remote; };`
@@ -99,6 +100,31 @@ test('who has an unwanted name is not greeted, and the log has name and rule', {
   await posthorn.logged(
     /"client":"127\.0\.0\.3","name":"pc3\.dyn\.test","rule":"[^"]*posthorn\.conf:\d+:\d+"/,
   )
+})
+
+test('XCLIENT: the client that is spoken for is asked for, with a login or with a name that is said', {
+  timeout,
+}, async () => {
+  const { client } = await greet(1)
+  await client.say('EHLO front.test')
+  const about = async (words: string, sender: string, to = 'anna@local.example') => {
+    const greeting = await client.say(`XCLIENT ${words}`)
+    if (greeting.code !== 220) return greeting.text
+    await client.say('EHLO front.test')
+    await client.say(`MAIL FROM:<${sender}>`)
+    const { text } = await client.say(`RCPT TO:<${to}>`)
+    await client.say('RSET')
+    return text
+  }
+  assert.equal(await about('ADDR=127.0.0.2 LOGIN=anna', 'a@blocked.test'), '5.7.1 blocked')
+  assert.match(await about('ADDR=127.0.0.5 LOGIN=anna', 'a@blocked.test'), /^2\.1\.5 /)
+  assert.match(await about('ADDR=127.0.0.5', 'a@client.test', 'x@far.test'), /^5\.7\.1 /)
+  assert.match(
+    await about('ADDR=127.0.0.5 NAME=Mail.Partner.test', 'a@client.test', 'x@far.test'),
+    /^2\.1\.5 /,
+  )
+  assert.equal(await about('ADDR=127.0.0.3', 'a@client.test'), '5.7.1 no dialup')
+  await client.closed
 })
 
 test('a rule against all other names', { timeout }, async () => {
