@@ -6,6 +6,7 @@
  * | base, run | mcp's | 0755 | programs must reach the sockets in it |
  * | run/bus | mcp's, group of the workers | 0750 | the workers' way to each other, nobody else's |
  * | spool | qmgr's | 0700 | mail |
+ * | sts | the resolver's | 0700 | policies of MTA-STS |
  * | greylist | the resolver's | 0700 | what it remembers of senders, where there is greylisting |
  * | reports | the resolver's | 0700 | counts for reports, where they are sent |
  *
@@ -46,7 +47,8 @@ export function prepareDirectories({ mcp, qmgr, resolver }: Slices, identities: 
   chmodSync(bus, 0o750)
   makeDirectory(qmgr.spool, 0o700)
   chmodSync(qmgr.spool, 0o700)
-  const remembered = [resolver.greylist, resolver.reports].flatMap((one) => one?.directory ?? [])
+  const { greylist, reports, sts } = resolver
+  const remembered = [greylist, reports, sts].flatMap((one) => one?.directory ?? [])
   for (const directory of remembered) {
     makeDirectory(directory, 0o700)
     chmodSync(directory, 0o700)

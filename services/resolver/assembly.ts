@@ -22,6 +22,9 @@ import { Routes } from './routes.ts'
 import { type ScreenAnswer, Screener, type ScreenQuestion } from './screener.ts'
 import { type SenderPolicyAnswer, type SenderPolicyQuestion, senderPolicy } from './spf/sender-policy.ts'
 import { Forwarding } from './srs/forwarding.ts'
+import { fetchPolicy } from './sts/fetch.ts'
+import { StsPolicies } from './sts/policies.ts'
+import { StsStore } from './sts/store.ts'
 import { lookUpText, type TextAnswer, type TextQuestion } from './texts.ts'
 import { WatchedFile } from './watched-file.ts'
 
@@ -59,7 +62,9 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const hosts = hostsFile(log, now)
   const own = new Set(slice.ownAddresses)
   const isOurs = (address: string) => own.has(address)
+  const sts = slice.sts ? stsPolicies(slice.sts, dns, log) : undefined
   const nextHops = new NextHops({
+    sts,
     ...{ dns, hosts, hostname, smtpPort, cacheEntries, isOurs, now },
     budget: BUDGET_MS,
   })
@@ -104,10 +109,26 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
     figures: () => ({ ...resolver.figures(), ...dns.figures() }),
     close: () => {
       greylist?.close()
+      sts?.close()
       lists.close()
       reporter?.close()
       maps.close()
     },
+  }
+}
+
+function stsPolicies(
+  { caFile, directory }: NonNullable<ResolverSlice['sts']>,
+  dns: Stub,
+  log: Log,
+): StsPolicies | undefined {
+  const fetch = (domain: string, signal: AbortSignal) => fetchPolicy(domain, { dns, caFile }, signal)
+  const wall = () => Date.now()
+  try {
+    return new StsPolicies({ dns, store: new StsStore(directory, wall()), fetch, log, now: wall })
+  } catch (error) {
+    log.error({ error: String(error) }, 'MTA-STS policies cannot be kept, so none is looked at')
+    return undefined
   }
 }
 

@@ -6,9 +6,10 @@
  * that cannot be found is our trouble, so it is later, never a refusal. Whatever takes longer than BUDGET_MS is
  * a failure for now; its answer still reaches the cache.
  */
+import { createHash } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { RelaySlice, ZoneSlice } from '../../shared/config/slices.ts'
-import type { Host, Route } from '../../shared/message/route.ts'
+import type { Host, Route, Sts } from '../../shared/message/route.ts'
 import { literalAddress } from '../../shared/smtp/address.ts'
 import { Cache } from './dns/cache.ts'
 import { findHosts } from './exchanger-hosts.ts'
@@ -17,6 +18,7 @@ import type { HostsFile } from './hosts-file.ts'
 import { type Exchanger, readExchangers } from './mail-exchangers.ts'
 import { providerOf } from './provider.ts'
 import type { ReplyName } from './replies.ts'
+import type { StsPolicies } from './sts/policies.ts'
 import { tlsaOf } from './tlsa.ts'
 
 export type NextHop =
@@ -32,6 +34,8 @@ export interface NextHopOptions {
   cacheEntries: number
   /** Whether mail that is sent to this address comes back to us. */
   isOurs: (address: string) => boolean
+  /** Absent: MTA-STS is not looked at. */
+  sts?: Pick<StsPolicies, 'of'> | undefined
   now: () => number
   /** Milliseconds that one recipient may take. */
   budget: number
@@ -170,9 +174,9 @@ export class NextHops {
         return refused('deadMx', found.ttl)
       case 'implicit':
         if (domain === hostname.toLowerCase()) return refused('mxLoop', found.ttl)
-        return this.#hostsRoute(zone, [{ host: domain, preference: 0 }], found, 'noMailHost')
+        return this.#hostsRoute(zone, domain, [{ host: domain, preference: 0 }], found, 'noMailHost')
       case 'hosts':
-        return this.#hostsRoute(zone, found.hosts, found, 'deadMx')
+        return this.#hostsRoute(zone, domain, found.hosts, found, 'deadMx')
       default: {
         const never: never = found
         throw new Error(`unknown exchangers ${String(never)}`)
@@ -182,24 +186,40 @@ export class NextHops {
 
   async #hostsRoute(
     zone: ZoneSlice,
+    domain: string,
     exchangers: readonly Exchanger[],
     mx: { ttl: number; secure: boolean },
     none: ReplyName,
   ): Promise<Timed> {
-    const found = await findHosts(exchangers, mx.secure, this.#options)
+    const [found, published] = await Promise.all([
+      findHosts(exchangers, mx.secure, this.#options),
+      this.#options.sts?.of(domain),
+    ])
     if (found.kind === 'failed') return { hop: { kind: 'later', reply: 'dnsTrouble' }, ttl: 0 }
-    const ttl = Math.min(mx.ttl, found.ttl)
+    const ttl = Math.min(mx.ttl, found.ttl, published?.ttl ?? Number.POSITIVE_INFINITY)
+    const sts = published?.sts ?? null
     if (found.kind !== 'hosts') return refused(found.kind === 'loop' ? 'mxLoop' : none, ttl)
     const names = found.exchangers
       .map(({ host }) => host)
       .sort()
       .join(',')
-    // RFC 7672: DANE is for those whose hosts are proven, and not for others that have the same hosts
-    const proof = found.hosts.some(({ tlsa }) => tlsa) ? ' dane' : ''
+    const proof = proofOf(found.hosts, sts)
     const provider = providerOf(found.exchangers) ?? (proof === '' ? null : names)
-    const more = { ...(mx.secure && { secure: true }), ...(provider !== null && { provider }) }
+    const more = {
+      ...(mx.secure && { secure: true }),
+      ...(sts && { sts }),
+      ...(provider !== null && { provider }),
+    }
     return { hop: smtpRoute(zone, `${names}${proof}`, found.hosts, more), ttl }
   }
+}
+
+/** RFC 7672, RFC 8461: what a domain has published is not for others that have the same hosts. */
+function proofOf(hosts: readonly Host[], sts: Sts | null): string {
+  const dane = hosts.some(({ tlsa }) => tlsa) ? ' dane' : ''
+  if (!sts) return dane
+  const digest = createHash('sha256').update(JSON.stringify(sts.mx)).digest('hex').slice(0, 16)
+  return `${dane} sts-${sts.mode}-${digest}`
 }
 
 function refused(reply: ReplyName, ttl: number): Timed {
@@ -212,7 +232,7 @@ function smtpRoute(
   zone: ZoneSlice,
   destination: string,
   hosts: Host[],
-  more: Partial<Pick<SmtpRoute, 'protocol' | 'provider' | 'relay' | 'secure'>> = {},
+  more: Partial<Pick<SmtpRoute, 'protocol' | 'provider' | 'relay' | 'secure' | 'sts'>> = {},
 ): NextHop {
   const route = { kind: 'smtp', zone: zone.name, destination, protocol: 'smtp', hosts, ...more } as const
   return { kind: 'route', route }

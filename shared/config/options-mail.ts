@@ -24,8 +24,8 @@ export const optionsBlock = block('options', null, 'What concerns the whole serv
     readers: everyone,
   }),
   directory: one(t.path, '/var/spool/posthorn', {
-    doc: 'The spool: the queue and its content.',
-    readers: ['mcp', 'qmgr'],
+    doc: 'The spool: the queue and its content; beside it what others keep: policies of MTA-STS, greylisting, keys of DNSSEC.',
+    readers: ['mcp', 'qmgr', 'resolver'],
   }),
   'run-directory': maybe(t.path, {
     doc: 'Holds the pid file, the sockets of control and local submission, and the bus.',

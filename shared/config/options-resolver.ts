@@ -47,6 +47,15 @@ export const resolverBlock = block('resolver', null, 'Name service and addresses
     usual: 'the root key of the `dns-root-data` package, kept up to date below `directory` (RFC 5011)',
     readers: ['mcp'],
   }),
+  'mta-sts': one(t.oneOf('yes', 'no'), 'yes', {
+    doc: 'Policies of MTA-STS (RFC 8461) are looked up, fetched by HTTPS and kept for the domains that mail goes to.',
+    readers: ['resolver'],
+  }),
+  'mta-sts-ca-file': maybe(t.path, {
+    doc: 'Certificates of the authorities to trust where policies are fetched, in PEM.',
+    usual: 'those that Node comes with',
+    readers: ['resolver'],
+  }),
   'smtp-port': one(t.port, 25, {
     doc: 'The port of mail exchangers, for test networks.',
     readers: ['resolver'],

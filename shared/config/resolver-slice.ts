@@ -8,6 +8,7 @@ import type { Problems } from './problem.ts'
 import { buildReports } from './reports.ts'
 import { buildRelays } from './routing.ts'
 import { zonePlaces } from './rule-book.ts'
+import { checkFile } from './rules.ts'
 import { type Config, placeOf } from './schema.ts'
 import { buildGreylist, buildScreenings } from './screening.ts'
 import type { ListenerSlice, ResolverSlice, ValidatorSlice } from './slices.ts'
@@ -44,6 +45,7 @@ export function buildResolver({
     srs: buildSrs(config, facts, problems),
     greylist: buildGreylist(config, directory),
     reports: buildReports({ config, problems, hostname, directory, listeners }),
+    sts: buildSts(config, facts, problems, directory),
     nameservers: values.nameservers,
     dnssec: values.dnssec,
     validatorPort: values['unbound-port'],
@@ -57,6 +59,17 @@ export function buildResolver({
     busUids,
     unprivileged: staysCaller(facts) ? { uid: facts.uid, gid: facts.gid } : null,
   }
+}
+
+function buildSts(
+  { resolver }: Config,
+  facts: Facts,
+  problems: Problems,
+  directory: string,
+): ResolverSlice['sts'] {
+  const caFile = resolver.values['mta-sts-ca-file']
+  checkFile(caFile, placeOf(resolver, 'mta-sts-ca-file'), facts, problems)
+  return resolver.values['mta-sts'] === 'yes' ? { directory: join(directory, 'sts'), caFile } : null
 }
 
 const LOOPBACK = ['127.0.0.1', '::1']

@@ -209,6 +209,8 @@ export interface ResolverSlice {
   greylist: GreylistSlice | null
   /** Null: no reports are sent. */
   reports: ReportsSlice | null
+  /** MTA-STS: where policies are kept, and whom to trust (null: whom Node trusts); null: it is not looked at. */
+  sts: { directory: string; caFile: string | null } | null
   /** Addresses with ports (`127.0.0.1:53`, `[::1]:53 validating`); empty: from `/etc/resolv.conf`. */
   nameservers: string[]
   /** Whose word on DNSSEC is believed; `unbound`: that of the one that mcp runs, while it says that it is up. */

@@ -142,6 +142,7 @@ function sliceFor(port: number): ResolverSlice {
     screenings: [],
     greylist: null,
     srs: null,
+    sts: null,
     nameservers: [`127.0.0.1:${port}`],
     dnssec: 'no',
     validatorPort: 5335,

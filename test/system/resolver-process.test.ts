@@ -116,6 +116,7 @@ function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {
     maps: [],
     greylist: null,
     srs: null,
+    sts: null,
     nameservers: [names.address],
     dnsTimeout: 2000,
     dnsAttempts: 1,

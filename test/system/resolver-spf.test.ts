@@ -86,6 +86,7 @@ function makeSlice(): ResolverSlice {
     screenings: [],
     greylist: null,
     srs: null,
+    sts: null,
     nameservers: [names.address],
     dnsTimeout: 20_000,
     dnsAttempts: 1,

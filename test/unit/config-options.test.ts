@@ -429,6 +429,8 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'resolver unbound-port': [UNBOUND, `${UNBOUND} unbound-port 3;`],
   'resolver unbound-forward': [UNBOUND, `${UNBOUND} unbound-forward { 192.0.2.53 port 54; };`],
   'resolver trust-anchor': [UNBOUND, 'dnssec unbound; unbound-program "/bin/sh"; trust-anchor "/bin/ls";'],
+  'resolver mta-sts': ['', 'mta-sts no;'],
+  'resolver mta-sts-ca-file': ['', 'mta-sts-ca-file "/ca.pem";'],
   'resolver smtp-port': ['', 'smtp-port 3;'],
   'resolver recipient-delimiter': ['', 'recipient-delimiter "";'],
   'processes smtpd': ['', 'smtpd 3;'],
