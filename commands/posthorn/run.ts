@@ -79,6 +79,7 @@ async function dispatch(call: Call, print: Print): Promise<Exit | null> {
     case 'outbox flush':
       return (await import('../agent/outbox-call.ts')).outbox(call, print)
     case 'reports list':
+    case 'reports read':
     case 'reports send':
       return (await import('./reports.ts')).reports(call, print)
     case 'greylist list':

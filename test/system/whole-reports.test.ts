@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { sendMail } from '../support/client.ts'
 import { type NameServer, record, startNameServer } from '../support/name-server.ts'
@@ -119,4 +121,14 @@ test('counted, listed, sent by the queue, and gone', { timeout }, async () => {
   )
   assert.deepEqual(await listed(), [])
   await posthorn.queueEmpty()
+  // and what we have sent can be read by who gets it
+  const maildir = join(posthorn.paths.directory, 'received')
+  for (const folder of ['new', 'cur', 'tmp']) mkdirSync(join(maildir, folder), { recursive: true })
+  writeFileSync(join(maildir, 'new', '1'), mail.content)
+  writeFileSync(join(maildir, 'cur', '2:2,S'), mail.content)
+  const { code, stdout } = await posthorn.command('reports', 'read', maildir)
+  assert.equal(code, 0)
+  const [, line = '', ...none] = stdout.trimEnd().split('\n')
+  assert.match(line, /^good\.example +\d{4}-\d\d-\d\d +127\.0\.0\.1 +2 +100% +0% +100% +0$/)
+  assert.deepEqual(none, [])
 })
