@@ -10,6 +10,7 @@ import { type Alias, type Aliases, parseAliasFile } from '../../shared/config/al
 import type { ResolverSlice, ZoneSlice } from '../../shared/config/slices.ts'
 import type { Mailbox } from '../../shared/message/route.ts'
 import type { Address } from '../../shared/smtp/address.ts'
+import { parseMailbox } from '../../shared/smtp/address.ts'
 import { targetOf } from './delivery-target.ts'
 import type { Directory, Found } from './expansion.ts'
 import {
@@ -85,6 +86,17 @@ export class LocalZones implements Directory {
     return null
   }
 
+  /** As an alias of every name. */
+  rest({ catchAll, name }: ZoneSlice): Alias | null {
+    const parsed = catchAll === undefined ? null : parseMailbox(catchAll, { utf8: true, unqualified: true })
+    if (!parsed?.ok) return null
+    return {
+      name: `@${name}`,
+      line: 0,
+      targets: [{ kind: 'address', address: parsed.address, final: false }],
+    }
+  }
+
   aliasIn(path: string, name: string): Found<Alias> {
     const file = this.#aliases.get(path)?.value
     return file ? (file.get(name) ?? null) : 'unreadable'
@@ -92,6 +104,7 @@ export class LocalZones implements Directory {
 
   /** Where it stands: `file:line`. */
   aliasPlace(zone: ZoneSlice, alias: Alias): string {
+    if (alias.name.startsWith('@')) return `zone "${zone.name}"`
     const paths = zone.aliases.flatMap((one) => (one.kind === 'file' ? [one.path] : []))
     const path = paths.find((one) => this.#aliases.get(one)?.value?.get(alias.name) === alias)
     return `${path ?? ''}:${alias.line}`
@@ -100,7 +113,8 @@ export class LocalZones implements Directory {
   user(zone: ZoneSlice, name: string): Found<User> {
     const { users } = zone
     if (!users) return null
-    if (users.kind === 'system') return this.#systemUser(name, users.minimumUid)
+    if (users.kind === 'system')
+      return users.except?.includes(name) ? null : this.#systemUser(name, users.minimumUid)
     if (users.kind === 'map') return null
     const file = this.#mailboxes.get(users.path)?.value
     const user = file ? file.get(name) : 'faulty'

@@ -106,7 +106,7 @@ export class MappedZones implements Directory {
       const found = table.kind === 'map' ? this.#aliasIn(table, 'rest', name, domain) : null
       if (found) return found
     }
-    return null
+    return this.#local.rest(zone)
   }
 
   #aliasIn(table: TableSlice, use: Use, name: string, domain: string): Found<Alias> {

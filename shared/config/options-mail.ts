@@ -294,6 +294,17 @@ export const zoneBlock = block(
         only: ['local'],
       },
     ),
+    'no-mail': one(t.braced(t.systemName, 1000), [], {
+      doc: 'With `mailboxes system`: users of the system that have no mailbox here; aliases of their names hold.',
+      readers: ['resolver'],
+      only: ['local'],
+    }),
+    'catch-all': maybe(v.catchAll, {
+      doc: 'Who gets mail for names that nobody has; a name without a domain is one of this zone.',
+      usual: 'nobody: they are refused',
+      readers: ['resolver'],
+      only: ['local'],
+    }),
     forward: maybe(t.oneOf('yes', 'no'), {
       doc: "Whether mail goes where a user's `~/.forward` says, where that is safe from others.",
       usual: '`yes` with `mailboxes system`, else `no`',

@@ -3,6 +3,7 @@
  * Each reads one statement's arguments; `types.ts` explains what a type is.
  */
 import { isIP } from 'node:net'
+import { formatAddress, parseMailbox } from '../smtp/address.ts'
 import type { Arguments } from './arguments.ts'
 import { table } from './map-values.ts'
 import { matchWords } from './match-list.ts'
@@ -19,6 +20,18 @@ export const zoneName: Type<string> = {
       const [, wild = '', rest = ''] = /^(\*\.)?(.*)$/s.exec(text) ?? []
       const name = toDomain(rest)
       return name === null ? bad(`\`${text}\` is no domain`, 'a domain, `*.domain` or `.`') : ok(wild + name)
+    }),
+  valid: (value) => typeof value === 'string',
+  print: quote,
+}
+
+/** A mailbox here, or any address. */
+export const catchAll: Type<string> = {
+  syntax: '"ADDRESS"',
+  read: (args) =>
+    args.parse('"ADDRESS"', (text) => {
+      const parsed = parseMailbox(text, { utf8: true, unqualified: true })
+      return parsed.ok ? ok(formatAddress(parsed.address)) : bad(`\`${text}\` is no address`)
     }),
   valid: (value) => typeof value === 'string',
   print: quote,

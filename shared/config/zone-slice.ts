@@ -17,7 +17,7 @@ export interface ZoneSlice {
   type: 'local' | 'relay' | 'remote' | 'error' | 'discard'
   /** local: where the users are: the system's, or this file (`user:uid:gid:home` and so on, see the manual). */
   users:
-    | { kind: 'system'; minimumUid: number }
+    | { kind: 'system'; minimumUid: number; except?: string[] }
     | { kind: 'file'; path: string }
     /** Whose all these mailboxes are; null: our own, everything runs as its caller. */
     | { kind: 'map'; name: string; owner: { uid: number; gid: number } | null }
@@ -26,6 +26,8 @@ export interface ZoneSlice {
   aliases: TableSlice[]
   /** local: as whom commands and files of aliases are run and written; absent: there are none. */
   aliasUser?: { user: string; uid: number; gid: number }
+  /** local: who gets what nobody else does. */
+  catchAll?: string
   /** local: users may have a `.forward`. */
   forward?: boolean
   /** relay: the map of all recipients there are; null: nobody knows. */

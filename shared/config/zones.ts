@@ -69,7 +69,7 @@ function buildLocal(zone: Zone, config: Config, facts: Facts, problems: Problems
       'zone "." is of type remote or relay',
     )
   }
-  const { aliases, deliver } = zone.values
+  const { aliases, deliver, 'catch-all': catchAll } = zone.values
   const tables = [...aliases.flat(), ...config.options.values.aliases.flat()]
   checkAliases(aliases.flat(), placeOf(zone, 'aliases'), config, facts, problems)
   const users = usersOf(zone, config, facts, problems)
@@ -82,6 +82,7 @@ function buildLocal(zone: Zone, config: Config, facts: Facts, problems: Problems
     aliases: tables,
     ...(aliasUser && { aliasUser }),
     ...(forward && { forward }),
+    ...(catchAll !== null && { catchAll }),
     ...deliveryOf(deliver),
   }
 }
@@ -139,7 +140,10 @@ function usersOf(zone: Zone, config: Config, facts: Facts, problems: Problems): 
   const { mailboxes } = zone.values
   const at = placeOf(zone, 'mailboxes')
   const minimumUid = config.options.values['minimum-uid']
-  if (mailboxes.kind === 'system') return { kind: 'system', minimumUid }
+  const except = zone.values['no-mail'].map((name) => name.toLowerCase())
+  if (mailboxes.kind === 'system') return { kind: 'system', minimumUid, ...(except.length > 0 && { except }) }
+  if (except.length > 0)
+    problems.error(placeOf(zone, 'no-mail'), '`no-mail` is of use with `mailboxes system` only')
   checkTable(mailboxes, at, config, facts, problems)
   if (mailboxes.kind === 'file') return mailboxes
   const { name, as } = mailboxes

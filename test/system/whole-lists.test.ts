@@ -3,7 +3,7 @@
  * thousands beside which other mail goes on.
  */
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { openSession, sendMail } from '../support/client.ts'
@@ -35,6 +35,10 @@ owner-press: "press keeper"
 both: staff, press
 many: :include:${file('many')}
 nobody: /dev/null
+program: "|/usr/bin/tee -a ${file('piped')}"
+archive: ${file('archive')}, anna
+hook: "|/bin/cat >> ${file('hooked')}"
+owner-hook: carl
 broken: :include:${file('gone')}
 long: ${members('l', 1500).join(',\n  ')}
 `,
@@ -42,8 +46,9 @@ long: ${members('l', 1500).join(',\n  ')}
   writeFileSync(file('global'), 'elsewhere: berta\nstaff: carl\n')
   return testConfig(paths, {
     relayPort: sink.port,
-    options: `aliases "${file('global')}";`,
-    more: `zone "list.example" { type local; mailboxes "${paths.users}"; aliases "${file('aliases')}"; };`,
+    options: `aliases "${file('global')}"; alias-user "root";`,
+    more: `zone "list.example" { type local; mailboxes "${paths.users}"; aliases "${file('aliases')}"; };
+zone "rest.example" { type local; mailboxes "${paths.users}"; catch-all "berta"; };`,
   })
 }
 
@@ -131,6 +136,36 @@ test('an alias to /dev/null takes mail for nobody', { timeout }, async () => {
   await send(['nobody@list.example', 'anna@list.example'], { anna: 1 }, 0)
 })
 
+test('commands and files of aliases, and nobody else names one', { timeout }, async () => {
+  const marks = (name: string) => {
+    const path = join(posthorn.paths.directory, name)
+    return existsSync(path) ? readFileSync(path, 'latin1') : ''
+  }
+  for (const [to, name] of [
+    ['program', 'piped'],
+    ['archive', 'archive'],
+    ['hook', 'hooked'],
+  ] as const) {
+    const { mark, content } = makeSpecimen(300)
+    const to1 = [`${to}@list.example`]
+    assert.equal((await sendMail(mx(), { from: 'x@client.example', to: to1, content })).code, 250)
+    await until(`the mail in ${name}`, () => marks(name).includes(mark))
+  }
+  await mailsIn(posthorn.maildir('anna'), ++boxes.anna)
+  await posthorn.queueEmpty()
+  assert.match(marks('hooked'), /Return-Path: <owner-hook@list\.example>/)
+  const session = await openSession(mx())
+  await session.say('MAIL FROM:<y@client.example>')
+  for (const one of ['"|/usr/bin/tee /tmp/never"', '"/etc/passwd"', '"|sh"', '":include:/etc/passwd"'])
+    assert.equal((await session.say(`RCPT TO:<${one}@list.example>`)).code, 550, one)
+  await session.quit()
+})
+
+test('a catch-all', { timeout }, async () => {
+  await send(['whoever@rest.example'], { berta: 1 }, 0)
+  await send(['anna@rest.example'], { anna: 1 }, 0)
+})
+
 test('a list whose file is not there waits', { timeout }, async () => {
   const { content } = makeSpecimen(100)
   assert.equal(
@@ -183,7 +218,7 @@ test('other mail and RCPT go on beside a list of thousands', { timeout }, async 
 test('newaliases counts, and finds what is wrong in files of members too', { timeout }, async () => {
   const good = await posthorn.command('aliases')
   assert.equal(good.code, 0, good.stderr)
-  assert.match(good.stdout, /aliases: 9 aliases, \d+ targets, most in long \(1500\); in use as it is/)
+  assert.match(good.stdout, /aliases: 13 aliases, \d+ targets, most in long \(1500\); in use as it is/)
   assert.match(good.stdout, /many: 5000 members\n/)
   writeFileSync(join(posthorn.paths.directory, 'staff'), 'anna\n|sh\nb@@c\n')
   const bad = await posthorn.command('aliases')

@@ -234,6 +234,8 @@ const samples: Readonly<Record<string, readonly [before: string, after: string]>
   'zone cut-through-deadline': ['type local;', 'type local; cut-through-deadline 9s;'],
   'zone type': ['type local;', 'type remote;'],
   'zone mailboxes': ['type local;', 'type local; mailboxes "/m";'],
+  'zone no-mail': ['type local;', 'type local; no-mail { bin; games; };'],
+  'zone catch-all': ['type local;', 'type local; catch-all "info";'],
   'zone forward': ['type local;', 'type local; forward no;'],
   'zone aliases': ['type local;', 'type local; aliases "/a" "/b";'],
   'zone relay': ['type relay; hosts { a.example; };', 'type relay; relay "r";'],

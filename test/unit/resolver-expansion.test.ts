@@ -265,3 +265,24 @@ test('a list may be as long as the limit and no longer', () => {
   assert.equal(list(MOST_ENDS - 1).length, MOST_ENDS - 1)
   assert.deepEqual(list(MOST_ENDS), ['a@example.org list'])
 })
+
+test('a catch-all takes what nobody else does, and one that leads nowhere is a loop, not endless', () => {
+  const withRest = (to: string): Directory => ({
+    ...directory({ users: ['ann'], aliases: 'info: ann' }),
+    rest: (of) => {
+      const parsed = parseMailbox(to, { unqualified: true })
+      assert.ok(parsed.ok)
+      return {
+        name: `@${of.name}`,
+        line: 0,
+        targets: [{ kind: 'address', address: parsed.address, final: false }],
+      }
+    },
+  })
+  const found = (local: string, to: string) =>
+    expand({ local, domain: 'example.org' }, withRest(to), true).map(shown)
+  assert.deepEqual(found('whoever', 'ann'), ['ann@example.org in ann'])
+  assert.deepEqual(found('info', 'far@x.example'), ['ann@example.org in ann'])
+  assert.deepEqual(found('whoever+x', 'far@x.example'), ['far@x.example via .'])
+  assert.match(found('whoever', 'ghost')[0] ?? '', / loop @example\.org@example\.org /)
+})
