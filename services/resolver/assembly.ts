@@ -60,12 +60,10 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const names = new NameServers(slice, log, now)
   const dns = new Stub({ servers: () => names.current(), cacheEntries, cacheOctets, log, now })
   const hosts = hostsFile(log, now)
-  const own = new Set(slice.ownAddresses)
-  const isOurs = (address: string) => own.has(address)
+  const isOurs = isOneOf(slice.ownAddresses)
   const sts = slice.sts ? stsPolicies(slice.sts, dns, log) : undefined
   const nextHops = new NextHops({
-    sts,
-    ...{ dns, hosts, hostname, smtpPort, cacheEntries, isOurs, now },
+    ...{ sts, dns, hosts, hostname, smtpPort, cacheEntries, isOurs, now },
     budget: BUDGET_MS,
   })
   const local = new LocalZones({ slice, log, passwdFile: '/etc/passwd' })
@@ -115,6 +113,11 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
       maps.close()
     },
   }
+}
+
+function isOneOf(addresses: readonly string[]): (address: string) => boolean {
+  const all = new Set(addresses)
+  return (address) => all.has(address)
 }
 
 function stsPolicies(
