@@ -43,7 +43,7 @@ export function isRest(zone: ZoneSlice): boolean {
 /** What is dropped or refused is as if it went to a host of ours: anybody may send there. */
 export function classOf({ name, type }: ZoneSlice): 'local' | 'relay' | 'remote' {
   if (name === '.') return 'remote'
-  return type === 'error' || type === 'discard' ? 'relay' : type
+  return type === 'error' || type === 'discard' || type === 'backup' ? 'relay' : type
 }
 
 function normal(name: string): string {

@@ -247,8 +247,8 @@ export const zoneBlock = block(
   v.zoneName,
   'What becomes of mail for a domain; `.` is every other domain, `*.x` all below x.',
   {
-    type: needed(t.oneOf('local', 'relay', 'remote', 'error', 'discard'), {
-      doc: "`local`: into mailboxes here; `relay`: to `hosts` or a `relay` section; `remote`: to the domain's mail exchangers; `error`: refused with `reply`; `discard`: taken and dropped.",
+    type: needed(t.oneOf('local', 'relay', 'backup', 'remote', 'error', 'discard'), {
+      doc: "`local`: into mailboxes here; `relay`: to `hosts` or a `relay` section; `remote`: to the domain's mail exchangers; `backup`: taken from everyone for those of the domain's exchangers that stand before this machine (RFC 5321 section 5.1); `error`: refused with `reply`; `discard`: taken and dropped.",
       readers: ['qmgr', 'resolver'],
     }),
     'cut-through': one(t.oneOf('yes', 'no'), 'yes', {
@@ -315,7 +315,7 @@ export const zoneBlock = block(
       doc: 'All recipients there are, whatever the value says: others are refused here, and not by those hosts.',
       usual: 'all are passed on',
       readers: ['resolver'],
-      only: ['relay'],
+      only: ['relay', 'backup'],
     }),
     hosts: { ...hosts, only: ['relay'] },
     relay: maybe(v.reference, {
@@ -327,14 +327,14 @@ export const zoneBlock = block(
       doc: 'The `routing` sections whose rules are asked first, in this order.',
       usual: 'none',
       readers: ['resolver'],
-      only: ['relay', 'remote'],
+      only: ['relay', 'backup', 'remote'],
     }),
     reply: one<OwnReply>(ownReply, usualReply, {
       doc: 'What is said of every recipient; a code that begins with 4 makes them come again.',
       readers: ['resolver'],
       only: ['error'],
     }),
-    ...outgoing(['relay', 'remote'], 'as in `smtpc`'),
+    ...outgoing(['relay', 'backup', 'remote'], 'as in `smtpc`'),
     ...schedule,
   },
 )

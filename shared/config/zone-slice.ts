@@ -14,7 +14,7 @@ export interface ZoneSlice {
   cutThrough: number
   /** A domain in A-label form, lower case; '.' is everything else; '*.example.org' all below. */
   name: string
-  type: 'local' | 'relay' | 'remote' | 'error' | 'discard'
+  type: 'local' | 'relay' | 'backup' | 'remote' | 'error' | 'discard'
   /** local: where the users are: the system's, or this file (`user:uid:gid:home` and so on, see the manual). */
   users:
     | { kind: 'system'; minimumUid: number; except?: string[] }
@@ -30,7 +30,7 @@ export interface ZoneSlice {
   catchAll?: string
   /** local: users may have a `.forward`. */
   forward?: boolean
-  /** relay: the map of all recipients there are; null: nobody knows. */
+  /** relay, backup: the map of all recipients there are; null: nobody knows. */
   recipients: string | null
   /** local: a Maildir, relative to the home where it begins with `~/`, with placeholders; null where `deliver` says more. */
   maildir: string | null
@@ -46,7 +46,7 @@ export interface ZoneSlice {
   hosts: NextHop[]
   /** relay: the section that has them. */
   relay: string | null
-  /** relay, remote: asked before all that. */
+  /** relay, backup, remote: asked before all that. */
   routing: RouteRuleSlice[]
   /** error. */
   reply: OwnReply | null

@@ -31,6 +31,8 @@ function buildZone(zone: Zone, config: Config, facts: Facts, problems: Problems)
       return buildLocal(zone, config, facts, problems)
     case 'relay':
       return buildRelay(zone, config, problems)
+    case 'backup':
+      return buildBackup(zone, config, problems)
     case 'remote':
       return { ...bare(zone), type, routing: rulesFor(zone, config, problems) }
     case 'error':
@@ -159,6 +161,16 @@ function usersOf(zone: Zone, config: Config, facts: Facts, problems: Problems): 
       '`minimum-uid` in `options` says from which on',
     )
   return { kind: 'map', name, owner: owner && { uid: owner.uid, gid: owner.gid } }
+}
+
+/** Who takes for others what those will refuse sends reports to whoever was named as the sender. */
+function buildBackup(zone: Zone, config: Config, problems: Problems): ZoneSlice {
+  const { recipients } = zone.values
+  if (zone.name === '.') problems.error(placeOf(zone, 'type'), 'nobody is the backup of every domain')
+  if (recipients !== null) checkMap(recipients, placeOf(zone, 'recipients'), config, problems)
+  else if (!zone.meant.has('recipients'))
+    problems.warn(zone.at, 'mail for unknown users is taken, and comes back', 'add `recipients map "NAME";`')
+  return { ...bare(zone), type: 'backup', recipients, routing: rulesFor(zone, config, problems) }
 }
 
 function buildRelay(zone: Zone, config: Config, problems: Problems): ZoneSlice {

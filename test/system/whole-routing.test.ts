@@ -242,3 +242,48 @@ test('a refusal for good that names a block is gone round, in sight of status, a
     await Promise.all([provider, smarthost].map((sink) => sink.close()))
   }
 })
+
+test('a backup takes mail for those it knows, and only to exchangers before it', { timeout }, async () => {
+  const primary = await openSink()
+  const mx = (domain: string, ...hosts: [number, string][]): [string, Script] => [
+    `MX ${domain}`,
+    { answers: hosts.map(([preference, host]) => record.mx(domain, preference, host)) },
+  ]
+  const names = await startNameServer({
+    ...Object.fromEntries([
+      mx('second.example', [10, 'primary.test'], [20, 'mx.posthorn.example'], [30, 'third.test']),
+      mx('first.example', [10, 'mx.posthorn.example'], [20, 'primary.test']),
+    ]),
+    'A primary.test': { answers: [record.a('primary.test', '127.0.0.1')] },
+    'AAAA primary.test': nodata('primary.test'),
+  })
+  const posthorn = await startPosthorn({
+    config: (paths) => {
+      const known = join(paths.directory, 'known')
+      writeFileSync(known, 'ann@second.example yes\n@first.example yes\n')
+      return testConfig(paths, {
+        more: `map "known" { type hash; file "${known}"; };
+          zone "second.example" { type backup; recipients map "known"; };
+          zone "first.example" { type backup; recipients map "known"; };
+          resolver { nameservers { 127.0.0.1 port ${names.port}; }; smtp-port ${primary.port}; };`,
+      })
+    },
+  })
+  try {
+    const { content } = makeSpecimen(300)
+    const send = (to: string) =>
+      sendMail(posthorn.ports['mx'] ?? 0, { from: 'x@far.example', to: [to], content })
+    assert.equal((await send('ann@second.example')).code, 250)
+    await primary.received(1)
+    assert.deepEqual(whom(primary), ['ann@second.example'])
+    const unknown = await send('bob@second.example')
+    assert.deepEqual([unknown.code, unknown.text.includes('5.1.1')], [550, true])
+    const loop = await send('x@first.example')
+    assert.deepEqual([loop.code, loop.text.includes('5.4.6')], [550, true])
+    await posthorn.queueEmpty()
+  } finally {
+    await posthorn.stop()
+    names.close()
+    await primary.close()
+  }
+})
