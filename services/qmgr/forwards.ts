@@ -4,7 +4,7 @@
  *
  * Its content has `Delivered-To:` on top, by which a message that comes back is known, however far it went in between. One
  * that has been delivered to this very address before is a loop: it comes back to the sender, or, where a copy was kept, ends
- * here. The reverse-path stays; aliases are looked up for whom it goes to.
+ * here. The envelope's reverse-path stays, what goes abroad may bear another (`srs`); aliases are looked up for whom it goes to.
  *
  * Fails: what cannot be stored now is tried again like any other recipient; a copy that is in the mailbox is in it twice then.
  */
@@ -76,7 +76,9 @@ export class Forwards {
     const id = ids.next()
     const top = Buffer.from(`Delivered-To: ${recipient.address.replace(/\p{Cc}/gu, '?')}\r\n`)
     const notify = withoutSuccess(recipient.notify)
-    const recipients = to.map((address): Recipient => ({ address, ...(notify !== undefined && { notify }) }))
+    const recipients = to.map(
+      (address): Recipient => ({ address, forwarded: true, ...(notify !== undefined && { notify }) }),
+    )
     const size = about.size + top.length
     const envelope: Envelope = { ...about, id, recipients, size }
     if (entry.filed) await copyContent(entry.id, about.size, top, id)

@@ -225,6 +225,7 @@ function questionFor({ envelope }: Entry, { attempts, recipient }: Slot): Payloa
     ...(recipient.original !== undefined && { expanded: true }),
     mail: {
       ...{ sender, size, attempt: attempts + 1 },
+      ...(recipient.forwarded && { forwarded: true }),
       ...(origin.uid !== undefined && { uid: origin.uid }),
       ...(origin.user !== undefined && { user: origin.user }),
     },

@@ -73,7 +73,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const forwarding =
     slice.srs && new Forwarding({ slice: slice.srs, isOurs: isHome(local), log, now, time: Date.now })
   const resolver = new Resolver({ slice, log, local, maps, nextHops, routes, forwarding, now })
-  const lists = new ListPages({ ends: resolver.ends.bind(resolver), lines: linesOf, log }, log)
+  const lists = listsOf(resolver, log)
   const screener = new Screener({ slice, dns, log, now })
   const greylist = slice.greylist && new Greylist(slice.greylist, log)
   const texts = (name: string) => lookUpText(dns, { name })
@@ -81,10 +81,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   local.look(now())
   return {
     resolve: (question) => (question.explain ? resolver.explain(question) : resolver.resolve(question)),
-    expand: (question) => {
-      resolver.lookAgain()
-      return lists.page(question)
-    },
+    expand: (question) => lists.page(question),
     senderPolicy: (question) => senderPolicy(dns, question, hostname),
     screen: (question) => screener.screen(question),
     nameClient: (question) => nameClient({ dns, hosts: hosts() }, question),
@@ -118,6 +115,11 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
 function isOneOf(addresses: readonly string[]): (address: string) => boolean {
   const all = new Set(addresses)
   return (address) => all.has(address)
+}
+
+function listsOf(resolver: Resolver, log: Log): ListPages {
+  const sources = { ends: resolver.ends.bind(resolver), lines: linesOf, log }
+  return new ListPages(sources, () => resolver.lookAgain(), log)
 }
 
 function stsPolicies(

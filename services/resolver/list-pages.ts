@@ -18,13 +18,16 @@ type Page = Answer<'expand'>
 
 export class ListPages {
   readonly #sources: ListSources
+  readonly #look: () => void
   readonly #log: Log
   /** By the cursor that goes on with it, in the order of their last use. */
   readonly #walks = new Map<string, AsyncGenerator<Member, void>>()
   #cursors = 0
 
-  constructor(sources: ListSources, log: Log) {
+  /** @param look has files that have changed read, before a walk begins. */
+  constructor(sources: ListSources, look: () => void, log: Log) {
     this.#sources = sources
+    this.#look = look
     this.#log = log
   }
 
@@ -51,6 +54,7 @@ export class ListPages {
   }
 
   #begin(text: string): AsyncGenerator<Member, void> | null {
+    this.#look()
     const parsed = parseMailbox(text, { utf8: true })
     return parsed.ok ? new ListWalk(this.#sources).members(parsed.address) : null
   }

@@ -207,7 +207,8 @@ export class Resolver {
 
   #settleElsewhere(end: Elsewhere, question: Question): Settled | Promise<Settled> {
     const { forwarding, routes } = this.#options
-    const sentOn = forwarding && isAbroad(end.zone) && isMadeByAlias(end, question)
+    const isSentOn = question.mail?.forwarded || isMadeByAlias(end, question)
+    const sentOn = forwarding && isAbroad(end.zone) && isSentOn
     // whose it is, only qmgr can say, which asks again
     if (sentOn && !question.mail) return { kind: 'target', target: { address: formatAddress(end.address) } }
     const sender = sentOn ? forwarding.senderFor(question.mail?.sender ?? '') : undefined

@@ -18,6 +18,8 @@ export const resolveQuestion = {
       sender: string,
       size: integer,
       attempt: integer,
+      /** A user here has it sent on to this address. */
+      forwarded: optional(boolean),
       uid: optional(integer),
       user: optional(string),
     }),

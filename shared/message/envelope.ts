@@ -14,6 +14,8 @@ export const recipientShape = struct({
   list: optional(boolean),
   /** Of a command or a file: the address whose alias names it. */
   via: optional(string),
+  /** A user here has their mail sent on to it. */
+  forwarded: optional(boolean),
   /** RFC 3461 section 4.1, in the normal form of `notify.ts`: `SUCCESS,FAILURE`, `NEVER`; absent: the default. */
   notify: optional(string),
   /** RFC 3461 section 4.2, as received (`rfc822;…`, xtext). */

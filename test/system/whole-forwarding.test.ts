@@ -34,9 +34,9 @@ srs { domain "local.example"; secret "srs.secret"; };
 zone "near.example" { type relay; ${hosts} };
 zone "." { type relay; ${hosts} };`,
           },
-        ).replace('type local; mailboxes', 'type local; aliases "aliases"; mailboxes')
+        ).replace('type local; mailboxes', 'type local; forward yes; aliases "aliases"; mailboxes')
       },
-      users: ['anna'],
+      users: ['anna', 'berta'],
     })
   },
   { timeout },
@@ -74,6 +74,12 @@ test('what goes abroad bears our name, and reports to it go back', { timeout }, 
   const forged = path.replace('sam', 'tom')
   const refused = await sendMail(port('mx'), { from: '', to: [forged], content })
   assert.deepEqual([refused.code, refused.enhanced], [550, '5.1.1'])
+})
+
+test("what a user's .forward sends abroad bears our name too", { timeout }, async () => {
+  const forward = join(posthorn.paths.directory, 'homes', 'berta', '.forward')
+  writeFileSync(forward, 'b@far.example\n', { mode: 0o600 })
+  assert.match(await pass('berta'), /^SRS0=.{4}=..=elsewhere\.example=sam@local\.example$/)
 })
 
 test('a second forwarder leads back to the first', { timeout }, async () => {

@@ -137,7 +137,7 @@ test('a list of 50,000 comes in pages, and the event loop is never held for long
   const parsed = performance.now()
   const { sources } = sourcesOf({ aliases: `list: ${long}, :include:/m`, files: { '/m': more } })
   const reading = performance.now() - parsed
-  const pages = new ListPages(sources, silentLog)
+  const pages = new ListPages(sources, () => undefined, silentLog)
   let turns = 0
   let ended = false
   const count1 = () => {
@@ -163,7 +163,11 @@ test('a list of 50,000 comes in pages, and the event loop is never held for long
 })
 
 test('trouble is later: a file that is not there, a walk that nobody knows', async () => {
-  const pages = new ListPages(sourcesOf({ aliases: 'list: ann, :include:/gone' }).sources, silentLog)
+  const pages = new ListPages(
+    sourcesOf({ aliases: 'list: ann, :include:/gone' }).sources,
+    () => undefined,
+    silentLog,
+  )
   assert.equal((await pages.page({ address: 'list@example.org', after: null })).kind, 'later')
   assert.equal((await pages.page({ address: 'list@example.org', after: '77' })).kind, 'later')
 })
