@@ -41,6 +41,9 @@ const verdicts: Readonly<Record<string, Verdict>> = {
   EPERM: { code: 451, enhanced: '4.2.0', text: 'mailbox not accessible', blame: 'recipient' },
   ENOENT: { code: 451, enhanced: '4.2.0', text: 'mailbox directory missing', blame: 'recipient' },
   ENOTDIR: { code: 451, enhanced: '4.2.0', text: 'mailbox is no directory', blame: 'recipient' },
+  EISDIR: { code: 451, enhanced: '4.2.0', text: 'mailbox is a directory', blame: 'recipient' },
+  ENXIO: { code: 451, enhanced: '4.2.0', text: 'mailbox is not a file', blame: 'recipient' },
+  ENAMETOOLONG: { code: 451, enhanced: '4.2.0', text: 'name of the mailbox too long', blame: 'recipient' },
   ELOOP: { code: 451, enhanced: '4.2.0', text: 'mailbox behind a symbolic link', blame: 'recipient' },
   EIO: { code: 451, enhanced: '4.3.0', text: 'input/output error on the mailbox', blame: 'recipient' },
 }
