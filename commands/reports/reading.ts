@@ -5,7 +5,8 @@
  * XML is read without entities but the five of XML itself; a document that declares some of its own is refused. Fails:
  * throws `Error` with a sentence; numbers and names that make no sense count as none.
  */
-import { XMLParser } from 'fast-xml-parser'
+import { createRequire } from 'node:module'
+import type * as Xml from 'fast-xml-parser'
 
 /** Of one source in one report. */
 export interface DmarcRow {
@@ -55,7 +56,9 @@ const LISTS: ReadonlySet<string> = new Set(['record'])
 
 function readDmarc(text: string): Report | null {
   if (/<!(?:DOCTYPE|ENTITY)/i.test(text)) throw new Error('XML with a DOCTYPE')
-  const parser = new XMLParser({
+  // loaded with the first report: no other command pays for it
+  const xml = createRequire(import.meta.url)('fast-xml-parser') as typeof Xml
+  const parser = new xml.XMLParser({
     ignoreAttributes: true,
     removeNSPrefix: true,
     parseTagValue: false,
