@@ -107,7 +107,7 @@ test('access rules, the next hop, its schedule and its TLS', { timeout }, async 
   said(`retry-class "grey" for such replies: ${placeOf(zones, 'retry-class "grey"').replace(/:\d+$/, ':13')}`)
   said(`qmgr retry 200ms: ${placeOf(posthorn.configFile, 'retry 200ms')}`)
   said('qmgr lifetime 5d: by default')
-  said('smtpc tls opportunistic: by default')
+  said('smtpc tls dane: by default')
   const barred = await ask(['-f', 'anna', 'barred@local.example'])
   assert.equal(barred.code, 77)
   barred.said('<barred@local.example> refused: 550 5.7.1 not there')

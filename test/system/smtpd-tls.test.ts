@@ -11,7 +11,7 @@ import type { ListenerSlice, TlsContextSlice } from '../../shared/config/slices.
 import { connectTo, openSession, SmtpClient, transact } from '../support/client.ts'
 import { until } from '../support/wait.ts'
 import { fingerprints, renewCertificate, tlsSection, writeCertificate } from './smtpd-certificate.ts'
-import { listenerSlice, openStage, type Stage } from './smtpd-stage.ts'
+import { listenerSlice, openStage, type Stage, stageSite } from './smtpd-stage.ts'
 
 const options = { timeout: 120_000 }
 const mail = { from: 'a@client.example', to: ['b@example.org'], content: 'A: b\r\n\r\nx\r\n' }
@@ -222,8 +222,7 @@ test('a reload reads certificate and key again, changed or not', options, async 
   await until('the first reading to be told', () => reads() > 0)
   const before = reads()
   const tls: ListenerSlice['tls'] = { mode: 'starttls', context: stage.context, sni: [] }
-  const site = { hostname: 'mx.example.org', qualifyDomain: 'example.org', inlineLimit: 128 << 10 }
-  const slice = { ...site, listeners: [listenerSlice({ tls })] }
+  const slice = { ...stageSite, listeners: [listenerSlice({ tls })] }
   stage.worker.send('reconfigure', { epoch: 2, severity: 'info', slice })
   await until('it to be read again', () => reads() > before)
   assert.equal((await transact(open.client, mail)).code, 250)

@@ -141,7 +141,9 @@ test('names that do not exist have the policy that their organization has for th
 }, async () => {
   const code = async (from: string) => (await send(plain(from), 'b@strict.example')).code
   assert.equal(await code('made-up.example.org'), 550)
+  const before = sink.mails.length
   assert.equal(await code('exists.example.org'), 250)
+  await sink.received(before + 1)
 })
 
 test('who is trusted to seal can vouch for mail that a list has changed', { timeout }, async (t) => {

@@ -166,14 +166,14 @@ test('a command refuses: it comes back with its code', { timeout }, async () => 
   await send('anna+nouser@pipe.example', undefined, { from: 'back@relay.example' })
   const [report] = await sink.received(1)
   assert.match(report?.content.toString() ?? '', /Status: 5\.1\.1[\s\S]*user unknown/i)
-  assert.match(posthorn.log(), /no such user here/)
+  await posthorn.logged(/no such user here/)
 })
 
 test('a command that asks for later, hangs, or prints without end', { timeout }, async () => {
   for (const what of ['later', 'hang', 'noise', 'child']) await send(`anna+${what}@pipe.example`)
   await posthorn.queueEmpty(seconds(60))
   assert.ok(existsSync(join(home('anna'), 'second')))
-  assert.match(posthorn.log(), /the command took too long/)
+  await posthorn.logged(/the command took too long/)
   const child = Number(readFileSync(join(home('anna'), 'child'), 'utf8'))
   assert.ok(child > 1 && !existsSync(`/proc/${child}`), 'what it left behind is dead')
 })
@@ -182,7 +182,7 @@ test('a text for the shell', { timeout }, async () => {
   await send('"ben+a;$(id)"@shell.example')
   await posthorn.queueEmpty()
   assert.match(readFileSync(join(home('ben'), 'shell'), 'utf8'), /^From x@client\.example .*\nReturn-Path/)
-  assert.match(posthorn.log(), /stored as a___id_/)
+  await posthorn.logged(/stored as a___id_/)
 })
 
 test('folders that are there, and only those', { timeout }, async () => {
@@ -208,7 +208,7 @@ test('a full Maildir gets mail later, and then all of it', { timeout }, async ()
     return rows.length === 1 && rows
   })
   assert.equal(row?.recipient, 'anna@quota.example')
-  assert.match(posthorn.log(), /mailbox over quota/)
+  await posthorn.logged(/mailbox over quota/)
   assert.equal((await send('ben@quota.example')).code, 250)
   await mailsIn(join(home('ben'), 'Quota'), 1)
   // as Dovecot does when a reader removes one
