@@ -33,8 +33,9 @@ beforeEach(() =>
 
 after(
   async () => {
-    await posthorn.stop()
+    // the host that said nothing first, or the server waits for its reply as long as it may
     await sink.close()
+    await posthorn.stop()
   },
   { timeout },
 )
