@@ -1,5 +1,5 @@
 /**
- * `posthorn reports …`: DMARC reports that wait to be sent, of which the resolver is asked (root and whoever runs the
+ * `posthorn reports …`: reports that wait to be sent, of which the resolver is asked (root and whoever runs the
  * server may); and reports that others have sent, read from files and summed (`../reports/`), for who may read them.
  */
 import type { Answer } from '../../shared/bus/messages.ts'
@@ -23,14 +23,15 @@ async function listReports(call: Call, print: Print): Promise<Exit> {
     for (const one of reports) print(`${JSON.stringify(one)}\n`)
     return exits.ok
   }
-  const rows = reports.map(({ day, domain, messages, attempts, to }) => [
+  const rows = reports.map(({ kind, day, domain, messages, attempts, to }) => [
+    kind,
     day,
     domain,
     String(messages),
     String(attempts),
     to,
   ])
-  if (rows.length > 0) print(renderTable([['day', 'domain', 'messages', 'attempts', 'to'], ...rows]))
+  if (rows.length > 0) print(renderTable([['about', 'day', 'domain', 'count', 'attempts', 'to'], ...rows]))
   return exits.ok
 }
 
@@ -94,6 +95,9 @@ async function ask(call: Call, act: 'list' | 'send', today: boolean): Promise<An
     server.ask('reports-act', { act, today }),
   )
   if (answer.off)
-    throw new Trouble(exits.unavailable, 'no reports are sent here; say `reports { send yes; };`')
+    throw new Trouble(
+      exits.unavailable,
+      'no reports are sent here; say `reports { send yes; };` or `tls yes`',
+    )
   return answer
 }

@@ -117,7 +117,7 @@ export const commandTable = {
   'reports list': {
     operands: '',
     options: ['json'],
-    doc: 'DMARC reports that wait for the end of their day',
+    doc: 'reports about DMARC and TLS that wait for the end of their day',
   },
   'reports read': {
     operands: 'PATH …',

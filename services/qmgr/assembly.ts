@@ -110,6 +110,7 @@ export class Assembly {
       'deliver-dial': (payload) => courier.dial(payload),
       submit: (payload) => intake.submit(payload),
       sign: (payload) => this.#signatures.pass(payload),
+      'tls-counts': (payload) => this.resolver.send('tls-counts', payload),
       'queue-list': (payload, peer) => control.list(payload, peer),
       'queue-show': (payload, peer) => control.show(payload, peer),
       'queue-act': (payload, peer) => control.act(payload, peer),

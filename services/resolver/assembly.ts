@@ -16,7 +16,7 @@ import { LocalZones } from './local-zones.ts'
 import { Maps } from './maps/maps.ts'
 import { NameServers } from './name-servers.ts'
 import { NextHops } from './next-hops.ts'
-import { Reporter } from './reports/reporter.ts'
+import { Reports } from './reports/reports.ts'
 import { type Question, type Resolution, Resolver } from './resolver.ts'
 import { Routes } from './routes.ts'
 import { type ScreenAnswer, Screener, type ScreenQuestion } from './screener.ts'
@@ -42,6 +42,7 @@ export interface Assembled {
   lookUpText(question: TextQuestion): TextAnswer | Promise<TextAnswer>
   lookUp(question: Payload<'look-up'>): Promise<Answer<'look-up'>>
   countDmarc(news: Payload<'dmarc-counts'>): void
+  countTls(news: Payload<'tls-counts'>): void
   reportsAct(question: Payload<'reports-act'>): Promise<Answer<'reports-act'>>
   caller(question: Payload<'caller'>): Answer<'caller'>
   /** What mcp says of the unbound that it runs for us. */
@@ -77,7 +78,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
   const screener = new Screener({ slice, dns, log, now })
   const greylist = slice.greylist && new Greylist(slice.greylist, log)
   const texts = (name: string) => lookUpText(dns, { name })
-  const reporter = slice.reports && new Reporter({ slice: slice.reports, hostname, log, texts })
+  const reports = slice.reports && new Reports({ slice: slice.reports, hostname, log, dns, texts })
   local.look(now())
   return {
     resolve: (question) => (question.explain ? resolver.explain(question) : resolver.resolve(question)),
@@ -92,8 +93,9 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
       maps.look(now())
       return { answers: await Promise.all(questions.map(({ map, use, key }) => maps.ask(map, use, key))) }
     },
-    countDmarc: ({ counts }) => void reporter?.count(counts),
-    reportsAct: async (question) => (await reporter?.act(question)) ?? NO_REPORTS,
+    countDmarc: (news) => reports?.countDmarc(news),
+    countTls: (news) => reports?.countTls(news),
+    reportsAct: async (question) => (await reports?.act(question)) ?? NO_REPORTS,
     caller: (question) => callers.find(question),
     setValidator: (isUp) => {
       names.setValidator(isUp)
@@ -106,7 +108,7 @@ export function assemble(slice: ResolverSlice, log: Log): Assembled {
       greylist?.close()
       sts?.close()
       lists.close()
-      reporter?.close()
+      reports?.close()
       maps.close()
     },
   }

@@ -15,6 +15,7 @@ export function handlersOf(resolver: () => Assembled, inHand: InHand): Handlers 
     greylist: (question) => resolver().greylist(question),
     'greylist-act': (question) => resolver().greylistAct(question),
     'dmarc-counts': (news) => resolver().countDmarc(news),
+    'tls-counts': (news) => resolver().countTls(news),
     'reports-act': (question) => inHand.hold(resolver().reportsAct(question)),
     'look-up-text': (question) => inHand.hold(resolver().lookUpText(question)),
     'look-up': (question) => inHand.hold(resolver().lookUp(question)),

@@ -7,6 +7,7 @@
  */
 import type { Answer, Payload } from '../../shared/bus/messages.ts'
 import type { Outcome, Reply } from '../../shared/message/outcome.ts'
+import type { Host } from '../../shared/message/route.ts'
 import { own } from '../../shared/smtp-client/commands.ts'
 import type { Place } from './company.ts'
 import type { Connection } from './connection.ts'
@@ -136,15 +137,19 @@ export class Attempt implements Tenant {
     const host = this.#route.hosts.find(({ name, port }) => name === target.name && port === target.port)
     const login = this.#login !== null && !raced.every(staysHere)
     const ruling = host && rulingFor(this.#way, this.#route, host, { ...this.#wanted, login })
-    if (ruling?.kind !== 'use') return this.#failed(ruling?.reply ?? NO_HOST)
+    if (!host || !ruling) return this.#failed(NO_HOST)
+    if (ruling.kind === 'unfit') {
+      this.#pool.counts.unfit(this.#delivery, this.#route, this.#way, host, ruling.why)
+      return this.#failed(ruling.reply)
+    }
     this.policy = ruling.policy.name
-    this.#dial = this.#dialTo(raced, `${target.name} ${target.port}`, ruling.policy)
+    this.#dial = this.#dialTo(raced, host, ruling.policy)
   }
 
-  #dialTo(raced: readonly Target[], host: string, policy: Policy): Dial {
+  #dialTo(raced: readonly Target[], host: Host, policy: Policy): Dial {
     const { slice, tickets } = this.#pool
     this.#place = this.#pool.reserve(this.#delivery.terms)
-    const key = `${host} ${JSON.stringify(policy)} ${this.#way.key}`
+    const key = `${host.name} ${host.port} ${JSON.stringify(policy)} ${this.#way.key}`
     return new Dial(
       raced,
       slice,
@@ -156,7 +161,10 @@ export class Attempt implements Tenant {
         login: this.#login,
         way: this.#way,
       },
-      (dialled) => this.#dialled(dialled),
+      (dialled) => {
+        this.#pool.counts.dialled(this.#delivery, this.#route, this.#way, host, policy, dialled)
+        this.#dialled(dialled)
+      },
     )
   }
 

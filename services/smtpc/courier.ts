@@ -15,6 +15,7 @@ import { own } from '../../shared/smtp-client/commands.ts'
 import { Attempt, type Report } from './attempt.ts'
 import { asBuffer, type Content, ContentStream } from './content.ts'
 import { Pool } from './pool.ts'
+import { SessionCounts } from './session-counts.ts'
 
 const DRAINING = own(451, '4.3.2', 'the client process is shutting down')
 const CANCELLED = own(451, '4.3.0', 'the attempt was cancelled')
@@ -25,6 +26,7 @@ const NOT_OURS = own(451, '4.3.5', 'a route that is not for SMTP')
 export interface Tell {
   credit: (credit: Payload<'content-credit'>) => void
   dial: (progress: Payload<'deliver-dial'>) => void
+  counts: (counts: Payload<'tls-counts'>) => void
 }
 
 export class Courier {
@@ -38,7 +40,7 @@ export class Courier {
   #count = { attempts: 0, sent: 0, later: 0, never: 0, inDoubt: 0 }
 
   constructor(slice: SmtpcSlice, log: Log, tell: Tell) {
-    this.#pool = new Pool(slice)
+    this.#pool = new Pool(slice, new SessionCounts((counts) => tell.counts({ counts })))
     this.#log = log
     this.#tell = tell
     this.handlers = {
@@ -61,10 +63,11 @@ export class Courier {
   drain(): Promise<void> {
     this.#draining = true
     this.#pool.drain()
-    if (this.#attempts.size === 0) return Promise.resolve()
-    return new Promise((resolve) => {
+    const flush = () => this.#pool.counts.flush()
+    if (this.#attempts.size === 0) return Promise.resolve().then(flush)
+    return new Promise<void>((resolve) => {
       this.#whenEmpty = resolve
-    })
+    }).then(flush)
   }
 
   figures(): Record<string, number> {

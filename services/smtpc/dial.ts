@@ -41,11 +41,15 @@ export interface Session {
   policy: string
 }
 
-/** bad: where TLS was the trouble, or would have been if the policy were not lenient. */
-export type Dialled =
-  | { kind: 'up'; session: Session; bad: Bad | null }
+/**
+ * bad: where TLS was the trouble, or would have been if the policy were not lenient. between: the address that was reached
+ * last and, where it is known, ours.
+ */
+export type Dialled = { bad: Bad | null; between: { address: string; local: string } } & (
+  | { kind: 'up'; session: Session }
   /** `rest`: addresses of the host that have not been tried to the end. */
-  | { kind: 'failed'; reply: Reply; rest: Target[]; bad: Bad | null }
+  | { kind: 'failed'; reply: Reply; rest: Target[] }
+)
 
 /** What a session must be good for. */
 export interface Demands {
@@ -82,6 +86,10 @@ export class Dial {
   #offered: Ticket | null = null
   /** What the host gave to resume this one. */
   #sessions: Buffer[] = []
+  /** Our address, as long as it has not been seen ''. */
+  #local = ''
+  /** What the handshake has failed by, where it goes on in clear. */
+  #broke: Bad | null = null
   #over = false
 
   /** @param targets addresses of one host, at least one. */
@@ -109,6 +117,10 @@ export class Dial {
   /** To a socket of this machine none leads. */
   get #proxy(): Way['proxy'] {
     return isSocketPath(this.#target.address) ? null : this.#demands.way.proxy
+  }
+
+  get #between(): Dialled['between'] {
+    return { address: this.#target.address, local: this.#local }
   }
 
   #connect(): void {
@@ -140,6 +152,7 @@ export class Dial {
           if (!this.#reached) this.#rest = rest
           this.#reached = true
           this.#socket = socket
+          this.#local = socket.localAddress ?? ''
           rememberFamily(target)
           socket.on('error', (error: NodeJS.ErrnoException) => this.#broken(error))
           this.#enter('greeting')
@@ -219,9 +232,10 @@ export class Dial {
     const { login, policy, requireTls } = this.#demands
     const shown = shownBy(socket, this.#offered?.verdict ?? null)
     const verdict = judge(policy, shown, Date.now())
-    const bad = verdict.kind === 'bad' ? verdict : null
-    if (requireTls && (bad || !offers.requireTls)) return this.#unfit(NO_REQUIRETLS, bad)
-    if (bad && !policy.lenient) return this.#unfit(refusal(policy, this.#target.name, bad), bad)
+    const bad = this.#broke ?? (verdict.kind === 'bad' ? verdict : null)
+    if (requireTls && (verdict.kind === 'bad' || !offers.requireTls)) return this.#unfit(NO_REQUIRETLS, bad)
+    if (verdict.kind === 'bad' && !policy.lenient)
+      return this.#unfit(refusal(policy, this.#target.name, verdict), bad)
     if (verdict.kind === 'good' && shown.encrypted) this.#keepTickets(socket, verdict, shown.earlier !== null)
     detach(engine, socket)
     const session = {
@@ -246,7 +260,7 @@ export class Dial {
   #up(session: Session, bad: Bad | null): void {
     this.#over = true
     if (this.#timer) clearTimeout(this.#timer)
-    this.#answer({ kind: 'up', session, bad })
+    this.#answer({ kind: 'up', session, bad, between: this.#between })
   }
 
   /** Those that came already, and those to come. */
@@ -262,26 +276,28 @@ export class Dial {
   #unfit(reply: Reply, bad: Bad | null): void {
     this.#drop()
     this.#over = true
-    this.#answer({ kind: 'failed', reply, rest: this.#rest, bad })
+    this.#answer({ kind: 'failed', reply, rest: this.#rest, bad, between: this.#between })
   }
 
   #broken(error: NodeJS.ErrnoException & { response?: string }): void {
     if (this.#over) return
     const inHandshake = this.#engine?.upgrading === true
     const { policy } = this.#demands
+    const bad = { kind: 'bad', failure: 'validation-failure', why: reasonOf(error) } as const
     if (inHandshake && policy.clear === 'never') {
-      const bad = { kind: 'bad', failure: 'validation-failure', why: reasonOf(error) } as const
       return this.#unfit(handshakeRefusal(policy, this.#target.name, bad.why), bad)
     }
     this.#drop()
     if (inHandshake && !this.#clear) {
       this.#clear = true
+      this.#broke = bad
       return this.#connect()
     }
     this.#over = true
     // none of them was reached in time
     const rest = this.#reached || this.#proxy ? this.#rest : []
-    this.#answer({ kind: 'failed', reply: this.#explain(error), rest, bad: null })
+    const reply = this.#explain(error)
+    this.#answer({ kind: 'failed', reply, rest, bad: this.#broke, between: this.#between })
   }
 
   /** The server's word where it said one, ours otherwise (RFC 3463 section 3.5: 4.4.1 no answer, 4.4.2 bad connection). */

@@ -14,6 +14,7 @@ runService('smtpc', async (context) => {
   const courier = new Courier(context.slice, context.log, {
     credit: (credit) => link.send('content-credit', credit),
     dial: (progress) => link.send('deliver-dial', progress),
+    counts: (counts) => link.send('tls-counts', counts),
   })
   let whenDown: () => void = () => undefined
   const link: Link = openLink({

@@ -12,12 +12,14 @@ import { Companies, type Place, type Terms } from './company.ts'
 import { Connection, type Keeper } from './connection.ts'
 import type { Session } from './dial.ts'
 import { leadsTo } from './hosts.ts'
+import type { SessionCounts } from './session-counts.ts'
 import { Tickets } from './tickets.ts'
 
 const LONGEST_SWEEP_MS = 1000
 
 export class Pool implements Keeper {
   readonly tickets = new Tickets()
+  readonly counts: SessionCounts
   readonly #all = new Set<Connection>()
   readonly #companies = new Companies((connection) => {
     remove(this.#idle, connection)
@@ -29,8 +31,11 @@ export class Pool implements Keeper {
   #sweeper: NodeJS.Timeout | null = null
   #draining = false
 
-  constructor(slice: SmtpcSlice) {
+  /** @param counts sessions, for reports */
+  constructor(slice: SmtpcSlice, counts: SessionCounts) {
     this.#slice = slice
+    this.counts = counts
+    this.counts.settings = slice.tlsReports
   }
 
   get slice(): SmtpcSlice {
@@ -39,6 +44,7 @@ export class Pool implements Keeper {
 
   set slice(slice: SmtpcSlice) {
     this.#slice = slice
+    this.counts.settings = slice.tlsReports
   }
 
   get size(): number {

@@ -34,7 +34,7 @@ import * as sender from './authentication.ts'
 import { type EventMessage, event, type Fields, type RequestMessage, request } from './declare.ts'
 import { lookUpAnswer, lookUpQuestion } from './looking-up.ts'
 import { pastReplyShape, queueActShape, queueEntryShape, queueFilterShape } from './queue.ts'
-import { dmarcCounts, reportsActAnswer, reportsActQuestion } from './reporting.ts'
+import { dmarcCounts, reportsActAnswer, reportsActQuestion, tlsCounts } from './reporting.ts'
 import { expandAnswer, expandQuestion, resolveAnswer, resolveQuestion } from './resolving.ts'
 import * as asked from './screening.ts'
 import { queueStatusShape, serverStatusShape } from './status.ts'
@@ -152,8 +152,9 @@ export const busMessages = {
   greylist: request(['smtpd'], ['resolver'], asked.greylistQuestion, asked.greylistAnswer, 30 * SECOND),
   'greylist-act': request(['command'], ['resolver'], asked.actQuestion, asked.actAnswer, 30 * SECOND),
 
-  /** What DMARC has found, for the reports to the domains that want them. */
+  /** What DMARC has found, and what TLS, for the reports to the domains that want them. */
   'dmarc-counts': event(['smtpd'], ['resolver'], dmarcCounts),
+  'tls-counts': event(['smtpc', 'qmgr'], ['qmgr', 'resolver'], tlsCounts),
   'reports-act': request(['command'], ['resolver'], reportsActQuestion, reportsActAnswer, 600 * SECOND),
 
   /** Who a local caller is, by the kernel's word: asked once for each session on the local socket. */

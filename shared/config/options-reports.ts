@@ -1,5 +1,5 @@
 /**
- * The option table, the part about reports to the domains that mail claims to be from. See `options.ts`.
+ * The option table, the part about reports to the domains that mail claims to be from, and to those that it goes to. See `options.ts`.
  */
 import { block, maybe, one } from './blocks.ts'
 import * as t from './types.ts'
@@ -21,16 +21,20 @@ const address: t.Type<string> = {
 export const reportsBlock = block(
   'reports',
   null,
-  'DMARC aggregate reports (RFC 9990): once a day each domain that asks for it is told which hosts have sent mail in its name to listeners with `authenticate yes`, how much, and what became of it; never what was in it or to whom. They are sent by way of a listener of type local.',
+  'DMARC aggregate reports (RFC 9990): once a day each domain that asks for it is told which hosts have sent mail in its name to listeners with `authenticate yes`, how much, and what became of it; never what was in it or to whom. With `tls yes` also reports about TLS (RFC 8460): each domain that asks for it is told how many sessions with its hosts had TLS as it is published, and what failed. They are sent by way of a listener of type local.',
   {
     send: one(t.oneOf('yes', 'no'), 'no', {
-      doc: 'Whether reports are sent.',
+      doc: 'Whether reports about DMARC are sent.',
       readers: ['resolver', 'smtpd'],
     }),
+    tls: one(t.oneOf('yes', 'no'), 'no', {
+      doc: 'Whether reports about TLS are sent, of the mail that goes by `tls dane` or `tls dane-only`.',
+      readers: ['resolver', 'smtpc'],
+    }),
     from: maybe(address, {
-      doc: 'The sender of reports, in header and envelope; of a domain that may send from here.',
+      doc: 'The sender of reports, in header and envelope; of a domain that may send from here. Sessions for mail of this sender are not in reports about TLS.',
       usual: '`postmaster@` and `qualify-domain`',
-      readers: ['resolver'],
+      readers: ['resolver', 'smtpc'],
     }),
     organization: maybe(t.text, {
       doc: 'Who reports, as reports say it.',
@@ -38,7 +42,7 @@ export const reportsBlock = block(
       readers: ['resolver'],
     }),
     entries: one(t.count(100, 10_000_000), 100_000, {
-      doc: 'How many different results are remembered until they are sent; what is beyond is not reported.',
+      doc: 'How many different results are remembered until they are sent, of DMARC and of TLS each; what is beyond is not reported.',
       readers: ['resolver'],
     }),
   },

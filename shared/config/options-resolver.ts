@@ -52,7 +52,7 @@ export const resolverBlock = block('resolver', null, 'Name service and addresses
     readers: ['resolver'],
   }),
   'mta-sts-ca-file': maybe(t.path, {
-    doc: 'Certificates of the authorities to trust where policies are fetched, in PEM.',
+    doc: 'Certificates of the authorities to trust where policies are fetched and reports about TLS posted, in PEM.',
     usual: 'those that Node comes with',
     readers: ['resolver'],
   }),

@@ -10,14 +10,19 @@ import { type Config, placeOf } from './schema.ts'
 import { formatPlace } from './source.ts'
 
 export interface ReportsSlice {
+  /** Which kinds are sent. */
+  dmarc: boolean
+  tls: boolean
   /** Holds `reports.db`. */
   directory: string
   from: string
   organization: string
-  /** Rows of the database. */
+  /** Rows of each database. */
   entries: number
   /** Of the listener that takes them. */
   socket: string
+  /** Authorities behind `https` addresses; null: those that Node comes with. */
+  caFile: string | null
 }
 
 interface Parts {
@@ -36,34 +41,59 @@ export function buildReports({
   listeners,
 }: Parts): ReportsSlice | null {
   const { reports } = config
-  const { send, from, organization, entries } = reports.values
-  if (send === 'no') return null
-  const at = placeOf(reports, 'send')
-  if (!listeners.some(({ authenticate }) => authenticate))
+  const { send, tls, organization, entries } = reports.values
+  if (!areSent(config)) return null
+  const at = placeOf(reports, send === 'yes' ? 'send' : 'tls')
+  if (send === 'yes' && !listeners.some(({ authenticate }) => authenticate))
     problems.error(at, 'there is nothing to report', 'add `authenticate yes;` to a listener')
   const local = listeners.find(({ kind }) => kind === 'local')?.endpoint
   if (local?.kind !== 'unix')
     problems.error(at, 'reports cannot be handed in', 'add `listener "local" { socket "submit.sock"; };`')
   return {
+    dmarc: send === 'yes',
+    tls: tls === 'yes',
     directory: join(directory, 'reports'),
-    from: from ?? `postmaster@${config.options.values['qualify-domain'] ?? hostname}`,
+    from: reportSender(config, hostname),
     organization: organization ?? hostname,
     entries,
     socket: local?.kind === 'unix' ? local.path : '',
+    caFile: config.resolver.values['mta-sts-ca-file'],
   }
+}
+
+function areSent({ reports: { values } }: Config): boolean {
+  return values.send === 'yes' || values.tls === 'yes'
+}
+
+function reportSender({ options, reports }: Config, hostname: string): string {
+  return reports.values.from ?? `postmaster@${options.values['qualify-domain'] ?? hostname}`
+}
+
+/** What smtpc counts for reports about TLS. */
+export interface TlsReportsSlice {
+  /** Whose mail is left out: a report would be the reason for the next one. */
+  from: string
+  /** Zones of type relay: their hosts are the config's word, and no domain's. */
+  relays: string[]
+}
+
+export function tlsReports(config: Config, hostname: string): TlsReportsSlice | null {
+  if (config.reports.values.tls === 'no') return null
+  const relays = config.zone.filter(({ values }) => values.type === 'relay').map(({ name }) => name)
+  return { from: reportSender(config, hostname), relays }
 }
 
 /** Whatever else is said about who may hand in mail: the resolver may, in the name that was chosen for it. */
 export function reportPolicies(
-  { reports }: Config,
+  config: Config,
   busUids: Readonly<Record<string, number[]>> | null,
 ): PolicySlice[] {
   const users = busUids?.['resolver'] ?? []
-  if (reports.values.send === 'no' || users.length === 0) return []
+  if (!areSent(config) || users.length === 0) return []
   return [
     {
       name: 'reports',
-      place: formatPlace(reports.at),
+      place: formatPlace(config.reports.at),
       users,
       groups: [],
       senders: null,

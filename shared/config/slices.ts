@@ -8,7 +8,7 @@ import type { AddressMatchList, ListenerSlice } from './listener-slices.ts'
 import type { MapSlice } from './map-slices.ts'
 import type { OutgoingWay } from './options-outgoing.ts'
 import type { PolicySlice } from './policy-slice.ts'
-import type { ReportsSlice } from './reports.ts'
+import type { ReportsSlice, TlsReportsSlice } from './reports.ts'
 import type { RelaySlice } from './routing-slice.ts'
 import type { RuleBook } from './rule-book.ts'
 import type { DkimSlice, SigningSlice } from './signing-slice.ts'
@@ -177,6 +177,8 @@ export interface SmtpcSlice {
   ways: { usual: OutgoingWay; zones: Record<string, OutgoingWay>; servers: Record<string, OutgoingWay> }
   /** Files of logins, by `relay` section. */
   logins: Record<string, string>
+  /** Null: nothing is counted for them. */
+  tlsReports: TlsReportsSlice | null
   /** Content with octets beyond ASCII for a host without 8BITMIME. */
   eightBit: 'downgrade' | 'refuse'
   /** An idle connection is kept this long for the next transaction. */

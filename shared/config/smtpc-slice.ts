@@ -1,5 +1,6 @@
 /** What smtpc is told; part of `slice.ts`. */
 import { buildWays, loginsOf } from './outgoing.ts'
+import { tlsReports } from './reports.ts'
 import type { Config } from './schema.ts'
 import type { SmtpcSlice } from './slices.ts'
 
@@ -10,6 +11,7 @@ export function smtpcSlice(config: Config, hostname: string): SmtpcSlice {
     eightBit: values['eight-bit'],
     ways: buildWays(config),
     logins: loginsOf(config),
+    tlsReports: tlsReports(config, hostname),
     connectionIdle: values['connection-idle'],
     transactionsPerConnection: values['transactions-per-connection'],
     timeouts: {

@@ -5,6 +5,7 @@ import type { SmtpcSlice } from '../../shared/config/slices.ts'
 export const SLICE: SmtpcSlice = {
   hostname: 'client.example',
   eightBit: 'downgrade',
+  tlsReports: null,
   logins: {},
   ways: {
     usual: { tls: null, tlsNames: null, caFile: null, identity: null, proxy: null, source: null, helo: null },

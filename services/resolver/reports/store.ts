@@ -1,6 +1,6 @@
 /**
- * What is counted for DMARC reports, by day and policy domain, in a database of its own (`reports.db`). One writer:
- * this process.
+ * What is counted for one kind of reports, by day and policy domain, in a database of its own (`reports.db` for DMARC,
+ * `tls.db` for TLS). One writer: this process.
  *
  * `synchronous` is NORMAL: a power cut takes some statistics, and no mail. Bounded: above `most` different results the
  * rest of them is not counted until a day is over. Days are whole numbers since 1970, UTC.
@@ -13,6 +13,13 @@ import type { Payload } from '../../../shared/bus/messages.ts'
 import type { loadSqlite } from '../greylist/store.ts'
 
 export type Count = Payload<'dmarc-counts'>['counts'][number]
+
+/** What a count of any kind has: the policy domain, its wish for reports, and how often. The rest are its facts. */
+export interface Countable {
+  domain: string
+  record: string
+  count: number
+}
 
 /** One report that is to be sent. */
 export interface Due {
@@ -36,7 +43,7 @@ const SCHEMA = `
   PRAGMA user_version = ${VERSION};
 `
 
-export class ReportStore {
+export class ReportStore<C extends Countable = Count> {
   readonly #database: Database.Database
   readonly #most: number
   #rows: number
@@ -55,7 +62,7 @@ export class ReportStore {
   }
 
   /** Answers how many were left out for want of room. */
-  add(day: number, counts: readonly Count[]): number {
+  add(day: number, counts: readonly C[]): number {
     const raise = this.#database.prepare(
       'UPDATE result SET count = count + ? WHERE day = ? AND domain = ? AND facts = ?',
     )
@@ -95,14 +102,11 @@ export class ReportStore {
   }
 
   /** At most so many, those with most messages first. */
-  results({ day, domain }: Due, most: number): Omit<Count, 'domain' | 'record'>[] {
+  results({ day, domain }: Due, most: number): Omit<C, 'domain' | 'record'>[] {
     const rows = this.#database
       .prepare('SELECT facts, count FROM result WHERE day = ? AND domain = ? ORDER BY count DESC LIMIT ?')
       .all(day, domain, most) as { facts: string; count: number }[]
-    return rows.map(({ facts, count }) => ({
-      ...(JSON.parse(facts) as Omit<Count, 'domain' | 'record'>),
-      count,
-    }))
+    return rows.map(({ facts, count }) => ({ ...JSON.parse(facts), count }) as Omit<C, 'domain' | 'record'>)
   }
 
   postpone({ day, domain }: Due, next: number): void {
