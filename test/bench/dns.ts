@@ -18,6 +18,7 @@ import { debianPrograms } from '../support/debian.ts'
 import { freePort } from '../support/postfix.ts'
 import { until } from '../support/wait.ts'
 import { BUILD, makeRig, startWorker } from '../support/worker.ts'
+import { plainZone } from '../support/zone.ts'
 import { median } from './report.ts'
 
 const REMEMBERED = 500_000
@@ -118,24 +119,10 @@ async function overBus(port: number): Promise<number> {
 }
 
 function sliceFor(port: number): ResolverSlice {
-  const zone = { name: '.', type: 'remote', cutThrough: 0, requireSignature: false, forged: 'tag' } as const
   return {
     hostname: 'bench.example',
     reports: null,
-    zones: [
-      {
-        ...zone,
-        users: null,
-        aliases: [],
-        recipients: null,
-        maildir: null,
-        encryption: null,
-        hosts: [],
-        relay: null,
-        routing: [],
-        reply: null,
-      },
-    ],
+    zones: [plainZone('.', 'remote')],
     zonePlaces: {},
     relays: [],
     maps: [],

@@ -13,6 +13,7 @@ import type { ResolverSlice, ZoneSlice } from '../../shared/config/slices.ts'
 import { type NameServer, nodata, record, type Script, startNameServer } from '../support/name-server.ts'
 import { until, within } from '../support/wait.ts'
 import { BUILD, makeRig, type Rig, startWorker, type TestWorker } from '../support/worker.ts'
+import { plainZone } from '../support/zone.ts'
 
 const TIMEOUT = { timeout: 90_000 }
 const FAR_PORT = 2526
@@ -72,21 +73,7 @@ let qmgr: Link
 let smtpd: Link
 
 function zone(name: string, type: ZoneSlice['type'], more: Partial<ZoneSlice> = {}): ZoneSlice {
-  const plain = {
-    cutThrough: 0,
-    requireSignature: false,
-    forged: 'tag' as const,
-    users: null,
-    aliases: [],
-    recipients: null,
-    maildir: null,
-    encryption: null,
-    hosts: [],
-    relay: null,
-    routing: [],
-    reply: null,
-  }
-  return { name, type, ...plain, ...more }
+  return { ...plainZone(name, type), ...more }
 }
 
 function makeSlice(more: Partial<ResolverSlice> = {}): ResolverSlice {

@@ -8,8 +8,8 @@ import { Stub } from '../../services/resolver/dns/stub.ts'
 import { NextHops } from '../../services/resolver/next-hops.ts'
 import { replies } from '../../services/resolver/replies.ts'
 import { silentLog } from '../../shared/base/log.ts'
-import type { ZoneSlice } from '../../shared/config/slices.ts'
 import { record, type Script, startNameServer } from '../support/name-server.ts'
+import { plainZone } from '../support/zone.ts'
 
 const timeout = 180_000
 const DOMAINS = 10_000
@@ -46,22 +46,7 @@ const troubles: readonly Script[] = [
   { answers: [record.cname('loop.test', 'loop.test')], rcode: 2 },
 ]
 
-const zone: ZoneSlice = {
-  name: '.',
-  type: 'remote',
-  cutThrough: 0,
-  requireSignature: false,
-  forged: 'tag',
-  users: null,
-  aliases: [],
-  recipients: null,
-  maildir: null,
-  encryption: null,
-  hosts: [],
-  relay: null,
-  routing: [],
-  reply: null,
-}
+const zone = plainZone('.', 'remote')
 
 test('DNS in trouble ten thousand times: no refusal', { timeout }, async (t) => {
   const kindOf = (key: string) => Number(/d(\d+)\.test$/.exec(key)?.[1] ?? 0)

@@ -12,23 +12,12 @@ import {
 import type { User } from '../../services/resolver/users.ts'
 import type { ZoneSlice } from '../../shared/config/slices.ts'
 import { anyCharacter } from '../support/any-character.ts'
+import { plainZone } from '../support/zone.ts'
 
 const ANN: User = { name: 'ann', uid: 1000, gid: 1000, home: '/home/ann', maildir: null }
 const ZONE: ZoneSlice = {
-  name: 'example.org',
-  cutThrough: 0,
-  requireSignature: false,
-  forged: 'tag',
-  type: 'local',
+  ...plainZone('example.org', 'local'),
   users: { kind: 'system', minimumUid: 1000 },
-  aliases: [],
-  recipients: null,
-  maildir: null,
-  encryption: null,
-  hosts: [],
-  relay: null,
-  routing: [],
-  reply: null,
 }
 const address = (local: string) => ({ local, domain: 'example.org' })
 

@@ -9,25 +9,9 @@ import { classOf, ZoneTable } from '../../services/resolver/zones.ts'
 import { parseAliasFile } from '../../shared/config/alias-file.ts'
 import type { ZoneSlice } from '../../shared/config/slices.ts'
 import { formatAddress, parseMailbox } from '../../shared/smtp/address.ts'
+import { plainZone } from '../support/zone.ts'
 
-function zone(name: string, type: ZoneSlice['type'] = 'local'): ZoneSlice {
-  return {
-    name,
-    cutThrough: 0,
-    requireSignature: false,
-    forged: 'tag',
-    type,
-    users: null,
-    aliases: [],
-    recipients: null,
-    maildir: null,
-    encryption: null,
-    hosts: [],
-    relay: null,
-    routing: [],
-    reply: null,
-  }
-}
+const zone = (name: string, type: ZoneSlice['type'] = 'local') => plainZone(name, type)
 
 const zones = [
   zone('example.org'),

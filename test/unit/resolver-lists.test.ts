@@ -14,22 +14,13 @@ import { silentLog } from '../../shared/base/log.ts'
 import { parseAliasFile } from '../../shared/config/alias-file.ts'
 import type { ZoneSlice } from '../../shared/config/slices.ts'
 import type { Address } from '../../shared/smtp/address.ts'
+import { plainZone } from '../support/zone.ts'
 
-const bare = { cutThrough: 0, requireSignature: false, forged: 'tag', users: null, aliases: [] } as const
-const rest = {
-  relay: null,
-  routing: [],
-  reply: null,
-  recipients: null,
-  maildir: null,
-  encryption: null,
-  hosts: [],
-}
 const here: ZoneSlice = {
-  ...{ ...bare, ...rest, name: 'example.org', type: 'local', aliases: [] },
+  ...plainZone('example.org', 'local'),
   aliasUser: { user: 'daemon', uid: 1, gid: 1 },
 }
-const away: ZoneSlice = { ...bare, ...rest, name: '.', type: 'remote', aliases: [] }
+const away = plainZone('.', 'remote')
 
 interface World {
   aliases: string

@@ -6,6 +6,7 @@
  * leaves a quotation open, or has something behind an `@` that is no domain, is null.
  */
 import { parseDomain } from '../../../shared/smtp/address.ts'
+import { withoutQuotes } from '../unquoted.ts'
 
 const DOMAIN = /@[ \t]*(\[[^\]]*\]|[^\s<>()[\]@,;:"]*)/g
 
@@ -15,20 +16,4 @@ export function authorDomains(value: string): string[] | null {
   if (plain === null) return null
   const domains = [...plain.matchAll(DOMAIN)].map(([, text = '']) => parseDomain(text))
   return domains.includes(null) || domains.length === 0 ? null : [...new Set(domains as string[])]
-}
-
-function withoutQuotes(text: string): string | null {
-  let kept = ''
-  let depth = 0
-  let quoted = false
-  for (let at = 0; at < text.length; at++) {
-    const char = text.charAt(at)
-    if (char === '\\' && (quoted || depth > 0)) at++
-    else if (quoted) quoted = char !== '"'
-    else if (char === '(') depth++
-    else if (depth > 0) depth -= char === ')' ? 1 : 0
-    else if (char === '"') quoted = true
-    else kept += char
-  }
-  return quoted || depth > 0 ? null : kept
 }
