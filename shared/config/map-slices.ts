@@ -23,6 +23,7 @@ export type MapSourceSlice =
   | { kind: TextMapKind | 'cdb'; file: string }
   | { kind: 'sqlite'; file: string; query: string }
   | { kind: 'socketmap'; server: MapServer; name: string }
+  | { kind: 'dovecot'; server: MapServer }
   | { kind: 'http'; url: string; login: MapLogin; tls: MapTls }
   | { kind: 'dns'; suffix: string; record: 'a' | 'txt' }
   | {

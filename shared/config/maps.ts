@@ -23,6 +23,7 @@ const needs: Readonly<Record<Kind, readonly (readonly OptionName[])[]>> = {
   cdb: [['file']],
   sqlite: [['file'], ['query']],
   socketmap: [['socket', 'host'], ['name']],
+  dovecot: [['socket']],
   http: [['url']],
   dns: [['suffix']],
   postgresql: [['socket', 'host'], ['database'], ['user'], ['query']],
@@ -83,6 +84,8 @@ function sourceOf({ values }: MapSection, kind: Kind): MapSourceSlice {
       return { kind, file, query: values.query ?? '' }
     case 'socketmap':
       return { kind, server: serverOf(values, 0), name: values.name ?? '' }
+    case 'dovecot':
+      return { kind, server: serverOf(values, 0) }
     case 'http':
       return { kind, url: values.url ?? '', login: loginOf(values), tls: tlsOf(values) }
     case 'dns':

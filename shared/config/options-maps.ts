@@ -10,9 +10,10 @@ import { hour, minute, second } from './units.ts'
 const readers = ['resolver'] as const
 const files = ['hash', 'cidr', 'regexp', 'sqlite', 'cdb'] as const
 const servers = ['socketmap', 'postgresql'] as const
+const sockets = [...servers, 'dovecot'] as const
 const logins = ['http', 'postgresql', 'ldap'] as const
 
-export const mapKinds = [...files, 'socketmap', 'http', 'dns', 'postgresql', 'ldap'] as const
+export const mapKinds = [...files, 'socketmap', 'dovecot', 'http', 'dns', 'postgresql', 'ldap'] as const
 
 export const mapBlock = block(
   'map',
@@ -20,7 +21,7 @@ export const mapBlock = block(
   'A table that is declared once and used by its name: `aliases map "NAME";`. A map that cannot be asked now is trouble of ours: the client hears 451, queued mail waits, and nobody is unknown for that. `posthorn lookup NAME KEY` asks one.',
   {
     type: needed(t.oneOf(...mapKinds), {
-      doc: "`hash`: a file of lines `key value`; `cidr`: of lines `network value`; `regexp`: of lines `/pattern/ value`, matched in linear time; `sqlite`, `cdb`: databases in a file; `socketmap`: a server of Sendmail's protocol; `http`: a web server; `dns`: records below a domain; `postgresql`, `ldap`: servers.",
+      doc: "`hash`: a file of lines `key value`; `cidr`: of lines `network value`; `regexp`: of lines `/pattern/ value`, matched in linear time; `sqlite`, `cdb`: databases in a file; `socketmap`: a server of Sendmail's protocol; `dovecot`: the users that Dovecot knows, whose value is their home; `http`: a web server; `dns`: records below a domain; `postgresql`, `ldap`: servers.",
       readers,
     }),
     file: maybe(t.path, {
@@ -34,9 +35,9 @@ export const mapBlock = block(
       only: ['sqlite', 'postgresql'],
     }),
     socket: maybe(t.path, {
-      doc: 'The unix socket of the server; of PostgreSQL its folder.',
+      doc: 'The unix socket of the server; of PostgreSQL its folder; of Dovecot a `unix_listener` of service auth whose name ends in `-userdb`.',
       readers,
-      only: servers,
+      only: sockets,
     }),
     host: maybe(t.text, { doc: 'Its host, by name or address.', readers, only: servers }),
     port: maybe(t.port, { doc: 'Its TCP port.', usual: '5432 for `postgresql`', readers, only: servers }),

@@ -65,7 +65,7 @@ test('shipped: loopback only, relays for nobody else', { timeout: TIMEOUT_MS }, 
   )
 })
 
-for (const name of configsIn('config/examples')) {
+for (const name of [...configsIn('config/examples'), 'vps-with-dovecot/posthorn.conf']) {
   test(`example: ${name}`, { timeout: TIMEOUT_MS }, () => {
     const checked = loadConfig(`config/examples/${name}`, { ...machine, readable: () => 'yes' })
     assert.equal(printProblems(checked.kind === 'ok' ? checked.warnings : checked.problems), '')

@@ -54,6 +54,12 @@ export async function startLayered({
 async function stop(child: ChildProcess, left: Promise<unknown>): Promise<void> {
   child.kill('SIGTERM')
   await left
+  // what it leaves behind goes with it, as with systemd: Dovecot's auth process waits for its clients to go
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+  } catch {
+    // nothing was left
+  }
 }
 
 function refuse(packages: readonly string[], why: string): null {

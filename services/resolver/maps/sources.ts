@@ -6,6 +6,7 @@ import type { Stub } from '../dns/stub.ts'
 import type { MapSource } from './answer.ts'
 import { openCdbMap } from './cdb-map.ts'
 import { openDnsMap } from './dns-map.ts'
+import { openDovecotMap } from './dovecot-map.ts'
 import { Gate } from './gate.ts'
 import { openHttpMap } from './http-map.ts'
 import { loadLdap, openLdapMap } from './ldap-map.ts'
@@ -36,6 +37,8 @@ export function openSource(slice: MapSlice, { dns, log, now }: SourceContext): M
       return openCdbMap(source.file, now)
     case 'socketmap':
       return openSocketmap(source.server, source.name, gate())
+    case 'dovecot':
+      return openDovecotMap(source.server, gate())
     case 'http':
       return openHttpMap(source.url, source.login, source.tls, gate())
     case 'dns':
