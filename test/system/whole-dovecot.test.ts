@@ -4,7 +4,8 @@
  * and nobody is while it is down.
  */
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -63,8 +64,13 @@ before(
   async () => {
     chmodSync(directory, 0o755)
     const folder = join(directory, 'posthorn')
+    copyFileSync(pair.certificate, join(directory, 'fullchain.pem'))
+    copyFileSync(pair.key, join(directory, 'privkey.pem'))
     mkdirSync(join(folder, 'dkim'), { recursive: true })
     writeFileSync(join(folder, 'dkim', 'mail.pem'), signingKey('rsa').pem, { mode: 0o400 })
+    const lineage = { ...process.env, RENEWED_LINEAGE: directory }
+    const hook = spawnSync(`${EXAMPLE}/certificate-hook`, [join(folder, 'tls'), 'root'], { env: lineage })
+    if (process.getuid?.() === 0) assert.equal(hook.status, 0, String(hook.stderr))
     for (const file of ['aliases', 'senders.regexp'])
       writeFileSync(join(folder, file), readFileSync(`${EXAMPLE}/${file}`))
     imapsPort = await freePort()
