@@ -25,6 +25,8 @@ export interface SignedZones {
 
 const HEAD = '@ IN SOA ns.lab. root.lab. 1 3600 600 86400 60\n@ IN NS ns.lab.\n'
 
+const MOST_ATTEMPTS = 5
+
 /** @param records of `lab.`, beside what is always there. */
 export async function serveSignedZones(records: string): Promise<SignedZones | null> {
   const programs = debianPrograms('unbound', 'nsd', 'ldnsutils')
@@ -33,10 +35,24 @@ export async function serveSignedZones(records: string): Promise<SignedZones | n
   const folder = mkdtempSync(join(tmpdir(), 'posthorn-zones-'))
   chmodSync(folder, 0o755)
   const anchor = signAll(programs, folder, records)
-  const port = await freePort()
-  const child = startNsd(programs, nsd, folder, port)
-  await until('nsd to answer', () => answersTo(programs, port))
+  const { child, port } = await nsdSomewhere(programs, nsd, folder)
   return { port, anchor, unbound: wrapUnbound(programs, folder), close: () => end(child, folder) }
+}
+
+/** A port that is free for TCP may be some resolver's for UDP by now: nsd leaves, and gets another. */
+async function nsdSomewhere(
+  programs: Programs,
+  nsd: string,
+  folder: string,
+): Promise<{ child: ChildProcess; port: number }> {
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort()
+    const child = startNsd(programs, nsd, folder, port)
+    const left = () => child.exitCode !== null || child.signalCode !== null
+    await until('nsd to answer', () => left() || answersTo(programs, port))
+    if (!left()) return { child, port }
+    if (attempt === MOST_ATTEMPTS) throw new Error(`nsd left with ${child.exitCode}`)
+  }
 }
 
 function signAll(programs: Programs, folder: string, records: string): string {
